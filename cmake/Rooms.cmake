@@ -1,0 +1,62 @@
+# Rooms and the arrows between them.
+#
+# upkeep_room(NAME [SOURCES file...] [CALLS room...] [LIBRARIES target...])
+#
+# makes one static library of src/NAME/. The table below says which rooms a room may call; an arrow that it does
+# not list fails at configure time, and an #include that follows no arrow fails at compile time: a room is
+# compiled against a folder that holds links to the rooms it calls, and to nothing else.
+
+set(UPKEEP_MAY_CALL_common "")
+set(UPKEEP_MAY_CALL_os common)
+set(UPKEEP_MAY_CALL_net os common)
+set(UPKEEP_MAY_CALL_memory os common)
+set(UPKEEP_MAY_CALL_kexec os common)
+set(UPKEEP_MAY_CALL_initramfs os common)
+set(UPKEEP_MAY_CALL_engine os common)
+set(UPKEEP_MAY_CALL_report common)
+set(UPKEEP_MAY_CALL_landing engine memory net os common)
+set(UPKEEP_MAY_CALL_upgrade landing engine memory kexec initramfs net os common)
+set(UPKEEP_MAY_CALL_recovery upgrade landing memory os common)
+set(UPKEEP_MAY_CALL_cli upgrade recovery report landing engine memory kexec os common)
+set(UPKEEP_MAY_CALL_init landing memory os common)
+
+add_library(upkeep_flags INTERFACE)
+target_compile_definitions(upkeep_flags INTERFACE FMT_HEADER_ONLY=1 _FILE_OFFSET_BITS=64
+                           UPKEEP_VERSION="${PROJECT_VERSION}")
+target_compile_options(upkeep_flags INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual
+  -Wnull-dereference -Wformat=2 -Werror -fno-omit-frame-pointer)
+target_link_libraries(upkeep_flags INTERFACE nlohmann_json::nlohmann_json tl::expected Threads::Threads)
+if(UPKEEP_SANITIZE)
+  target_compile_options(upkeep_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-null-dereference)
+  target_link_options(upkeep_flags INTERFACE -fsanitize=address,undefined)
+endif()
+
+# A folder with links to the rooms that TARGET may include from.
+function(upkeep_include_view target)
+  set(view ${CMAKE_BINARY_DIR}/views/${target})
+  file(REMOVE_RECURSE ${view})
+  file(MAKE_DIRECTORY ${view})
+  foreach(room ${ARGN})
+    file(CREATE_LINK ${PROJECT_SOURCE_DIR}/src/${room} ${view}/${room} SYMBOLIC)
+  endforeach()
+  target_include_directories(${target} PRIVATE ${view})
+endfunction()
+
+function(upkeep_room name)
+  cmake_parse_arguments(ROOM "" "" "SOURCES;CALLS;LIBRARIES" ${ARGN})
+  if(NOT DEFINED UPKEEP_MAY_CALL_${name})
+    message(FATAL_ERROR "room '${name}' is not in the table of cmake/Rooms.cmake")
+  endif()
+  foreach(callee ${ROOM_CALLS})
+    if(NOT callee IN_LIST UPKEEP_MAY_CALL_${name})
+      message(FATAL_ERROR "forbidden arrow: room '${name}' may not call '${callee}' (cmake/Rooms.cmake)")
+    endif()
+  endforeach()
+  add_library(upkeep_${name} STATIC ${ROOM_SOURCES})
+  upkeep_include_view(upkeep_${name} ${name} ${ROOM_CALLS})
+  target_link_libraries(upkeep_${name} PUBLIC upkeep_flags ${ROOM_LIBRARIES})
+  foreach(callee ${ROOM_CALLS})
+    target_link_libraries(upkeep_${name} PUBLIC upkeep_${callee})
+  endforeach()
+endfunction()

@@ -1,0 +1,192 @@
+"""What scenarios of upgrades have in common: the services that are carried, with their clients, and the upgrade itself.
+
+A service knows how it is started in the guest, which PIDs are carried, and what must hold afterwards. A Journey takes the machine
+from one kernel to the other and compares everything around the services before and after.
+"""
+
+import json
+import socket
+import subprocess
+import time
+
+from . import place, qemu
+
+PID1 = r"upkeep-init: pid 1"
+
+
+class Redis:
+  """redis-server with `keys` keys that nobody writes to, and a client outside that writes a number every 20 ms."""
+
+  PORT = 6379
+
+  def __init__(self, m, keys=20000, port=PORT):
+    self.m, self.keys, self.port = m, keys, port
+    self.expect_gap = True   # an upgrade's; what undo makes is too short to be one
+
+  def start(self):
+    m = self.m
+    m.ssh(f"redis-server --daemonize yes --bind 0.0.0.0 :: --port {self.port} --protected-mode no --save '' --dir /var/lib/redis "
+          f"--logfile /var/log/redis/carried.log --pidfile /run/redis-carried.pid")
+    m.wait_port(self.port)
+    self.pid = int(m.ssh("cat /run/redis-carried.pid").out)
+    m.ask("redis_data.py", "fill", "--keys", self.keys)
+    self.before = m.ask("redis_data.py", "digest", "--keys", self.keys)
+    self.bytes = int(m.ask("redis_data.py", "info")["used_memory"])
+    self.writer = m.client("writer", "redis_numbered_writer.py")
+    self.writer.expect("^acked", 20)
+
+  def pids(self):
+    return [self.pid]
+
+  def verify(self):
+    m = self.m
+    if self.expect_gap:
+      try:
+        self.writer.expect("^gap", 30)
+      except place.LabError as error:
+        m.check(False, f"the client's connection went on: {error}")
+    time.sleep(1)
+    self.report = self.writer.finish()
+    r = self.report
+    same = m.ssh(f"readlink /proc/{self.pid}/exe", check=False).out.strip()
+    m.check("redis" in same, f"process {self.pid} is still redis ({same or 'gone'})")
+    m.check(r["connection"] == "open", f"the same connection goes on ({r['connection']})")
+    lost = m.ask("redis_numbered_writer.py", "verify", self.writer.out)
+    m.check(lost["lost"] == 0 and r["acked"] > 0, f"of {r['acked']} acknowledged writes {lost['lost']} are lost")
+    after = m.ask("redis_data.py", "digest", "--keys", self.keys)
+    m.check(after["digest"] == self.before["digest"] and after["missing"] == 0, f"the {self.keys} keys are what they were")
+    m.fact("writes_acked", r["acked"])
+    m.fact("writes_lost", lost["lost"])
+    m.fact("digest_equal", after["digest"] == self.before["digest"])
+    m.fact("same_pid", "redis" in same)
+    m.fact("same_connection", r["connection"] == "open")
+    m.fact("keys", self.keys)
+    m.fact("window_outside_s", r["window_outside_s"])
+
+
+class Journey:
+  """An upgrade of the machine, and what must be the same around it. Use as a context: it captures packets meanwhile."""
+
+  def __init__(self, m, to=None):
+    self.m, self.to = m, to or m.to_release
+    self.from_ = None
+
+  def __enter__(self):
+    m = self.m
+    self.from_ = m.uname()
+    self.capture = m.capture()
+    self.network = m.ip_json()
+    return self
+
+  def __exit__(self, *_):
+    return False
+
+  def upgrade(self, pids, arguments="", timeout=180, on_boot=None, hang_up=False):
+    """Starts the upgrade as its user would and follows it into the new kernel.
+
+    on_boot: called with the physical address of the store when the new kernel has begun to boot.
+    hang_up: end the ssh connection that it was started from as soon as it says what it does.
+    """
+    m = self.m
+    since = m.console_mark()
+    carry = " ".join(map(str, pids))
+    client = m.start(f"upkeep upgrade --to {self.to} --carry {carry} --yes {arguments}", "upgrade")
+    with place.progress(f"upkeep upgrade --to {self.to}"):
+      try:
+        if hang_up:
+          client.expect("ok +check", 60)
+          client.process.kill()
+        if on_boot:
+          _, store = m.wait_console(r"upkeep\.store=0x([0-9a-f]+) ", timeout, since)
+          on_boot(int(store[1], 16))
+        self.pid1_at = self._await_pid1(client, timeout, since)
+      except place.LabError as error:
+        said = client.out.read_text(errors="replace") + client.err.read_text(errors="replace")
+        raise place.LabError(f"the new kernel's PID 1 did not come up; upkeep said:\n{said[-3000:]}\n{error}") from None
+    with place.progress("waiting for the machine to settle"):
+      m.wait_ssh(timeout)
+      self.status = json.loads(m.ssh("upkeep status --wait --json", timeout=timeout, check=False).out)
+    self.summary = self.status["upgrade"]
+    if self.summary["outcome"] != "upgraded":   # what tells why does not outlive the machine
+      logs = m.ssh("cd /run/upkeep && tail -n 200 $(find . -name '*.log'); cat /var/lib/upkeep/*/journal.jsonl", check=False).out
+      (m.run_dir / "engine.log").write_text(logs)
+    m.fact("window_s", self.summary.get("window_s"))
+    m.fact("window", self.summary.get("window"))
+
+  def _await_pid1(self, client, timeout, since):
+    """When the new kernel's PID 1 spoke. An upgrade that ended before the jump is not waited for."""
+    deadline = time.monotonic() + timeout
+    while True:
+      ended = client.process.poll() not in (None, 255, -9)   # 255: ssh lost its connection, as it does in the jump; -9: we hung up
+      try:
+        return self.m.wait_console(PID1, 3, since)[0]
+      except qemu.GuestDied:
+        raise
+      except place.LabError:
+        if ended or time.monotonic() > deadline:
+          raise
+
+  def verify(self):
+    m, s = self.m, self.summary
+    m.check(m.uname() == self.to, f"the machine runs {self.to}")
+    m.check(s["outcome"] == "upgraded", f"upkeep says: {s['outcome']} {s.get('message', '')}")
+    for warning in s.get("warnings", []):
+      place.say(f"  warning: {warning}")
+    # Port 22 is left out: the sessions of the old kernel end with it, as announced.
+    resets = [r for r in m.resets(self.capture) if 22 not in (r.sport, r.dport)]
+    m.check(not resets, f"no reset was seen outside ({resets[:3]})")
+    state = m.wait_systemd()
+    m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
+
+
+def damage(m, address):
+  """Overwrites 64 bytes of physical memory from outside, through QEMU's gdb stub, as memory that goes bad would."""
+  path = m.run_dir / "gdb.sock"
+  m.qemu.monitor.command("human-monitor-command", **{"command-line": f"gdbserver unix:{path},server=on,wait=off"})
+  with socket.socket(socket.AF_UNIX) as s:
+    s.settimeout(10)
+    s.connect(str(path))
+
+    def ask(packet):
+      s.sendall(f"${packet}#{sum(packet.encode()) % 256:02x}".encode())
+      answer = b""
+      while b"#" not in answer:
+        answer += s.recv(4096)
+      s.sendall(b"+")
+      return answer
+
+    for packet in ("qSupported", "Qqemu.PhyMemMode:1", f"M{address:x},40:" + "a5" * 64):
+      answer = ask(packet)
+    if b"OK" not in answer:
+      raise place.LabError(f"the gdb stub does not write to {address:#x}: {answer}")
+    s.sendall(b"$D#44")   # detach: the machine goes on
+    time.sleep(0.2)
+  place.say(f"  64 bytes at {address:#x} are damaged")
+
+
+def stable(entries):
+  """What `ip -j` says without what changes by itself: counters, times, the order."""
+  moving = {"stats", "stats64", "preferred_life_time", "valid_life_time", "expires", "used", "confirmed", "updated", "probes", "refcnt",
+            "gc_timer", "cacheinfo", "state", "num_rx_queues", "num_tx_queues", "gso_max_size", "gso_max_segs", "tso_max_size", "tso_max_segs",
+            "gro_max_size", "gso_ipv4_max_size", "gro_ipv4_max_size"}
+
+  def clean(value):
+    if isinstance(value, dict):
+      return {k: clean(v) for k, v in value.items() if k not in moving}
+    return [clean(v) for v in value] if isinstance(value, list) else value
+
+  return sorted(json.dumps(clean(e), sort_keys=True) for e in entries if e)
+
+
+def fsck(m):
+  """e2fsck's exit code for the machine's disk, which must be off."""
+  raw = m.run_dir / "fsck.raw"
+  try:
+    subprocess.run(["qemu-img", "convert", "-O", "raw", m.overlay, raw], check=True, timeout=120)
+    offset = json.loads(subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True, text=True).stdout
+                        )["partitiontable"]["partitions"][0]["start"] * 512
+    done = subprocess.run(["e2fsck", "-fn", f"{raw}?offset={offset}"], capture_output=True, text=True, timeout=300)
+    (m.run_dir / "fsck.log").write_text(done.stdout + done.stderr)
+    return done.returncode
+  finally:
+    raw.unlink(missing_ok=True)

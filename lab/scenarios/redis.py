@@ -1,0 +1,42 @@
+"""A live upgrade: redis with a client outside that writes a number every 20 ms and cannot reconnect.
+
+--set bare=yes also measures what the same jump takes kexec-tools alone, with the initramfs that upkeep built.
+"""
+
+from labkit import bare, upgrades
+
+FROM, TO = "6.12", "7.3"
+EXTRA = ("6.1", "6.12", "6.18", "7.3")
+KERNELS = EXTRA
+PAIRS = {"check": [("6.12", "7.3"), ("7.3", "6.12"), ("6.1", "6.18")],
+         "long": [(a, b) for a in KERNELS for b in KERNELS if a != b]}
+TIMEOUT = 400
+NEEDS_DEB = True
+SETTINGS = {"keys": "200000", "bare": "no"}
+INITRAMFS = "/var/tmp/initramfs.cpio"
+
+
+def run(m):
+  service = upgrades.Redis(m, int(m.settings["keys"]))
+  service.start()
+  keep = m.settings["bare"] == "yes"
+  if keep:   # it lies on a tmpfs that does not outlive the jump
+    m.ssh("systemd-run -q --collect sh -c 'while [ \"$(cat /sys/kernel/kexec_loaded)\" != 1 ]; do sleep 0.1; done; "
+          f"cp /run/upkeep/*/initramfs.cpio {INITRAMFS}'")
+  with upgrades.Journey(m) as journey:
+    journey.upgrade(service.pids())
+  service.verify()
+  journey.verify()
+  window, outside = m.facts["window_s"], m.facts["window_outside_s"]
+  m.check(outside <= 1.25 * window, f"outside it is {outside:.2f} s, at most 1.25 times the window of {window:.2f} s")
+  if keep:
+    image = m.run_dir / "initramfs.cpio"
+    m.get(INITRAMFS, image)
+    m.power_off()
+    m.network.close()   # the measurement makes its own
+    folder = m.run_dir / "bare"
+    folder.mkdir()
+    times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, run_dir=folder, deb=m.deb)
+    m.fact("bare_kexec_legs_s", times)
+    m.fact("bare_kexec_s", bare.median(times))
+    m.check(window <= 2 * bare.median(times), f"the window is at most twice a bare kexec of {bare.median(times):.2f} s")

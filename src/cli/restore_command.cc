@@ -1,0 +1,52 @@
+// upkeep restore ID [--discard]: what to do with images that could not be restored in the new kernel.
+
+#include "cli/command.h"
+#include "landing/journal.h"
+#include "recovery/kept.h"
+
+namespace upkeep::cli {
+namespace {
+
+struct Options {
+  std::string id;
+  bool discard = false;
+};
+
+int run_restore(const Context& context, const Options& options) {
+  if (options.discard) {
+    auto discarded = recovery::discard_kept(context.state_dir, options.id);
+    if (!discarded) return fail(context, discarded.error());
+    if (context.json)
+      print_json({{"discarded", options.id}});
+    else
+      print(fmt::format("The images of {} are deleted.\n", options.id));
+    return kOk;
+  }
+  auto journal = landing::Journal::open(context.state_dir, options.id);
+  if (!journal) return fail(context, journal.error());
+  auto restored = recovery::restore_kept(context.state_dir, options.id,
+                                         [&](const Event& event) { (void)journal->append(event); });
+  if (!restored) return fail(context, restored.error());
+  (void)journal->append(
+      {"upgrade_ended", "", "restored by hand", {{"outcome", "upgraded"}, {"exit_code", 0}}});
+  if (context.json)
+    print_json({{"restored", options.id}});
+  else
+    print("The carried tasks run again.\n");
+  return kOk;
+}
+
+}  // namespace
+
+void add_restore(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  auto* command = add_subcommand(
+      app, context, "restore", "try again to restore tasks that the new kernel did not take, or give them up",
+      "  upkeep restore 20261123T151002Z\n  upkeep restore 20261123T151002Z --discard\n");
+  command->add_option("id", options->id, "the upgrade")->required();
+  command->add_flag("--discard", options->discard, "delete the images instead");
+  command->callback(
+      [&context, options] { context.run = [&context, options] { return run_restore(context, *options); }; });
+}
+
+}  // namespace upkeep::cli

@@ -1,0 +1,213 @@
+#include "engine/carry_set.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "os/procfs.h"
+
+namespace upkeep::engine {
+namespace {
+
+// A machine without a version 2 hierarchy has nothing to put back: "/".
+std::string cgroup_or_root(pid_t pid) {
+  auto cgroup = os::cgroup_of(pid);
+  return cgroup ? *cgroup : "/";
+}
+
+Result<CarriedTask> describe(pid_t pid) {
+  TRY_ASSIGN(auto stat, os::read_stat(pid));
+  TRY_ASSIGN(auto threads, os::list_threads(pid));
+  CarriedTask task;
+  task.pid = pid;
+  task.ppid = stat.ppid;
+  task.session = stat.session;
+  task.group = stat.pgrp;
+  task.threads = std::move(threads);
+  task.start_time = stat.start_time;
+  task.comm = stat.comm;
+  task.cgroup = cgroup_or_root(pid);
+  return task;
+}
+
+// The caller and everybody above it: stopping one of them would stop upkeep itself.
+Result<std::set<pid_t>> own_line() {
+  std::set<pid_t> line;
+  for (pid_t pid = ::getpid(); pid > 1;) {
+    line.insert(pid);
+    TRY_ASSIGN(auto stat, os::read_stat(pid));
+    pid = stat.ppid;
+  }
+  return line;
+}
+
+Result<CarriedTree> collect_tree(pid_t root, const std::set<pid_t>& own) {
+  TRY_ASSIGN(auto pids, os::process_tree(root));
+  CarriedTree tree;
+  tree.root = root;
+  tree.command = os::command_line(root);
+  for (pid_t pid : pids) {
+    if (own.contains(pid)) {
+      return Err(
+          "{} ({}) is this program or started it: it cannot stop itself; start upkeep outside that tree",
+          root, tree.command);
+    }
+    auto task = describe(pid);
+    if (!task && pid != root) continue;  // ended meanwhile
+    if (!task) return tl::unexpected(std::move(task).error());
+    tree.tasks.push_back(std::move(*task));
+  }
+  tree.unit = unit_of_cgroup(tree.tasks.front().cgroup);
+  return tree;
+}
+
+template <typename T>
+T field(const nlohmann::json& json, const char* name) {
+  return json.at(name).get<T>();
+}
+
+CarriedTask task_from_json(const nlohmann::json& json) {
+  CarriedTask task;
+  task.pid = field<pid_t>(json, "pid");
+  task.ppid = field<pid_t>(json, "ppid");
+  task.session = field<pid_t>(json, "session");
+  task.group = field<pid_t>(json, "group");
+  task.threads = field<std::vector<pid_t>>(json, "threads");
+  task.start_time = field<std::uint64_t>(json, "start_time");
+  task.comm = field<std::string>(json, "comm");
+  task.cgroup = field<std::string>(json, "cgroup");
+  return task;
+}
+
+// Names are bytes to the kernel and UTF-8 to JSON.
+std::string printable(const std::string& text) {
+  std::string result;
+  for (char c : text) result.push_back(c >= 0x20 && c < 0x7f ? c : '?');
+  return result;
+}
+
+}  // namespace
+
+bool CarriedTree::led_from_outside() const {
+  auto here = [this](pid_t pid) {
+    return std::any_of(tasks.begin(), tasks.end(), [pid](const auto& task) { return task.pid == pid; });
+  };
+  return std::any_of(tasks.begin(), tasks.end(),
+                     [&](const auto& task) { return !here(task.session) || !here(task.group); });
+}
+
+std::vector<pid_t> CarrySet::roots() const {
+  std::vector<pid_t> result;
+  for (const auto& tree : trees) result.push_back(tree.root);
+  return result;
+}
+
+std::vector<pid_t> CarrySet::pids() const {
+  std::vector<pid_t> result;
+  for (const auto& tree : trees) {
+    for (const auto& task : tree.tasks) result.push_back(task.pid);
+  }
+  return result;
+}
+
+bool CarrySet::contains(pid_t pid) const {
+  for (const auto& tree : trees) {
+    for (const auto& task : tree.tasks) {
+      if (task.pid == pid || std::find(task.threads.begin(), task.threads.end(), pid) != task.threads.end())
+        return true;
+    }
+  }
+  return false;
+}
+
+pid_t CarrySet::highest_id() const {
+  pid_t highest = 0;
+  for (const auto& tree : trees) {
+    for (const auto& task : tree.tasks) {
+      highest = std::max({highest, task.pid, task.session, task.group});
+      for (pid_t thread : task.threads) highest = std::max(highest, thread);
+    }
+  }
+  return highest;
+}
+
+Result<CarrySet> collect(const std::vector<pid_t>& roots) {
+  if (roots.empty()) return Err("nothing to carry: no PID given");
+  TRY_ASSIGN(const auto own, own_line());
+  CarrySet all;
+  for (pid_t root : roots) {
+    if (root == 1) return Err("PID 1 cannot be carried by this version");
+    if (root < 1) return Err("{} is no PID", root);
+    auto tree = collect_tree(root, own);
+    if (!tree) return tl::unexpected(std::move(tree).error().in(fmt::format("PID {}", root)));
+    all.trees.push_back(std::move(*tree));
+  }
+  CarrySet merged;
+  for (auto& tree : all.trees) {
+    auto covers = [&tree](const CarriedTree& other) {
+      if (other.root == tree.root) return false;
+      return std::any_of(other.tasks.begin(), other.tasks.end(),
+                         [&](const auto& task) { return task.pid == tree.root; });
+    };
+    if (std::any_of(all.trees.begin(), all.trees.end(), covers)) continue;
+    auto known = merged.roots();
+    if (std::find(known.begin(), known.end(), tree.root) != known.end()) continue;
+    merged.trees.push_back(tree);
+  }
+  return merged;
+}
+
+std::string unit_of_cgroup(std::string_view cgroup) {
+  while (!cgroup.empty()) {
+    auto slash = cgroup.find('/');
+    auto part = cgroup.substr(0, slash);
+    if (part.ends_with(".service") && part.size() > 8) return std::string(part);
+    if (slash == std::string_view::npos) break;
+    cgroup.remove_prefix(slash + 1);
+  }
+  return "";
+}
+
+nlohmann::json to_json(const CarrySet& set) {
+  auto trees = nlohmann::json::array();
+  for (const auto& tree : set.trees) {
+    auto tasks = nlohmann::json::array();
+    for (const auto& task : tree.tasks) {
+      tasks.push_back({{"pid", task.pid},
+                       {"ppid", task.ppid},
+                       {"session", task.session},
+                       {"group", task.group},
+                       {"threads", task.threads},
+                       {"start_time", task.start_time},
+                       {"comm", printable(task.comm)},
+                       {"cgroup", task.cgroup}});
+    }
+    trees.push_back({{"root", tree.root},
+                     {"command", printable(tree.command)},
+                     {"unit", tree.unit},
+                     {"tasks", std::move(tasks)}});
+  }
+  return {{"version", 1}, {"trees", std::move(trees)}};
+}
+
+Result<CarrySet> carry_set_from_json(const nlohmann::json& json) try {
+  if (int version = field<int>(json, "version"); version != 1)
+    return Err("carry set of an unknown version {}", version);
+  CarrySet set;
+  for (const auto& entry : json.at("trees")) {
+    CarriedTree tree;
+    tree.root = field<pid_t>(entry, "root");
+    tree.command = field<std::string>(entry, "command");
+    tree.unit = field<std::string>(entry, "unit");
+    for (const auto& task : entry.at("tasks")) tree.tasks.push_back(task_from_json(task));
+    if (tree.tasks.empty() || tree.tasks.front().pid != tree.root)
+      return Err("carry set: tree {} does not begin with its root", tree.root);
+    set.trees.push_back(std::move(tree));
+  }
+  return set;
+} catch (const nlohmann::json::exception& error) {
+  return Err("carry set: {}", error.what());
+}
+
+}  // namespace upkeep::engine

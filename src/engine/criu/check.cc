@@ -1,0 +1,92 @@
+#include <algorithm>
+
+#include "engine/criu/operations.h"
+#include "engine/criu/rules.h"
+#include "os/file.h"
+#include "os/procfs.h"
+
+namespace upkeep::engine::criu {
+namespace {
+
+using Severity = Finding::Severity;
+
+// criu itself: there, new enough, content with this kernel. False: nothing more can be said.
+bool check_program(const EngineOptions& options, std::vector<Finding>& findings) {
+  if (options.program.argv.front().empty()) {
+    findings.push_back({Severity::refusal, "criu", "it is not installed", "apt install criu"});
+    return false;
+  }
+  auto version = ask(options, encode_version_request());
+  if (!version) {
+    findings.push_back(
+        {Severity::refusal, "criu", version.error().message(), "apt install --reinstall criu"});
+    return false;
+  }
+  if (version->major < 4) {
+    findings.push_back({Severity::refusal, fmt::format("criu {}.{}", version->major, version->minor),
+                        "versions before 4.0 are not supported", "upgrade to Debian 13's criu"});
+    return false;
+  }
+  auto able = check_kernel(options);
+  if (!able) {
+    findings.push_back({Severity::refusal, "criu",
+                        fmt::format("`criu check` finds this kernel lacking: {}", able.error().message()),
+                        "install the kernel's modules and load tun, nf_tables and the *_diag modules"});
+    return false;
+  }
+  findings.push_back({Severity::ok,
+                      fmt::format("criu {}.{}.{}", version->major, version->minor, version->sublevel),
+                      "its own check passes", ""});
+  return true;
+}
+
+TreeFacts read_tree(const CarriedTree& tree, std::vector<Finding>& findings) {
+  TreeFacts facts;
+  facts.tree = &tree;
+  for (const auto& carried : tree.tasks) {
+    auto task = read_task(carried.pid);
+    if (!task) {
+      if (carried.pid == tree.root)
+        findings.push_back({Severity::refusal, title_of(tree), task.error().message(), ""});
+      continue;  // others may end at any time
+    }
+    for (const auto& descriptor : task->descriptors) {
+      if (!descriptor.link.starts_with("socket:[")) continue;
+      if (auto socket = read_socket(carried.pid, descriptor.number))
+        facts.sockets[{carried.pid, descriptor.number}] = std::move(*socket);
+    }
+    facts.tasks.push_back(std::move(*task));
+  }
+  return facts;
+}
+
+}  // namespace
+
+std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set, pid_t lowest_safe_pid) {
+  std::vector<Finding> findings;
+  if (!check_program(options, findings)) return findings;
+  MachineFacts machine;
+  machine.lowest_safe_pid = lowest_safe_pid;
+  machine.namespaces = read_namespaces("/proc/self");
+  machine.holders = read_holders();
+  machine.name_of = [](pid_t pid) {
+    auto stat = os::read_stat(pid);
+    return fmt::format("{} ({})", pid, stat ? stat->comm : "?");
+  };
+  if (auto sockets = read_unix_sockets()) {
+    machine.unix_sockets = std::move(*sockets);
+  } else {
+    findings.push_back({Severity::refusal, "Unix sockets", sockets.error().message(), "modprobe unix_diag"});
+  }
+  std::vector<TreeFacts> trees;
+  for (const auto& tree : set.trees) {
+    trees.push_back(read_tree(tree, findings));
+    for (const auto& [where, socket] : trees.back().sockets) machine.carried_ends.insert(socket.local);
+  }
+  for (const auto& tree : trees) {
+    for (auto& finding : judge(tree, machine)) findings.push_back(std::move(finding));
+  }
+  return findings;
+}
+
+}  // namespace upkeep::engine::criu

@@ -1,0 +1,154 @@
+#include "init/boot.h"
+
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "init/console.h"
+#include "os/file.h"
+#include "os/mount.h"
+
+namespace upkeep::init {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The kernel tells of new devices on this socket; opened before looking, so that none is missed in between.
+Result<os::UniqueFd> open_uevents() {
+  os::UniqueFd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT));
+  if (!socket.valid()) return ErrnoErr("uevent socket");
+  sockaddr_nl address = {};
+  address.nl_family = AF_NETLINK;
+  address.nl_groups = 1;
+  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
+    return ErrnoErr("bind uevent socket");
+  return socket;
+}
+
+// The device number it had is tried first: mostly it still has it.
+std::vector<std::string> block_devices(const std::string& likely) {
+  auto names = os::list_directory("/sys/class/block").value_or(std::vector<std::string>());
+  for (auto& name : names) name = "/dev/" + name;
+  std::stable_partition(names.begin(), names.end(), [&](const auto& name) { return name == likely; });
+  return names;
+}
+
+// Frees the memory that the initramfs takes. Only entered while the root is still the ramfs it came in.
+void empty_initramfs() {
+  struct statfs fs = {};
+  if (::statfs("/", &fs) < 0) return;
+  constexpr long kRamfs = 0x858458f6, kTmpfs = 0x01021994;
+  if (fs.f_type != kRamfs && fs.f_type != kTmpfs) return;
+  for (const char* path : {"/modules", "/init"}) (void)os::remove_tree(path);
+}
+
+}  // namespace
+
+Result<void> mount_kernel_file_systems() {
+  struct Mount {
+    const char *type, *point, *options;
+  };
+  constexpr std::array<Mount, 4> kMounts = {{{"proc", "/proc", "nosuid,nodev,noexec"},
+                                             {"sysfs", "/sys", "nosuid,nodev,noexec"},
+                                             {"devtmpfs", "/dev", "nosuid,mode=755"},
+                                             {"tmpfs", "/run", "nosuid,nodev,mode=755"}}};
+  for (const auto& mount : kMounts) {
+    TRY(os::make_directories(mount.point));
+    TRY(os::mount_file_system(mount.type, mount.point, mount.type, mount.options));
+  }
+  return {};
+}
+
+Result<void> reserve_pids(int highest) {
+  TRY_ASSIGN(auto last, os::read_file("/proc/sys/kernel/ns_last_pid"));
+  if (std::atoi(last.c_str()) >= highest) return {};
+  return os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(highest));
+}
+
+Result<void> load_modules(const std::string& folder) {
+  TRY_ASSIGN(auto text, os::read_file(folder + "/order"));
+  auto order = nlohmann::json::parse(text, nullptr, false);
+  if (!order.is_array()) return Err("{}/order is not a list", folder);
+  for (const auto& entry : order) {
+    const std::string file = entry.value("file", ""), options = entry.value("options", "");
+    TRY_ASSIGN(auto module, os::open_file(folder + "/" + file, O_RDONLY));
+    if (::syscall(SYS_finit_module, module.get(), options.c_str(), 0) < 0 && errno != EEXIST &&
+        entry.value("required", true)) {
+      return ErrnoErr("load module {}", file);
+    }
+  }
+  return {};
+}
+
+std::string find_parameter(std::string_view command_line, std::string_view name) {
+  std::size_t at = 0;
+  while ((at = command_line.find(name, at)) != std::string_view::npos) {
+    if (at == 0 || command_line[at - 1] == ' ') {
+      auto value = command_line.substr(at + name.size());
+      return std::string(value.substr(0, value.find_first_of(" \n")));
+    }
+    at += name.size();
+  }
+  return "";
+}
+
+Result<std::string> kernel_parameter(std::string_view name) {
+  TRY_ASSIGN(auto text, os::read_file("/proc/cmdline"));
+  return find_parameter(text, name);
+}
+
+Result<std::string> find_root_device(const landing::RootFileSystem& root, int timeout_s) {
+  TRY_ASSIGN(auto uevents, open_uevents());
+  const auto end = Clock::now() + std::chrono::seconds(timeout_s);
+  for (;;) {
+    for (const auto& device : block_devices(root.device)) {
+      auto uuid = landing::probe_uuid(device);
+      if (uuid && *uuid == root.uuid) return device;
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
+    pollfd wait = {uevents.get(), POLLIN, 0};
+    if (left <= 0 || ::poll(&wait, 1, static_cast<int>(left)) <= 0) {
+      return Err("no block device with file system {} (it was {}) appeared within {} s", root.uuid,
+                 root.device, timeout_s);
+    }
+    std::array<char, 8192> event;
+    (void)!::recv(uevents.get(), event.data(), event.size(), 0);
+  }
+}
+
+Result<void> enter_root(const std::string& device, const landing::RootFileSystem& root) {
+  TRY(os::make_directories("/sysroot"));
+  TRY(os::mount_file_system(device, "/sysroot", root.fs_type, root.options));
+  for (const char* point : {"/proc", "/sys", "/dev", "/run"}) {
+    TRY(os::move_mount_point(point, std::string("/sysroot") + point));
+  }
+  if (::chdir("/sysroot") < 0) return ErrnoErr("enter /sysroot");
+  empty_initramfs();
+  TRY(os::move_mount_point(".", "/"));
+  if (::chroot(".") < 0) return ErrnoErr("chroot");
+  if (::chdir("/") < 0) return ErrnoErr("chdir /");
+  return {};
+}
+
+Result<void> make_early_mounts(const std::vector<landing::EarlyMount>& mounts) {
+  for (const auto& mount : mounts) {
+    if (os::is_mount_point(mount.mount_point)) continue;
+    TRY(os::make_directories(mount.mount_point));
+    TRY(os::mount_file_system(mount.source, mount.mount_point, mount.fs_type, mount.options));
+  }
+  return {};
+}
+
+}  // namespace upkeep::init

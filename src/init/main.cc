@@ -1,0 +1,113 @@
+// upkeep-init: PID 1 of the new kernel. Brings the root back, the network, the carried tasks, and becomes
+// systemd.
+//
+// Whatever fails, the machine comes up: without a store it boots like any other; with one that cannot be
+// restored it says so, keeps the images and boots. Only a root that cannot be mounted leaves nothing to do
+// but a reboot through the firmware.
+
+#include <signal.h>
+#include <sys/reboot.h>
+#include <unistd.h>
+
+#include <charconv>
+
+#include "init/boot.h"
+#include "init/land.h"
+#include "landing/init_config.h"
+#include "os/clock.h"
+#include "os/file.h"
+
+namespace upkeep::init {
+namespace {
+
+Result<landing::InitConfig> read_config() {
+  TRY_ASSIGN(auto text, os::read_file(landing::kInitConfigPath));
+  auto json = nlohmann::json::parse(text, nullptr, false);
+  if (json.is_discarded()) return Err("{} is not JSON", landing::kInitConfigPath);
+  return landing::init_config_from_json(json);
+}
+
+Result<std::uint64_t> store_address() {
+  TRY_ASSIGN(auto text, kernel_parameter(landing::kStoreParameter));
+  if (text.empty()) return 0;
+  std::string_view digits = text;
+  if (digits.starts_with("0x")) digits.remove_prefix(2);
+  std::uint64_t address = 0;
+  auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address, 16);
+  if (error != std::errc() || end != digits.data() + digits.size())
+    return Err("{}{} is not an address", landing::kStoreParameter, text);
+  return address;
+}
+
+[[noreturn]] void give_up(const Error& error) {
+  say("cannot start this machine: " + error.message());
+  say("restarting it through its firmware in 20 seconds");
+  ::sleep(20);
+  ::sync();
+  ::reboot(RB_AUTOBOOT);
+  for (;;) ::pause();
+}
+
+[[noreturn]] void become(const std::string& init) {
+  ::execl(init.c_str(), init.c_str(), nullptr);
+  give_up(Error(fmt::format("exec {}: {}", init, errno_text(errno)), errno));
+}
+
+Result<void> carry_over(Result<OpenedStore>& store, Result<Extraction> extraction,
+                        const landing::InitConfig& config, EventQueue& events) {
+  TRY(events.attach(config.state_dir, config.id));
+  if (!store) {
+    events.emit({"stage_failed", "land", store.error().message()});
+    return tl::unexpected(store.error());
+  }
+  if (!extraction) return tl::unexpected(std::move(extraction).error());
+  TRY(bring_back(*store, std::move(*extraction), events));
+  return prepare_settle(store->manifest);
+}
+
+int run() {
+  say("pid 1");
+  const auto first = os::read_clocks();
+  if (auto mounted = mount_kernel_file_systems(); !mounted) give_up(mounted.error());
+  auto config = read_config();
+  if (!config) give_up(config.error());
+  EventQueue events;
+  auto address = store_address();
+  if (!address) events.emit({"warning", "land", address.error().message()});
+  const std::uint64_t store = address.value_or(0);
+  if (store != 0) (void)reserve_pids(config->highest_pid);
+  // Opened before the root is mounted: a damaged store is known before anything else happens.
+  auto opened = store == 0 ? Result<OpenedStore>(Err("no store")) : open_store(store, first, events);
+  auto extraction = opened ? begin_extraction(*opened) : Result<Extraction>(Err("no store"));
+  if (auto loaded = load_modules(); !loaded)
+    say(loaded.error().message());  // the root may be there all the same
+  auto device = find_root_device(config->root);
+  if (!device) give_up(device.error());
+  if (auto entered = enter_root(*device, config->root); !entered) give_up(entered.error());
+  auto carried = store == 0 ? Result<void>() : carry_over(opened, std::move(extraction), *config, events);
+  if (!carried) {
+    say("the carried tasks could not be restored: " + carried.error().message());
+    say("the machine starts without them; see `upkeep status`, and `upkeep restore` to try again");
+    events.emit(
+        {"upgrade_ended", "", carried.error().message(), {{"outcome", "restore_failed"}, {"exit_code", 1}}});
+  } else if (store != 0) {
+    say("everything that was carried runs");
+  }
+  (void)events.sync();
+  become(config->init);
+}
+
+}  // namespace
+}  // namespace upkeep::init
+
+int main() {
+  ::signal(SIGPIPE, SIG_IGN);
+  if (::getpid() != 1) {
+    (void)!::write(
+        2,
+        "upkeep-init is started by the kernel as its first process; there is nothing else to do with it.\n",
+        97);
+    return 2;
+  }
+  return upkeep::init::run();
+}

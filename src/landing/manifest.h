@@ -1,0 +1,45 @@
+#pragma once
+// Everything that crosses the jump but page contents and criu's images: one self-contained, versioned blob in
+// the store.
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "landing/machine.h"
+#include "landing/units.h"
+#include "memory/physical_range.h"
+#include "os/clock.h"
+
+namespace upkeep::landing {
+
+inline constexpr int kManifestVersion = 1;
+
+struct Manifest {
+  std::string id, from, to, state_dir;
+  std::string engine;
+  nlohmann::json carry_set;    // engine::CarrySet
+  nlohmann::json engine_data;  // the engine's own
+  nlohmann::json network;      // net::Snapshot
+  nlohmann::json tcp_peers;    // net::TcpPeer list
+  std::string nft_ruleset;     // `nft list ruleset`, empty where there is none
+  std::string hostname;
+  std::vector<EarlyMount> mounts;
+  nlohmann::json temporary_files;  // temporary_files.h; their contents are in the store
+  std::vector<Adoption> adoptions;
+  std::vector<std::string> start_units;      // stopped before the window, or running without being enabled
+  std::vector<memory::PhysicalRange> store;  // what the new kernel leaves alone; given back to it in settle
+  std::vector<std::pair<std::string, std::string>>
+      settle_writes;                 // file, value: what a fast boot left switched on
+  os::ClockReading clocks;           // the last thing read before the jump
+  double tsc_frequency = 0;          // ticks a second; 0: not known
+  std::int64_t window_begin_ns = 0;  // CLOCK_REALTIME of the first stop
+};
+
+nlohmann::json to_json(const Manifest& manifest);
+// Refuses other versions by number, and whatever is not a manifest by the field that shows it.
+Result<Manifest> manifest_from_json(const nlohmann::json& json);
+Result<Manifest> parse_manifest(std::string_view text);
+
+}  // namespace upkeep::landing

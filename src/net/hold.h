@@ -1,0 +1,41 @@
+#pragma once
+// The network held closed. While it is, no IPv4 or IPv6 packet reaches a socket of this network namespace or
+// leaves one: TCP, UDP, ICMP, loopback and forwarded ones alike. Peers see silence, as if a cable were out
+// for a moment: nothing is refused, reset or acknowledged, so connections wait and go on.
+//
+// Held in the old kernel from the moment when all carried tasks stand still, before any socket's queue is
+// read: a socket still acknowledges what arrives while its queues are being read, and what it acknowledged
+// then would be lost. Held in the new kernel before the first link goes up, until all sockets are back: a
+// segment that finds no socket is answered by a reset.
+//
+// How: one nf_tables table of family inet, `upkeep-hold`, with two empty base chains of policy drop, at a
+// priority before connection tracking and every usual rule, made in one transaction. It stays if upkeep dies:
+// release_network() of any later process opens the network again.
+//
+// Not covered, because it is below IP: ARP (whoever asks for our address is answered; neighbours keep their
+// entries) and frames that a bridge passes on. IPv6 neighbour discovery is ICMPv6 and is dropped. AF_PACKET
+// sockets see incoming frames and send as they like.
+//
+// Kernel modules, where they are not built in: nfnetlink, nf_tables. (The inet family is part of nf_tables in
+// 6.1 to 7.3; NFT_CHAIN filter of inet too.) The new kernel's initramfs needs both. CAP_NET_ADMIN.
+
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+
+namespace upkeep::net {
+
+inline constexpr const char* kHoldTable = "upkeep-hold";
+
+// Idempotent. Returns when packets that were on their way through the stack have arrived: from then on none
+// does.
+Result<void> hold_network();
+// Idempotent too: where nothing is held, and where the kernel has no nf_tables, there is nothing to do.
+Result<void> release_network();
+Result<bool> network_is_held();
+
+// What the new kernel must be able to load before hold_network().
+std::vector<std::string> hold_modules();
+
+}  // namespace upkeep::net

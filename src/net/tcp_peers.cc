@@ -1,0 +1,203 @@
+#include "net/tcp_peers.h"
+
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "net/messages.h"
+#include "os/child.h"
+#include "os/file.h"
+
+namespace upkeep::net {
+namespace {
+
+// States of tcp_states.h in which the peer may have something outstanding; a peer in TIME_WAIT has not.
+enum TcpState : std::uint8_t {
+  kEstablished = 1,
+  kFinWait1 = 4,
+  kFinWait2 = 5,
+  kCloseWait = 8,
+  kLastAck = 9,
+  kClosing = 11
+};
+
+template <typename T>
+std::optional<T> option(os::Fd fd, int level, int name) {
+  T value = {};
+  socklen_t size = sizeof value;
+  if (::getsockopt(fd.get(), level, name, &value, &size) < 0) return std::nullopt;
+  return value;
+}
+
+template <typename T>
+Result<void> set_option(os::Fd fd, int level, int name, const T& value, const char* what) {
+  if (::setsockopt(fd.get(), level, name, &value, sizeof value) < 0) return ErrnoErr("{}", what);
+  return {};
+}
+
+bool is_connection(os::Fd fd) {
+  const auto domain = option<int>(fd, SOL_SOCKET, SO_DOMAIN);
+  if (domain != AF_INET && domain != AF_INET6) return false;
+  if (option<int>(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP) return false;
+  const auto info = option<tcp_info>(fd, IPPROTO_TCP, TCP_INFO);
+  if (!info) return false;
+  static const std::set<std::uint8_t> open = {kEstablished, kFinWait1, kFinWait2,
+                                              kCloseWait,   kLastAck,  kClosing};
+  return open.contains(info->tcpi_state);
+}
+
+struct Name {
+  std::string address;
+  std::uint16_t port = 0;
+  int family = 0, link = 0;
+};
+
+std::optional<Name> name_of(const sockaddr_storage& storage) {
+  Name name;
+  if (storage.ss_family == AF_INET) {
+    sockaddr_in in;
+    std::memcpy(&in, &storage, sizeof in);
+    name.family = AF_INET;
+    name.port = ntohs(in.sin_port);
+    name.address = address_text(AF_INET, {reinterpret_cast<const char*>(&in.sin_addr), 4});
+    return name;
+  }
+  if (storage.ss_family != AF_INET6) return std::nullopt;
+  sockaddr_in6 in;
+  std::memcpy(&in, &storage, sizeof in);
+  const std::string_view bytes(reinterpret_cast<const char*>(&in.sin6_addr), 16);
+  const bool mapped = IN6_IS_ADDR_V4MAPPED(&in.sin6_addr);
+  name.family = mapped ? AF_INET : AF_INET6;
+  name.port = ntohs(in.sin6_port);
+  name.address = address_text(name.family, mapped ? bytes.substr(12) : bytes);
+  name.link = static_cast<int>(in.sin6_scope_id);
+  return name;
+}
+
+// Reads what only repair mode shows; the socket is in it.
+Result<void> read_sequences(os::Fd fd, TcpPeer& peer) {
+  // Where criu has chosen a queue its choice is put back.
+  const auto chosen = option<int>(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE);
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_RECV_QUEUE}, "choose the receive queue"));
+  const auto next = option<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ);
+  const auto window = option<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW);
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, chosen.value_or(TCP_NO_QUEUE),
+                 "choose the queue as before"));
+  if (!next) return Err("no sequence number of the receive queue");
+  peer.receive_next = *next;
+  peer.acknowledged = window ? window->rcv_wup : *next;
+  return {};
+}
+
+Result<TcpPeer> look_at(os::Fd fd) {
+  sockaddr_storage local = {}, remote = {};
+  socklen_t size = sizeof local;
+  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size) < 0) return ErrnoErr("getsockname");
+  size = sizeof remote;
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(&remote), &size) < 0)
+    return ErrnoErr("getpeername");
+  const auto ours = name_of(local), theirs = name_of(remote);
+  if (!ours || !theirs) return Err("addresses of an unknown family");
+  TcpPeer peer;
+  peer.family = theirs->family;
+  peer.local = ours->address;
+  peer.peer = theirs->address;
+  peer.local_port = ours->port;
+  peer.peer_port = theirs->port;
+  peer.link = theirs->link;
+  if (option<int>(fd, IPPROTO_TCP, TCP_REPAIR).value_or(0) != 0) {
+    TRY(read_sequences(fd, peer));
+    return peer;
+  }
+  // Repair mode overwrites SO_REUSEADDR, going in and coming out.
+  const auto reuse = option<int>(fd, SOL_SOCKET, SO_REUSEADDR).value_or(0);
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON}, "enter repair mode"));
+  auto read = read_sequences(fd, peer);
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_OFF_NO_WP}, "leave repair mode"));
+  TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "put SO_REUSEADDR back"));
+  TRY(read);
+  return peer;
+}
+
+// Descriptors of sockets, with their inode numbers.
+std::vector<std::pair<int, std::string>> sockets_of(pid_t pid) {
+  std::vector<std::pair<int, std::string>> sockets;
+  const std::string folder = fmt::format("/proc/{}/fd", pid);
+  for (const auto& name : os::list_directory(folder).value_or(std::vector<std::string>{})) {
+    auto link = os::read_link(fmt::format("{}/{}", folder, name));
+    int number = -1;
+    std::from_chars(name.data(), name.data() + name.size(), number);
+    if (link && link->starts_with("socket:[") && number >= 0) sockets.emplace_back(number, *link);
+  }
+  return sockets;
+}
+
+}  // namespace
+
+Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
+  std::vector<TcpPeer> peers;
+  std::set<std::string> seen;
+  for (pid_t pid : pids) {
+    auto pidfd = os::open_pidfd(pid);
+    if (!pidfd && pidfd.error().code() == ESRCH) continue;
+    if (!pidfd) return tl::unexpected(std::move(pidfd).error());
+    for (const auto& [number, inode] : sockets_of(pid)) {
+      if (!seen.insert(inode).second) continue;
+      os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd->get(), number, 0)));
+      if (!fd.valid() && (errno == EBADF || errno == ESRCH)) continue;  // closed meanwhile
+      if (!fd.valid()) return ErrnoErr("descriptor {} of process {}", number, pid);
+      if (!is_connection(fd)) continue;
+      auto peer = look_at(fd);
+      if (!peer)
+        return tl::unexpected(
+            std::move(peer).error().in(fmt::format("TCP socket {} of process {}", number, pid)));
+      peers.push_back(std::move(*peer));
+    }
+  }
+  return peers;
+}
+
+nlohmann::json to_json(const std::vector<TcpPeer>& peers) {
+  auto json = nlohmann::json::array();
+  for (const auto& peer : peers) {
+    json.push_back({{"family", peer.family},
+                    {"local", peer.local},
+                    {"local_port", peer.local_port},
+                    {"peer", peer.peer},
+                    {"peer_port", peer.peer_port},
+                    {"link", peer.link},
+                    {"receive_next", peer.receive_next},
+                    {"acknowledged", peer.acknowledged}});
+  }
+  return json;
+}
+
+Result<std::vector<TcpPeer>> tcp_peers_from_json(const nlohmann::json& json) {
+  try {
+    if (!json.is_array()) return Err("TCP peers: not a list");
+    std::vector<TcpPeer> peers;
+    for (const auto& item : json) {
+      TcpPeer& peer = peers.emplace_back();
+      item.at("family").get_to(peer.family);
+      item.at("local").get_to(peer.local);
+      item.at("local_port").get_to(peer.local_port);
+      item.at("peer").get_to(peer.peer);
+      item.at("peer_port").get_to(peer.peer_port);
+      item.at("link").get_to(peer.link);
+      item.at("receive_next").get_to(peer.receive_next);
+      item.at("acknowledged").get_to(peer.acknowledged);
+    }
+    return peers;
+  } catch (const nlohmann::json::exception& error) {
+    return Err("TCP peers: {}", error.what());
+  }
+}
+
+}  // namespace upkeep::net

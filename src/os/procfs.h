@@ -1,0 +1,61 @@
+#pragma once
+// What /proc says, parsed. Parsers take text, so that they are tested with fixtures and without root; readers
+// take a PID.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+
+namespace upkeep::os {
+
+// /proc/PID/stat, proc_pid_stat(5): the fields that are used here.
+struct ProcStat {
+  pid_t pid = 0;
+  std::string comm;
+  char state = '?';
+  pid_t ppid = 0, pgrp = 0, session = 0;
+  int tty_nr = 0;                // 0: no controlling terminal
+  std::uint64_t flags = 0;       // PF_* of the kernel; PF_KTHREAD is 0x00200000
+  std::uint64_t start_time = 0;  // clock ticks after boot
+  bool kernel_thread() const { return (flags & 0x00200000U) != 0; }
+};
+Result<ProcStat> parse_stat(std::string_view text);
+Result<ProcStat> read_stat(pid_t pid);
+
+// One line of /proc/PID/mountinfo, proc_pid_mountinfo(5); octal escapes are undone.
+struct MountInfo {
+  int id = 0, parent = 0;
+  unsigned major = 0, minor = 0;
+  std::string root, mount_point, options, fs_type, source, super_options;
+};
+Result<std::vector<MountInfo>> parse_mountinfo(std::string_view text);
+Result<std::vector<MountInfo>> read_mountinfo(pid_t pid);  // 0: the caller's own
+// The mount that PATH (absolute, resolved) lies on: the last one listed of those whose mount point is its
+// longest prefix.
+const MountInfo* mount_of(const std::vector<MountInfo>& mounts, std::string_view path);
+
+// /proc/PID/status and files like it ("Key:\tvalue" lines).
+std::map<std::string, std::string, std::less<>> parse_key_values(std::string_view text);
+
+// All process IDs, ascending; threads of one.
+Result<std::vector<pid_t>> list_processes();
+Result<std::vector<pid_t>> list_threads(pid_t pid);
+// ROOT and all its descendants, parents before children; kernel threads never are among them.
+Result<std::vector<pid_t>> process_tree(pid_t root);
+
+// "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns.
+Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind);
+// Path of the cgroup in the version 2 hierarchy, "/" for the root one.
+Result<std::string> cgroup_of(pid_t pid);
+Result<std::string> parse_cgroup(std::string_view text);
+
+std::string command_line(pid_t pid);  // for people; falls back to the name where it is empty
+std::string kernel_release();         // uname -r
+
+}  // namespace upkeep::os

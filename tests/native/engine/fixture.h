@@ -1,0 +1,130 @@
+#pragma once
+// The criu engine on tasks of the test's own, on this machine's kernel. Skipped where there is no criu.
+
+#include <glob.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/criu/criu_engine.h"
+#include "os/procfs.h"
+#include "subject.h"
+
+namespace upkeep::testing {
+
+inline std::vector<std::string> matches(const std::string& pattern) {
+  glob_t found = {};
+  std::vector<std::string> paths;
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0)
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  return paths;
+}
+
+// This system's criu, else the one in the lab's Debian 13 folder, run by that folder's own loader.
+inline engine::criu::Program find_criu() {
+  if (auto path = os::find_program("criu"); !path.empty()) return {{path}, ""};
+  for (const auto& path : matches("/var/cache/upkeep/base/*/usr/sbin/criu")) {
+    const std::string root = path.substr(0, path.size() - std::string("/usr/sbin/criu").size());
+    return {
+        {root + "/lib64/ld-linux-x86-64.so.2", "--library-path", root + "/usr/lib/x86_64-linux-gnu", path},
+        ""};
+  }
+  return {};
+}
+
+class EngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    auto program = find_criu();
+    if (program.argv.empty()) GTEST_SKIP() << "no criu on this machine";
+    images_ = folder_.path() + "/images";
+    ASSERT_TRUE(os::make_directories(images_, 0700));
+    engine_ = engine::criu::make_engine({program, folder_.path() + "/work", "/sys/fs/cgroup"});
+    hooks_.facts = [this](const Event& event) { facts_.update(event.data); };
+    restore_hooks_.facts = hooks_.facts;
+  }
+  void TearDown() override {
+    for (const auto& [name, value] : facts_.items())
+      std::printf("  %s = %s\n", name.c_str(), value.dump().c_str());
+  }
+
+  Result<std::unique_ptr<engine::StoodStill>> snapshot(const std::vector<pid_t>& roots) {
+    TRY_ASSIGN(auto set, engine::collect(roots));
+    return engine_->snapshot(set, {images_, std::chrono::seconds(60)}, hooks_);
+  }
+  Result<engine::Restored> restore(const nlohmann::json& manifest) {
+    return engine_->restore(images_, manifest, restore_hooks_);
+  }
+
+  // The whole way but for the kernel: stopped, copied, ended, made again. What the tasks had before has to be
+  // there after.
+  ::testing::AssertionResult carry(const std::vector<const Subject*>& subjects) {
+    std::vector<pid_t> roots;
+    for (const auto* subject : subjects) roots.push_back(subject->pid());
+    nlohmann::json manifest;
+    {
+      auto still = snapshot(roots);
+      if (!still) return ::testing::AssertionFailure() << "snapshot: " << still.error().message();
+      manifest = (*still)->manifest();
+      // As in a jump nobody gets to clean up: the tasks, which are stopped, and criu end together.
+      for (pid_t pid : ended_by_carry(manifest)) ::kill(pid, SIGKILL);
+      for (pid_t pid : criu_processes()) ::kill(pid, SIGKILL);
+    }
+    for (pid_t pid : ended_by_carry(manifest)) {
+      if (!eventually([pid] { return ::waitpid(pid, nullptr, WNOHANG) != 0 && ::kill(pid, 0) != 0; }))
+        return ::testing::AssertionFailure() << pid << " did not end";
+    }
+    if (between_) between_();
+    auto restored = restore(manifest);
+    if (!restored) return ::testing::AssertionFailure() << "restore: " << restored.error().message();
+    for (pid_t pid : roots) {
+      if (!moves(pid)) return ::testing::AssertionFailure() << pid << " does not run";
+    }
+    return ::testing::AssertionSuccess();
+  }
+
+  // The criu processes of this test.
+  static std::vector<pid_t> criu_processes() {
+    std::vector<pid_t> result;
+    auto tree = os::process_tree(::getpid());
+    if (!tree) return result;
+    for (pid_t pid : *tree) {
+      if (os::command_line(pid).find("dump --rpc") != std::string::npos) result.push_back(pid);
+    }
+    return result;
+  }
+
+  Folder folder_;
+  std::string images_;
+  std::unique_ptr<engine::Engine> engine_;
+  engine::SnapshotHooks hooks_;
+  engine::RestoreHooks restore_hooks_;
+  std::function<void()> between_;  // what happens while nobody is there
+  nlohmann::json facts_ = nlohmann::json::object();
+
+ private:
+  static std::vector<pid_t> ended_by_carry(const nlohmann::json& manifest) {
+    auto set = engine::carry_set_from_json(manifest.at("carry"));
+    return set ? set->pids() : std::vector<pid_t>();
+  }
+};
+
+#define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()
+
+// A network namespace of the test's own, loopback up, for as long as this lives.
+class OwnNetwork {
+ public:
+  OwnNetwork();
+  OwnNetwork(const OwnNetwork&) = delete;
+  ~OwnNetwork();
+  static void set_loopback(bool up);
+
+ private:
+  os::UniqueFd before_;
+};
+
+}  // namespace upkeep::testing

@@ -1,0 +1,123 @@
+#pragma once
+// Tasks made by a test to be carried, watched from outside: a counter at a fixed address that only moves
+// while its task runs. No pipe or socket leads to the test, since the engine would have to carry the test as
+// well.
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "os/child.h"
+#include "os/file.h"
+
+namespace upkeep::testing {
+
+// What a subject shows to the test, in its own memory at a fixed place.
+struct Board {
+  std::atomic<std::uint64_t> counter;
+  std::atomic<std::uint64_t> value[8];
+};
+constexpr std::uintptr_t kBoard = 0x200000000000;
+
+inline Board& board() { return *reinterpret_cast<Board*>(kBoard); }
+
+// Seen from outside; the nothing of a task that is gone is all ones.
+inline std::uint64_t peek(pid_t pid, std::size_t word = 0) {
+  std::uint64_t value = ~0ULL;
+  iovec local = {&value, sizeof value}, remote = {reinterpret_cast<void*>(kBoard + 8 * word), sizeof value};
+  ::process_vm_readv(pid, &local, 1, &remote, 1, 0);
+  return value;
+}
+
+// Waits for CONDITION, which is looked at often; false: it never came.
+inline bool eventually(const std::function<bool()>& condition,
+                       std::chrono::seconds limit = std::chrono::seconds(20)) {
+  for (auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end;) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return condition();
+}
+
+inline bool moves(pid_t pid) {
+  auto before = peek(pid);
+  return before != ~0ULL && eventually([&] { return peek(pid) != before && peek(pid) != ~0ULL; });
+}
+
+// Watched for long enough that a running subject would have counted many times.
+inline bool stands_still(pid_t pid) {
+  auto before = peek(pid);
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  return before != ~0ULL && peek(pid) == before;
+}
+
+// A task in a session of its own, without any descriptor of the test's, that does SETUP and then STEP and
+// counts, every millisecond or so.
+class Subject {
+ public:
+  explicit Subject(const std::function<void()>& setup = {}, const std::function<void()>& step = {}) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);  // what criu restores becomes a child of the test
+    pid_ = ::fork();
+    if (pid_ != 0) {
+      eventually([&] { return peek(pid_) != ~0ULL && peek(pid_) > 0; });
+      return;
+    }
+    ::setsid();
+    ::syscall(SYS_close_range, 0U, ~0U, 0);
+    for (int i = 0; i < 3; ++i) (void)::open("/dev/null", O_RDWR);
+    ::mmap(reinterpret_cast<void*>(kBoard), 4096, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (setup) setup();
+    for (;;) {
+      if (step) step();
+      board().counter.fetch_add(1);
+      ::poll(nullptr, 0, 1);
+    }
+  }
+  Subject(const Subject&) = delete;
+  ~Subject() { end(); }
+  pid_t pid() const { return pid_; }
+  bool alive() const { return ::kill(pid_, 0) == 0; }
+
+  // Ends it and takes its PID out of the way.
+  void end() const {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_;
+};
+
+// A folder that goes away with its contents.
+class Folder {
+ public:
+  Folder() {
+    char name[] = "/tmp/upkeep-engine-XXXXXX";
+    path_ = ::mkdtemp(name);
+  }
+  Folder(const Folder&) = delete;
+  ~Folder() { (void)os::remove_tree(path_); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace upkeep::testing

@@ -1,0 +1,42 @@
+#include "landing/machine.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+namespace upkeep::landing {
+namespace {
+
+using testing::ElementsAre;
+using testing::Field;
+
+TEST(EarlyMounts, OnlyThoseThatTasksNeedBeforeSystemdMakesThem) {
+  auto mounts = os::parse_mountinfo(
+      "1 0 254:1 / / rw shared:1 - ext4 /dev/vda1 rw\n"
+      "2 1 0:20 / /proc rw - proc proc rw\n"
+      "3 1 0:21 / /dev/pts rw,nosuid - devpts devpts rw,gid=5,mode=620\n"
+      "4 1 0:22 / /run rw,nosuid,nodev - tmpfs tmpfs rw,size=100k,mode=755\n"
+      "5 4 0:23 / /run/user/0 rw - tmpfs tmpfs rw\n"
+      "6 1 254:2 / /tmp rw - ext4 /dev/vda2 rw\n");
+  ASSERT_TRUE(mounts);
+  EXPECT_THAT(early_mounts(*mounts), ElementsAre(Field(&EarlyMount::mount_point, "/dev/pts"),
+                                                 Field(&EarlyMount::mount_point, "/run")));
+  EXPECT_EQ(early_mounts(*mounts)[0].options, "rw,nosuid,rw,gid=5,mode=620");
+}
+
+TEST(Files, OnAnotherFileSystemAreNamed) {
+  char name[] = "/tmp/upkeep-files-XXXXXX";
+  int fd = mkstemp(name);
+  ASSERT_GE(fd, 0);
+  auto mounts = os::parse_mountinfo(
+      "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n"
+      "2 1 254:2 / /tmp rw - ext4 /dev/vdb1 rw\n");
+  auto findings = check_files({getpid()}, *mounts);
+  close(fd);
+  unlink(name);
+  ASSERT_EQ(findings.size(), 1U) << "a mount is named once, however many files are on it";
+  EXPECT_EQ(findings[0].severity, Finding::Severity::refusal);
+  EXPECT_THAT(findings[0].why, testing::HasSubstr("/tmp"));
+}
+
+}  // namespace
+}  // namespace upkeep::landing
