@@ -134,9 +134,24 @@ class Journey:
       place.say(f"  warning: {warning}")
     # Port 22 is left out: the sessions of the old kernel end with it, as announced.
     resets = [r for r in m.resets(self.capture) if 22 not in (r.sport, r.dport)]
-    m.check(not resets, f"no reset was seen outside ({resets[:3]})")
+    m.check(not resets, f"no reset was seen outside ({', '.join(map(str, resets[:3]))})")
+    self._follow_connections()
     state = m.wait_systemd()
     m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
+
+
+  def _follow_connections(self):
+    m = self.m
+    followed = m.follow(self.capture)
+    lost = followed.violations
+    m.check(not lost, "no acknowledged byte was lost" + "".join(f"; {v}" for v in lost[:3]))
+    jump = self.pid1_at + time.time() - time.monotonic()   # captures have the wall clock's time
+    through = [c for c in followed.connections if c.crosses(jump)]
+    carried = sum(c.bytes for c in through)
+    m.check(carried > 0, f"{followed.bytes:,} acknowledged bytes were followed, {carried:,} of them on "
+                         f"{len(through)} connection{'' if len(through) == 1 else 's'} through the upgrade")
+    m.fact("bytes_followed", followed.bytes)
+    m.fact("bytes_followed_through", carried)
 
 
 def damage(m, address):
