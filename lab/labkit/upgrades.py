@@ -185,15 +185,36 @@ def stable(entries):
   return sorted(json.dumps(clean(e), sort_keys=True) for e in entries if e)
 
 
-def fsck(m):
-  """e2fsck's exit code for the machine's disk, which must be off."""
-  raw = m.run_dir / "fsck.raw"
-  try:
-    subprocess.run(["qemu-img", "convert", "-O", "raw", m.overlay, raw], check=True, timeout=120)
-    offset = json.loads(subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True, text=True).stdout
-                        )["partitiontable"]["partitions"][0]["start"] * 512
-    done = subprocess.run(["e2fsck", "-fn", f"{raw}?offset={offset}"], capture_output=True, text=True, timeout=300)
-    (m.run_dir / "fsck.log").write_text(done.stdout + done.stderr)
-    return done.returncode
-  finally:
-    raw.unlink(missing_ok=True)
+class Disk:
+  """The root file system of a machine's disk image that nobody writes to. Use as a context."""
+
+  def __init__(self, m, image=None):
+    self._image, self._raw, self._log = image or m.overlay, m.run_dir / "disk.raw", m.run_dir / "fsck.log"
+
+  def __enter__(self):
+    subprocess.run(["qemu-img", "convert", "-O", "raw", self._image, self._raw], check=True, timeout=120)
+    table = subprocess.run(["sfdisk", "--json", self._raw], check=True, capture_output=True, text=True).stdout
+    self._device = f"{self._raw}?offset={json.loads(table)['partitiontable']['partitions'][0]['start'] * 512}"
+    return self
+
+  def __exit__(self, *_):
+    self._raw.unlink(missing_ok=True)
+    return False
+
+  def _ask(self, *argv):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    with open(self._log, "a") as log:
+      log.write(f"{argv[0]}: {done.returncode}\n{done.stdout if argv[0] == 'e2fsck' else ''}{done.stderr}")
+    return done
+
+  def needs_recovery(self):
+    """Whether its journal has to be replayed at the next mount."""
+    return "needs_recovery" in self._ask("dumpe2fs", "-h", self._device).stdout
+
+  def fsck(self):
+    """e2fsck's exit code, reading only: 0 where nothing is wrong."""
+    return self._ask("e2fsck", "-fn", self._device).returncode
+
+  def text(self, path):
+    """A file's content; empty where there is none."""
+    return self._ask("debugfs", "-R", f"cat {path}", self._device).stdout
