@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 
-from . import accel, image, initrd, kernels, pcap, place, qemu
+from . import accel, image, initrd, kernels, pcap, place, qemu, tcp_follow
 
 # Succeeds once sshd greets us.
 BANNER_PROBE = """
@@ -125,6 +125,7 @@ class Machine:
     self.qemu, self._clients, self._master, self._master_boots, self._boot_count = None, [], None, -1, 0
     self.raw_disk, self.kernels = image.disk([self.from_release, self.to_release, *extra], self.deb)
     self.keys = image.ssh_key()
+    self._disks = []             # overlays that split_disk() has put aside
     self.overlay = qemu.overlay(self.run_dir / "disk.qcow2", self.raw_disk)
     self.network = qemu.Network()
 
@@ -204,6 +205,20 @@ class Machine:
     while self.qemu.process.poll() is None and time.monotonic() < deadline:
       time.sleep(0.05)
     self.power_off()
+
+  def split_disk(self):
+    """The disk as it is at this moment, as a file (qcow2) that nobody writes to any more; the machine goes on with another.
+
+    QEMU stands still meanwhile, some tens of milliseconds, and writes down what it had put off.
+    """
+    before, self.overlay = self.overlay, self.overlay.with_name(f"disk-{len(self._disks) + 1}.qcow2")
+    self._disks.append(before)
+    self.qemu.monitor.command("stop")
+    try:
+      self.qemu.monitor.command("blockdev-snapshot-sync", device="disk0", format="qcow2", **{"snapshot-file": str(self.overlay)})
+    finally:
+      self.qemu.monitor.command("cont")
+    return before
 
   # --- commands in it ---
 
@@ -318,9 +333,13 @@ class Machine:
     return client.json()
 
   def capture(self, name="capture", expression="tcp or icmp or arp or icmp6"):
-    """Starts tcpdump outside; a Client with `.pcap`. Packets are there once the call returns."""
+    """Starts tcpdump outside; a Client with `.pcap`. Packets are there once the call returns.
+
+    Whole packets: what was sent twice is compared (labkit/tcp_follow.py). A slot of the buffer takes the largest that segmentation
+    offload makes, 64 KB, however small the packet is: hence its size (KB).
+    """
     path = self.run_dir / f"{name}.pcap"
-    client = self._client(name, ["tcpdump", "-i", "tap0", "--immediate-mode", "-U", "-n", "-s", "256", "-B", "8192", "-Z", "root",
+    client = self._client(name, ["tcpdump", "-i", "tap0", "--immediate-mode", "-U", "-n", "-s", "0", "-B", "65536", "-Z", "root",
                                  "--time-stamp-precision=nano", "-w", str(path), expression])
     client.pcap = path
     deadline = time.monotonic() + 10
@@ -330,11 +349,24 @@ class Machine:
       time.sleep(0.01)
     return client
 
+  def end_capture(self, capture):
+    """Ends a capture; how many packets it missed. Once more is harmless."""
+    if capture.process.poll() is None:
+      capture.process.send_signal(signal.SIGINT)
+      capture.wait(10, fatal=False)
+    return sum(map(int, re.findall(r"^(\d+) packets? dropped", capture.err.read_text(), re.M)))
+
   def resets(self, capture, port=None):
     """Ends a capture; its RST segments."""
-    capture.process.send_signal(signal.SIGINT)
-    capture.wait(10, fatal=False)
+    self.end_capture(capture)
     return pcap.resets(capture.pcap, port)
+
+  def follow(self, capture):
+    """Ends a capture; what its TCP connections tell (tcp_follow.Follower). One that missed packets cannot tell."""
+    missed = self.end_capture(capture)
+    if missed:
+      raise place.LabError(f"the capture missed {missed} packets: it proves nothing")
+    return tcp_follow.follow(capture.pcap)
 
   def wait_port(self, port, timeout=30):
     """Until something in the guest listens on this TCP port (a daemon's start returns before that).
@@ -381,7 +413,8 @@ class Machine:
     self.power_off()
     self.network.close()
     if not keep_disk:
-      self.overlay.unlink(missing_ok=True)
+      for disk in (self.overlay, *self._disks):
+        disk.unlink(missing_ok=True)
 
   def ssh_command(self):
     """How a person logs in to this guest."""

@@ -1,4 +1,7 @@
-"""Reads what tcpdump wrote (pcap, Ethernet or "any"): just enough of IPv4, IPv6 and TCP to ask questions."""
+"""Reads what tcpdump wrote (pcap, Ethernet): just enough of IPv4, IPv6 and TCP to ask questions.
+
+What is asked of the TCP connections in it is in labkit/tcp_follow.py.
+"""
 
 import dataclasses
 import socket
@@ -20,6 +23,12 @@ class Segment:
   flags: int
   window: int
   payload: bytes
+  length: int = None           # bytes that were sent; more than `payload` has where the capture cut the packet short
+  sacks: tuple = ()            # ((left, right), ...) of the SACK option
+
+  def __post_init__(self):
+    if self.length is None:
+      object.__setattr__(self, "length", len(self.payload))
 
   @property
   def is_reset(self):
@@ -28,7 +37,7 @@ class Segment:
   def __str__(self):
     names = "".join(n for bit, n in ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (ACK, ".")) if self.flags & bit)
     return (f"{self.time:.6f} {self.source}:{self.sport} > {self.target}:{self.dport} [{names}] seq {self.seq} "
-            f"ack {self.ack} length {len(self.payload)}")
+            f"ack {self.ack} length {self.length}")
 
 
 def packets(path):
@@ -66,8 +75,27 @@ def tcp(path):
     if len(ip) < start + 20:
       continue
     sport, dport, seq, ack, offset, flags, window = struct.unpack_from("!HHIIBBH", ip, start)
-    yield Segment(when, source, sport, target, dport, seq, ack, flags, window,
-                  bytes(ip[start + (offset >> 4) * 4:total or len(ip)]))
+    data = start + (offset >> 4) * 4
+    # A length of 0 is a packet of more than 64 KB, put together by the network card (BIG TCP).
+    payload = bytes(ip[data:total or len(ip)])
+    yield Segment(when, source, sport, target, dport, seq, ack, flags, window, payload,
+                  total - data if total else len(payload), _sacks(ip[start + 20:data]))
+
+
+def _sacks(options):
+  at = 0
+  while at + 1 < len(options) and options[at] != 0:
+    if options[at] == 1:
+      at += 1
+      continue
+    size = options[at + 1]
+    if size < 2:
+      break
+    if options[at] == 5:
+      body = options[at + 2:at + size]
+      return tuple(struct.unpack_from("!II", body, n) for n in range(0, len(body) - 7, 8))
+    at += size
+  return ()
 
 
 def resets(path, port=None):

@@ -5,7 +5,7 @@ from one kernel to the other and compares everything around the services before 
 """
 
 import json
-import socket
+import re
 import subprocess
 import time
 
@@ -74,7 +74,7 @@ class Journey:
   def __enter__(self):
     m = self.m
     self.from_ = m.uname()
-    self.capture = m.capture()
+    self.capture = m.capture(f"capture-{self.to.partition('+')[0]}")
     self.network = m.ip_json()
     return self
 
@@ -88,7 +88,7 @@ class Journey:
     hang_up: end the ssh connection that it was started from as soon as it says what it does.
     """
     m = self.m
-    since = m.console_mark()
+    since = self.since = m.console_mark()
     carry = " ".join(map(str, pids))
     client = m.start(f"upkeep upgrade --to {self.to} --carry {carry} --yes {arguments}", "upgrade")
     with place.progress(f"upkeep upgrade --to {self.to}"):
@@ -134,34 +134,41 @@ class Journey:
       place.say(f"  warning: {warning}")
     # Port 22 is left out: the sessions of the old kernel end with it, as announced.
     resets = [r for r in m.resets(self.capture) if 22 not in (r.sport, r.dport)]
-    m.check(not resets, f"no reset was seen outside ({resets[:3]})")
+    m.check(not resets, f"no reset was seen outside ({', '.join(map(str, resets[:3]))})")
+    self._follow_connections()
     state = m.wait_systemd()
     m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
 
 
-def damage(m, address):
-  """Overwrites 64 bytes of physical memory from outside, through QEMU's gdb stub, as memory that goes bad would."""
-  path = m.run_dir / "gdb.sock"
-  m.qemu.monitor.command("human-monitor-command", **{"command-line": f"gdbserver unix:{path},server=on,wait=off"})
-  with socket.socket(socket.AF_UNIX) as s:
-    s.settimeout(10)
-    s.connect(str(path))
+  def verify_not_restored(self, why, begun=False):
+    """The new kernel runs without the tasks, and says so everywhere. why: a regular expression; begun: restoring was tried."""
+    m, s = self.m, self.summary
+    m.check(s["outcome"] == "restore_failed" and re.search(why, s.get("message", "")), f"upkeep says {s['outcome']}: {s.get('message')}")
+    m.check(m.uname() == self.to and m.wait_systemd() == "running", f"the machine has started with {self.to} ({m.failed_units()})")
+    events = [json.loads(line) for line in m.get(f"/var/lib/upkeep/{s['id']}/journal.jsonl").decode().splitlines()]
+    stages = {e.get("stage") for e in events if e["kind"] == "stage_begun"}
+    m.check(("restore" in stages) == begun and "resume" not in stages,
+            "restoring was tried, and no task ran" if begun else "it was refused before any task was made")
+    m.check(any(e["kind"] == "stage_failed" and re.search(why, e.get("message", "")) for e in events), "the journal says why")
+    console = [line for _, line in m.console_lines(self.since) if "could not be restored" in line]
+    m.check(any(re.search(why, line) for line in console), f"the console says so: {' '.join(console)[:200]}")
+    status, history = m.ssh("upkeep status", check=False), m.ssh("upkeep history")
+    m.check(re.search(why, status.out) and status.rc == 1, f"`upkeep status` says so (exit code {status.rc})")
+    line = next((line for line in history.out.splitlines() if s["id"] in line), "")
+    m.check("restore" in line.lower() or "fail" in line.lower(), f"`upkeep history` says so: {line}")
 
-    def ask(packet):
-      s.sendall(f"${packet}#{sum(packet.encode()) % 256:02x}".encode())
-      answer = b""
-      while b"#" not in answer:
-        answer += s.recv(4096)
-      s.sendall(b"+")
-      return answer
-
-    for packet in ("qSupported", "Qqemu.PhyMemMode:1", f"M{address:x},40:" + "a5" * 64):
-      answer = ask(packet)
-    if b"OK" not in answer:
-      raise place.LabError(f"the gdb stub does not write to {address:#x}: {answer}")
-    s.sendall(b"$D#44")   # detach: the machine goes on
-    time.sleep(0.2)
-  place.say(f"  64 bytes at {address:#x} are damaged")
+  def _follow_connections(self):
+    m = self.m
+    followed = m.follow(self.capture)
+    lost = followed.violations
+    m.check(not lost, "no acknowledged byte was lost" + "".join(f"; {v}" for v in lost[:3]))
+    jump = self.pid1_at + time.time() - time.monotonic()   # captures have the wall clock's time
+    through = [c for c in followed.connections if c.crosses(jump)]
+    carried = sum(c.bytes for c in through)
+    m.check(carried > 0, f"{followed.bytes:,} acknowledged bytes were followed, {carried:,} of them on "
+                         f"{len(through)} connection{'' if len(through) == 1 else 's'} through the upgrade")
+    m.fact("bytes_followed", followed.bytes)
+    m.fact("bytes_followed_through", carried)
 
 
 def stable(entries):
@@ -178,15 +185,36 @@ def stable(entries):
   return sorted(json.dumps(clean(e), sort_keys=True) for e in entries if e)
 
 
-def fsck(m):
-  """e2fsck's exit code for the machine's disk, which must be off."""
-  raw = m.run_dir / "fsck.raw"
-  try:
-    subprocess.run(["qemu-img", "convert", "-O", "raw", m.overlay, raw], check=True, timeout=120)
-    offset = json.loads(subprocess.run(["sfdisk", "--json", raw], check=True, capture_output=True, text=True).stdout
-                        )["partitiontable"]["partitions"][0]["start"] * 512
-    done = subprocess.run(["e2fsck", "-fn", f"{raw}?offset={offset}"], capture_output=True, text=True, timeout=300)
-    (m.run_dir / "fsck.log").write_text(done.stdout + done.stderr)
-    return done.returncode
-  finally:
-    raw.unlink(missing_ok=True)
+class Disk:
+  """The root file system of a machine's disk image that nobody writes to. Use as a context."""
+
+  def __init__(self, m, image=None):
+    self._image, self._raw, self._log = image or m.overlay, m.run_dir / "disk.raw", m.run_dir / "fsck.log"
+
+  def __enter__(self):
+    subprocess.run(["qemu-img", "convert", "-O", "raw", self._image, self._raw], check=True, timeout=120)
+    table = subprocess.run(["sfdisk", "--json", self._raw], check=True, capture_output=True, text=True).stdout
+    self._device = f"{self._raw}?offset={json.loads(table)['partitiontable']['partitions'][0]['start'] * 512}"
+    return self
+
+  def __exit__(self, *_):
+    self._raw.unlink(missing_ok=True)
+    return False
+
+  def _ask(self, *argv):
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
+    with open(self._log, "a") as log:
+      log.write(f"{argv[0]}: {done.returncode}\n{done.stdout if argv[0] == 'e2fsck' else ''}{done.stderr}")
+    return done
+
+  def needs_recovery(self):
+    """Whether its journal has to be replayed at the next mount."""
+    return "needs_recovery" in self._ask("dumpe2fs", "-h", self._device).stdout
+
+  def fsck(self):
+    """e2fsck's exit code, reading only: 0 where nothing is wrong."""
+    return self._ask("e2fsck", "-fn", self._device).returncode
+
+  def text(self, path):
+    """A file's content; empty where there is none."""
+    return self._ask("debugfs", "-R", f"cat {path}", self._device).stdout

@@ -19,6 +19,9 @@ def run(m):
   memcached(m)
   nginx(m)
   m.check(len(m.resets(capture, 6379)) == 0, "the capture shows no reset of redis' connections")
+  followed = m.follow(capture)
+  m.check(not followed.violations and followed.bytes > 6000000,
+          f"nor an acknowledged byte lost among {followed.bytes:,} ({', '.join(map(str, followed.violations[:3]))})")
   m.check(reset_is_seen(m), "a reset that there is, is seen")
 
 

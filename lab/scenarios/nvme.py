@@ -5,7 +5,7 @@ from labkit import upgrades
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
 DISK = "nvme"
-TAGS = {"long"}
+TAGS = {"check"}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}

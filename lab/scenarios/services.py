@@ -7,16 +7,19 @@ EXTRA = ("6.1", "6.18")
 TAGS = {"check"}
 TIMEOUT = 500
 NEEDS_DEB = True
-# Reads its clocks as fast as it can and says when one goes back; writes a file that it never syncs.
+# Reads its clocks as fast as it can and says when one goes back; writes files that it never syncs: its counters, and lines with
+# a number and the kernel that it runs on.
 CLOCKS = """
-import time
+import os, time
 clocks = [time.CLOCK_MONOTONIC, time.CLOCK_BOOTTIME, time.CLOCK_REALTIME]
 last, back, steps = [time.clock_gettime_ns(c) for c in clocks], 0, 0
-out = open("/var/tmp/unsynced", "w")
+out, lines = open("/var/tmp/unsynced", "w"), open("/var/tmp/unsynced-lines", "w")
 while True:
   now = [time.clock_gettime_ns(c) for c in clocks]
   back += sum(n < l for n, l in zip(now, last))
   last, steps = now, steps + 1
+  if steps % 20 == 0:
+    lines.write(f"{steps // 20} {os.uname().release}\\n"); lines.flush()
   if steps % 2000 == 0:
     out.seek(0); out.write(f"{back} {steps} {now[0] // 10**9}\\n"); out.flush()
   time.sleep(0.0005)
@@ -40,8 +43,9 @@ def run(m):
   download = m.client("download", "http_download.py", "/big", "--rate", "500000")
   download.expect("^headers", 20)
   m.ssh("echo written and not synced > /var/tmp/plain")
+  disks = []
   with upgrades.Journey(m) as journey:
-    journey.upgrade([nginx, memcached, clocks])
+    journey.upgrade([nginx, memcached, clocks], on_boot=lambda _: disks.append(take_disk(m, journey)))
   journey.verify()
   cache.tell("verify 100000")
   cache.expect('"did": "verify"', 120)
@@ -63,8 +67,35 @@ def run(m):
   m.check(uptime >= float(back[2]), "the carried tasks' uptime goes on")
   m.check(m.ssh("cat /var/tmp/plain").out.strip() == "written and not synced", "files written before are there")
   check_network(m, journey)
+  m.ssh(f"kill {clocks}")
+  written = m.ssh("cat /var/tmp/unsynced-lines").out
   m.shut_down()
-  m.check(upgrades.fsck(m) == 0, "fsck finds nothing")
+  with upgrades.Disk(m) as disk:
+    m.check(disk.fsck() == 0, "fsck finds nothing after all of it")
+  check_disk(m, disks[0], written)
+
+
+def take_disk(m, journey):
+  """What the old kernel left on the disk: the new one has not even found it yet."""
+  image = m.split_disk()
+  lines = [line for _, line in m.console_lines(journey.since)]
+  m.check(not any("upkeep-init" in line for line in lines), "the disk was looked at before the new kernel had a PID 1")
+  return image
+
+
+def check_disk(m, image, written):
+  """written: the numbered lines of the carried task, from before and after."""
+  lines = written.splitlines(keepends=True)
+  numbers = [int(line.split()[0]) for line in lines]
+  before = "".join(line for line in lines if line.split()[1] == m.from_release)
+  m.check(numbers == list(range(1, len(lines) + 1)) and before and before != written,
+          f"the carried task's {len(lines)} lines are there, one after the other, from both kernels")
+  with upgrades.Disk(m, image) as disk:
+    m.fact("journal_needs_recovery", disk.needs_recovery())
+    m.check(not disk.needs_recovery(), "straight after the jump the file system's journal is empty")
+    m.check(disk.fsck() == 0, "fsck finds nothing straight after the jump")
+    m.check(disk.text("/var/tmp/unsynced-lines") == before, "what the carried task wrote and did not sync was on the disk then, to the last line")
+    m.check(disk.text("/var/tmp/plain") == "written and not synced\n", "so was what another one wrote")
 
 
 def check_network(m, journey):

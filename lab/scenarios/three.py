@@ -4,7 +4,7 @@ from labkit import upgrades
 
 FROM, TO = "6.12", "6.18"
 EXTRA = ("6.1", "7.3")
-TAGS = {"long"}
+TAGS = {"check"}
 TIMEOUT = 600
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}

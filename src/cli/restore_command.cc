@@ -1,6 +1,7 @@
 // upkeep restore ID [--discard]: what to do with images that could not be restored in the new kernel.
 
 #include "cli/command.h"
+#include "cli/journals.h"
 #include "landing/journal.h"
 #include "recovery/kept.h"
 
@@ -13,24 +14,28 @@ struct Options {
 };
 
 int run_restore(const Context& context, const Options& options) {
+  // One of those that there are: opening the journal of any other would make it.
+  auto upgrade = read_upgrade(context.state_dir, options.id);
+  if (!upgrade) return fail(context, upgrade.error());
+  const std::string& id = upgrade->id;
   if (options.discard) {
-    auto discarded = recovery::discard_kept(context.state_dir, options.id);
+    auto discarded = recovery::discard_kept(context.state_dir, id);
     if (!discarded) return fail(context, discarded.error());
     if (context.json)
-      print_json({{"discarded", options.id}});
+      print_json({{"discarded", id}});
     else
-      print(fmt::format("The images of {} are deleted.\n", options.id));
+      print(fmt::format("The images of {} are deleted.\n", id));
     return kOk;
   }
-  auto journal = landing::Journal::open(context.state_dir, options.id);
+  auto journal = landing::Journal::open(context.state_dir, id);
   if (!journal) return fail(context, journal.error());
-  auto restored = recovery::restore_kept(context.state_dir, options.id,
+  auto restored = recovery::restore_kept(context.state_dir, id,
                                          [&](const Event& event) { (void)journal->append(event); });
   if (!restored) return fail(context, restored.error());
   (void)journal->append(
       {"upgrade_ended", "", "restored by hand", {{"outcome", "upgraded"}, {"exit_code", 0}}});
   if (context.json)
-    print_json({{"restored", options.id}});
+    print_json({{"restored", id}});
   else
     print("The carried tasks run again.\n");
   return kOk;

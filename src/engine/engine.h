@@ -87,8 +87,9 @@ class Engine {
   virtual Result<std::unique_ptr<StoodStill>> snapshot(const CarrySet& set, const SnapshotRequest& request,
                                                        const SnapshotHooks& hooks) = 0;
 
-  // Does early what restore() would otherwise do inside the window (probing the kernel). Optional; harmless.
-  virtual Result<void> warm_up() = 0;
+  // Begins what restore() needs and no image is wanted for (probing the kernel), and returns at once: it goes
+  // on beside what the caller does, and restore() of the same object waits for it. Optional.
+  virtual void begin_restore() = 0;
 
   // Each task goes back into the cgroup that the manifest names before on_restored is called.
   virtual Result<Restored> restore(const std::string& images, const nlohmann::json& manifest,

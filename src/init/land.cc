@@ -30,6 +30,7 @@ std::int64_t continue_clock(const landing::Manifest& manifest, const os::ClockRe
 }
 
 Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueue& events) {
+  TRY_ASSIGN(const auto engine, landing::begin_restore(store.manifest));
   auto landed = extraction.get();
   if (!landed) {
     events.emit({"stage_failed", "land", landed.error().message()});
@@ -37,7 +38,7 @@ Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueu
   }
   TRY(make_early_mounts(store.manifest.mounts));
   events.emit({"stage_done", "land", ""});
-  return landing::restore_tasks(*landed, {}, events.sink());
+  return landing::restore_tasks(*landed, {.engine = engine}, events.sink());
 }
 
 }  // namespace

@@ -27,7 +27,10 @@ class Restoration {
     TRY(net::hold_network());
     (void)::sethostname(manifest_.hostname.c_str(), manifest_.hostname.size());
     TRY(put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
-    TRY_ASSIGN(auto engine, engine::make_engine(manifest_.engine));
+    auto engine = options_.engine;
+    if (!engine) {
+      TRY_ASSIGN(engine, begin_restore(manifest_));
+    }
     engine::RestoreHooks hooks;
     hooks.on_started = [this] { return put_network_back(); };
     hooks.on_restored = [this](const std::vector<pid_t>& pids) { return verify(pids); };
@@ -105,6 +108,12 @@ Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory) {
   TRY_ASSIGN(landing.manifest, parse_manifest(text));
   TRY(store.extract(directory));
   return landing;
+}
+
+Result<std::shared_ptr<engine::Engine>> begin_restore(const Manifest& manifest) {
+  TRY_ASSIGN(std::shared_ptr<engine::Engine> engine, engine::make_engine(manifest.engine));
+  engine->begin_restore();
+  return engine;
 }
 
 Result<void> restore_tasks(const Landing& landing, const RestoreOptions& options, const EventSink& emit) {

@@ -2,13 +2,17 @@
 // What crossed, on the other side: opened, checked, and made into running tasks again. upkeep-init does this
 // as PID 1; `upkeep restore` (recovery/kept.h) does the same later from images that were kept on disk.
 
-#include <optional>
+#include <memory>
 #include <string>
 
 #include "common/event.h"
 #include "landing/manifest.h"
 #include "memory/carried_images.h"
 #include "os/fd.h"
+
+namespace upkeep::engine {
+class Engine;
+}
 
 namespace upkeep::landing {
 
@@ -23,8 +27,13 @@ struct Landing {
 // for the caller to set.
 Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory);
 
+// The manifest's engine, which has begun what needs no image, and goes on with it beside the caller. Wants
+// the root file system that its programs lie on.
+Result<std::shared_ptr<engine::Engine>> begin_restore(const Manifest& manifest);
+
 struct RestoreOptions {
-  bool put_network_back = true;  // false where the machine's network is up already
+  bool put_network_back = true;                 // false where the machine's network is up already
+  std::shared_ptr<engine::Engine> engine = {};  // from begin_restore(); made here where there is none
 };
 
 // Network (held closed meanwhile), temporary files, tasks; then the tasks run, the network opens, and peers

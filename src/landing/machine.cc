@@ -65,6 +65,15 @@ std::vector<std::string> socket_names(pid_t pid) {
   return bound;
 }
 
+// A socket's name is what its program wrote, symbolic links and all ("/var/run/postgresql/..."): which file
+// system it lies on shows only behind them. Other paths here come from links that the kernel resolved.
+std::string resolved(const std::string& name) {
+  const std::filesystem::path path(name);
+  std::error_code error;
+  const auto folder = std::filesystem::weakly_canonical(path.parent_path(), error);
+  return error ? name : (folder / path.filename()).string();
+}
+
 std::vector<UsedPath> used_paths(const std::vector<pid_t>& pids) {
   std::vector<UsedPath> used;
   for (pid_t pid : pids) {
@@ -75,7 +84,7 @@ std::vector<UsedPath> used_paths(const std::vector<pid_t>& pids) {
       auto target = os::read_link(proc + "/" + link);
       if (target && target->starts_with('/')) used.push_back({pid, *target, link});
     }
-    for (auto& name : socket_names(pid)) used.push_back({pid, std::move(name), "socket"});
+    for (const auto& name : socket_names(pid)) used.push_back({pid, resolved(name), "socket"});
   }
   for (auto& entry : used) {
     constexpr std::string_view kDeleted = " (deleted)";

@@ -209,7 +209,7 @@ Result<CarryStore> CarryStore::reserve(const ReservationPlan& plan, std::chrono:
   // where that was too fragmented, since the kernel clears every page that it gives.
   const std::uint64_t room = (plan.memory.available - margin(plan.memory) - plan.bytes_needed) / 2;
   Error why("no time was left to reserve memory for the images", ETIMEDOUT);
-  for (const std::uint64_t extra : {2 * plan.block_size, 6 * plan.block_size + plan.bytes_needed / 2}) {
+  for (const std::uint64_t extra : {2 * plan.block_size, 6 * plan.block_size + plan.bytes_needed / 2, room}) {
     if (Clock::now() >= end) break;
     auto store = take(plan, kSmallPage, std::min(room, extra) / kSmallPage, end);
     if (store) return store;

@@ -27,17 +27,19 @@ class CriuEngine : public Engine {
                                                const SnapshotHooks& hooks) override {
     return take_snapshot(options_, set, request, hooks);
   }
-  // criu keeps what it found out about the kernel in /run/criu.kdat, where /run is a tmpfs.
-  Result<void> warm_up() override {
-    return ask(options_, encode_feature_request()).map([](const Response&) {});
+  void begin_restore() override {
+    if (!probe_) probe_ = std::make_unique<KernelProbe>(options_);
   }
   Result<Restored> restore(const std::string& images, const nlohmann::json& manifest,
                            const RestoreHooks& hooks) override {
-    return restore_trees(options_, images, manifest, hooks);
+    begin_restore();
+    const auto probe = std::move(probe_);
+    return restore_trees(options_, *probe, images, manifest, hooks);
   }
 
  private:
   EngineOptions options_;
+  std::unique_ptr<KernelProbe> probe_;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include "engine/criu/operations.h"
 #include "os/file.h"
 
 namespace upkeep::engine::criu {
@@ -28,6 +29,22 @@ ForgottenCache::ForgottenCache() : was_there_(os::exists(kKernelCache)) {}
 
 ForgottenCache::~ForgottenCache() {
   if (!was_there_) ::unlink(kKernelCache);
+}
+
+KernelProbe::KernelProbe(EngineOptions options)
+    : milliseconds_(std::async(std::launch::async, [options = std::move(options)]() -> Result<double> {
+        const auto begin = std::chrono::steady_clock::now();
+        if (!os::exists(kKernelCache)) {
+          const auto quiet = NoModuleLoading::where_nothing_else_runs();
+          TRY(ask(options, encode_feature_request()));
+        }
+        return milliseconds_since(begin);
+      })) {}
+
+Result<void> KernelProbe::wait(const EventSink& facts) {
+  TRY_ASSIGN(const auto milliseconds, milliseconds_.get());
+  emit_fact(facts, "kernel probed", {{"engine.probe_ms", milliseconds}});
+  return {};
 }
 
 }  // namespace upkeep::engine::criu

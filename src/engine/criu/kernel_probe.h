@@ -3,8 +3,11 @@
 // (tun, veth, nf_tables, the sock_diag family): 3.8 s of a window in emulation. Each probe copes with the
 // module not being there.
 
+#include <future>
 #include <string>
 #include <utility>
+
+#include "common/event.h"
 
 namespace upkeep::engine::criu {
 
@@ -36,6 +39,21 @@ class ForgottenCache {
 
  private:
   bool was_there_;
+};
+
+struct EngineOptions;
+
+// criu keeps what it found out about the kernel in /run/criu.kdat, if /run is a tmpfs; without that it probes
+// the kernel first, over a loopback that is closed by then: so it is made to do that beforehand, in a network
+// namespace of its own and in a thread of ours. What was found out is forgotten when this goes.
+class KernelProbe {
+ public:
+  explicit KernelProbe(EngineOptions options);
+  Result<void> wait(const EventSink& facts);
+
+ private:
+  ForgottenCache cache_;
+  std::future<Result<double>> milliseconds_;  // ends before the cache is forgotten
 };
 
 }  // namespace upkeep::engine::criu

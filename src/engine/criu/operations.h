@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/criu/criu_engine.h"
+#include "engine/criu/kernel_probe.h"
 #include "engine/criu/session.h"
 
 namespace upkeep::engine::criu {
@@ -15,7 +16,7 @@ Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, 
                                                   const SnapshotRequest& request, const SnapshotHooks& hooks);
 Result<bool> copy_beforehand(const EngineOptions& options, const CarrySet& set, const std::string& images,
                              const EventSink& facts);
-Result<Restored> restore_trees(const EngineOptions& options, const std::string& images,
+Result<Restored> restore_trees(const EngineOptions& options, KernelProbe& probe, const std::string& images,
                                const nlohmann::json& manifest, const RestoreHooks& hooks);
 std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set, pid_t lowest_safe_pid);
 

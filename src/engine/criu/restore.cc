@@ -2,7 +2,6 @@
 #include <sys/stat.h>
 
 #include "engine/cgroup.h"
-#include "engine/criu/kernel_probe.h"
 #include "engine/criu/operations.h"
 #include "engine/criu/stand_in.h"
 #include "os/file.h"
@@ -125,26 +124,11 @@ void abandon(std::vector<Session>& sessions, const std::vector<os::UniqueFd>& ta
   }
 }
 
-// criu keeps what it found out about the kernel in /run/criu.kdat, if /run is a tmpfs; without that it probes
-// the kernel first, over a loopback that is closed by now: so it is made to do that beforehand, elsewhere.
-// Reading the program from a cold disk goes on beside what the caller does.
-Result<void> start(const EngineOptions& options, const RestoreHooks& hooks) {
-  TRY_ASSIGN(auto reading, begin_asking(options, encode_version_request()));
-  if (hooks.on_started) TRY(hooks.on_started());
-  TRY(answer_of(reading));
-  const auto begin = Clock::now();
-  if (!os::exists(kKernelCache)) {
-    const auto quiet = NoModuleLoading::where_nothing_else_runs();
-    TRY(ask(options, encode_feature_request()));
-  }
-  emit_fact(hooks.facts, "kernel probed", {{"engine.probe_ms", milliseconds_since(begin)}});
-  return {};
-}
-
 // Up to the point where every task exists, stopped.
 Result<void> rebuild(std::vector<Session>& sessions, const Manifest& manifest, const RestoreHooks& hooks,
                      const Patience& patience) {
   auto begin = Clock::now();
+  if (hooks.on_started) TRY(hooks.on_started());  // criu reads images meanwhile
   TRY(run_until(sessions, "pre-restore", patience));
   emit_fact(hooks.facts, "images read", {{"engine.images_read_ms", milliseconds_since(begin)}});
   begin = Clock::now();
@@ -185,7 +169,7 @@ Result<void> let_run(std::vector<Session>& sessions, const RestoreHooks& hooks, 
 
 }  // namespace
 
-Result<Restored> restore_trees(const EngineOptions& options, const std::string& images,
+Result<Restored> restore_trees(const EngineOptions& options, KernelProbe& probe, const std::string& images,
                                const nlohmann::json& json, const RestoreHooks& hooks) {
   TRY_ASSIGN(auto manifest, read_manifest(json));
   std::uint64_t bytes = 0;
@@ -195,8 +179,7 @@ Result<Restored> restore_trees(const EngineOptions& options, const std::string& 
   }
   TRY(nobody_is_there(manifest.carry));
   keep_clear_of(manifest.carry.highest_id());
-  const ForgottenCache cache;
-  TRY(start(options, hooks));
+  TRY(probe.wait(hooks.facts));
   const std::chrono::seconds limit = kRestoring + std::chrono::seconds(bytes / kSlowestBytesPerSecond);
   const Patience patience{Clock::now() + limit, {}, "restoring does not get on"};
   std::vector<Session> sessions;

@@ -2,6 +2,7 @@
 
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <array>
 
 #include "engine/criu/ruling.h"
@@ -101,7 +102,14 @@ std::vector<Finding> judge(const TreeFacts& tree, const MachineFacts& machine) {
     judge_task(task, ruling);
     for (const auto& descriptor : task.descriptors) judge_descriptor(task, descriptor, ruling);
   }
-  if (tree.tree->led_from_outside()) {
+  const auto& carried = tree.tree->tasks;
+  // getsid(2), setns(2): 0 stands for a leader that this PID namespace does not see.
+  if (std::any_of(carried.begin(), carried.end(),
+                  [](const auto& task) { return task.session == 0 || task.group == 0; })) {
+    ruling.refuse(name_of(tree.tasks.front()),
+                  "its session or process group is led from outside this PID namespace",
+                  "start it with setsid, or run upkeep in the machine's own PID namespace");
+  } else if (tree.tree->led_from_outside()) {
     ruling.warn(name_of(tree.tasks.front()),
                 "its session or process group is led by a program that is not carried: it gets new ones",
                 "start it with setsid");

@@ -6,6 +6,9 @@
 #include "state_folder.h"
 
 namespace upkeep::cli {
+
+void add_restore(CLI::App& app, Context& context);  // as in main.cc
+
 namespace {
 
 using testing::HasSubstr;
@@ -17,7 +20,7 @@ struct Ran {
 };
 
 Ran run(const std::vector<const char*>& arguments) {
-  constexpr std::array<AddCommand, 3> kCommands = {add_status, add_history, add_report};
+  constexpr std::array<AddCommand, 4> kCommands = {add_status, add_history, add_report, add_restore};
   std::vector<const char*> argv = {"upkeep"};
   for (const char* argument : arguments) argv.push_back(argument);
   testing::internal::CaptureStdout();
@@ -99,6 +102,34 @@ TEST(Report, SaysWhatIsMissing) {
   ran = run({"report", "-o", "/nonexistent/page.html", "--state-dir", state.path().c_str()});
   EXPECT_EQ(ran.code, kFailed);
   EXPECT_THAT(ran.err, HasSubstr("/nonexistent/page.html"));
+}
+
+TEST(Restore, OfAnUpgradeThatNeverWasMakesNone) {
+  StateFolder state;
+  state.append("a", begun("a", 1) + ended("restore_failed"));
+  for (const char* id : {"b", "../b"}) {
+    for (const char* how : {"--json", "--discard"}) {
+      auto ran = run({"restore", id, how, "--state-dir", state.path().c_str()});
+      EXPECT_EQ(ran.code, kFailed);
+      EXPECT_THAT(ran.out + ran.err, HasSubstr("there is no upgrade"));
+    }
+  }
+  EXPECT_FALSE(std::filesystem::exists(state.path() + "/b"));
+  EXPECT_FALSE(std::filesystem::exists(state.path() + "/../b"));
+}
+
+TEST(Restore, DiscardDeletesTheImagesAndNothingElse) {
+  StateFolder state;
+  state.append("2026a", begun("2026a", 1) + ended("restore_failed"));
+  std::ofstream(state.path() + "/2026a/images.store") << "images";
+  auto ran = run({"restore", "2026", "--discard", "--state-dir", state.path().c_str()});
+  EXPECT_EQ(ran.code, kOk) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("images of 2026a are deleted"));
+  EXPECT_FALSE(std::filesystem::exists(state.path() + "/2026a/images.store"));
+  EXPECT_TRUE(std::filesystem::exists(state.path() + "/2026a/journal.jsonl"));
+  ran = run({"restore", "2026a", "--discard", "--state-dir", state.path().c_str()});
+  EXPECT_EQ(ran.code, kFailed);
+  EXPECT_THAT(ran.err, HasSubstr("left no images"));
 }
 
 TEST(CommandLine, WrongUseIsTwo) {

@@ -321,6 +321,8 @@ TEST_F(Rules, ZombiesAndLeaders) {
   carried_.tasks[0].session = 300;
   EXPECT_EQ(refusals(), "");
   EXPECT_HAS(warnings(), "led by a program that is not carried");
+  carried_.tasks[0].session = 0;
+  EXPECT_HAS(refusals(), "from outside this PID namespace");
 }
 
 }  // namespace

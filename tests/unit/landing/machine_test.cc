@@ -1,7 +1,12 @@
 #include "landing/machine.h"
 
 #include <gmock/gmock.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <cstring>
+#include <filesystem>
 
 namespace upkeep::landing {
 namespace {
@@ -36,6 +41,27 @@ TEST(Files, OnAnotherFileSystemAreNamed) {
   ASSERT_EQ(findings.size(), 1U) << "a mount is named once, however many files are on it";
   EXPECT_EQ(findings[0].severity, Finding::Severity::refusal);
   EXPECT_THAT(findings[0].why, testing::HasSubstr("/tmp"));
+}
+
+// As postgres does, whose socket is /var/run/postgresql/.s.PGSQL.5432.
+TEST(TemporaryFolders, OfASocketWhoseNameLeadsThroughALink) {
+  std::string pattern = "/tmp/upkeep-socket-XXXXXX";
+  const std::string folder = mkdtemp(pattern.data());
+  std::filesystem::create_directory(folder + "/run");
+  std::filesystem::create_symlink("run", folder + "/link");
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, (folder + "/link/socket").c_str(), sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  auto mounts = os::parse_mountinfo(
+      "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n"
+      "2 1 0:22 / " +
+      folder + "/run rw - tmpfs tmpfs rw\n");
+  const auto folders = temporary_folders({getpid()}, *mounts);
+  close(fd);
+  std::filesystem::remove_all(folder);
+  EXPECT_THAT(folders, ElementsAre(folder + "/run"));
 }
 
 }  // namespace
