@@ -14,7 +14,8 @@ set(UPKEEP_MAY_CALL_kexec os common)
 set(UPKEEP_MAY_CALL_initramfs os common)
 set(UPKEEP_MAY_CALL_native_model common)
 set(UPKEEP_MAY_CALL_native_inspect native_model os common)
-set(UPKEEP_MAY_CALL_engine native_inspect native_model os common)
+set(UPKEEP_MAY_CALL_native_rebuild native_model os common)
+set(UPKEEP_MAY_CALL_engine native_inspect native_rebuild native_model os common)
 set(UPKEEP_MAY_CALL_report common)
 set(UPKEEP_MAY_CALL_landing engine memory net os common)
 set(UPKEEP_MAY_CALL_upgrade landing engine memory kexec initramfs net os common)
@@ -25,6 +26,7 @@ set(UPKEEP_MAY_CALL_init landing memory os common)
 # Rooms that do not lie right below src/.
 set(UPKEEP_FOLDER_native_model engine/native/model)
 set(UPKEEP_FOLDER_native_inspect engine/native/inspect)
+set(UPKEEP_FOLDER_native_rebuild engine/native/rebuild)
 
 add_library(upkeep_flags INTERFACE)
 target_compile_definitions(upkeep_flags INTERFACE _FILE_OFFSET_BITS=64

@@ -67,6 +67,19 @@ TEST(Smaps, WhatIsNoneIsAnError) {
   EXPECT_TRUE(parse_maps("")->empty());
 }
 
+TEST(Limits, AllSixteen) {
+  std::string text = "Limit                     Soft Limit           Hard Limit           Units     \n";
+  for (int i = 0; i < 16; ++i)
+    text += fmt::format("{:<26}{:<21}{:<21}\n", "Max some limit " + std::to_string(i), i,
+                        i == 7 ? "unlimited" : "99");
+  auto limits = parse_limits(text);
+  ASSERT_TRUE(limits) << limits.error().message();
+  EXPECT_EQ((*limits)[7], (Limit{7, ~0ULL}));
+  EXPECT_EQ((*limits)[15], (Limit{15, 99}));
+  EXPECT_FALSE(parse_limits(text.substr(0, text.size() - 70)));
+  EXPECT_FALSE(parse_limits("Max x\n"));
+}
+
 TEST(Timers, EveryDeliveryKind) {
   auto timers = parse_timers(
       "ID: 0\nsignal: 14/00000000000000ff\nnotify: signal/pid.2634\nClockID: 1\n"

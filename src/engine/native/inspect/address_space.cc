@@ -11,7 +11,7 @@ namespace upkeep::native {
 namespace {
 
 // What a VmFlag says that is rebuilt, or that is a property of the mapped object (proc_pid_smaps(5)).
-constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr", "hg", "nh", "wf", "mg"};
+constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr", "hg", "nh", "wf", "mg", "mw"};
 constexpr std::array kOfTheObject = {"de", "mm", "io", "pf", "gu"};
 
 struct Reason {

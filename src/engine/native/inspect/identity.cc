@@ -3,7 +3,6 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -116,17 +115,6 @@ void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& o
     obstacles.push_back({tid, "a shadow stack", "shadow stacks are not rebuilt by this version", ""});
 }
 
-Result<std::array<Limit, 16>> read_limits(pid_t pid) {
-  std::array<Limit, 16> limits;
-  for (std::size_t i = 0; i < limits.size(); ++i) {
-    rlimit limit = {};
-    if (::prlimit(pid, static_cast<__rlimit_resource>(i), nullptr, &limit) < 0)
-      return ErrnoErr("prlimit {}", pid);
-    limits[i] = {limit.rlim_cur, limit.rlim_max};
-  }
-  return limits;
-}
-
 // Signal numbers and the like: the low half of what the kernel prints.
 std::int32_t small(std::uint64_t value) { return static_cast<std::int32_t>(value); }
 
@@ -167,7 +155,8 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);
   TRY_ASSIGN(const auto score, os::read_file(folder + "/oom_score_adj"));
   (void)std::from_chars(score.data(), score.data() + score.size(), process.oom_score_adj);
-  TRY_ASSIGN(process.limits, read_limits(pid));
+  TRY_ASSIGN(const auto limits, os::read_file(folder + "/limits"));
+  TRY_ASSIGN(process.limits, parse_limits(limits));
   TRY_ASSIGN(process.folders.working_directory, os::read_link(folder + "/cwd"));
   TRY_ASSIGN(process.folders.root, os::read_link(folder + "/root"));
   TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));

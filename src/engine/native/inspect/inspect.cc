@@ -8,6 +8,7 @@
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/procfs.h"
+#include "os/time_namespace.h"
 
 namespace upkeep::native {
 namespace {
@@ -21,8 +22,27 @@ std::int64_t now(clockid_t clock) {
 Snapshot begin_snapshot() {
   Snapshot snapshot;
   snapshot.kernel = os::kernel_release();
-  snapshot.clocks = {now(CLOCK_REALTIME), now(CLOCK_MONOTONIC), now(CLOCK_BOOTTIME)};
   return snapshot;
+}
+
+// Clocks as the tasks see them, which is in their time namespace.
+Result<void> read_clocks(Snapshot& snapshot) {
+  const Process* first = nullptr;
+  for (const auto& process : snapshot.processes) {
+    if (process.exit_status) continue;
+    if (first == nullptr) first = &process;
+    auto its = os::namespace_id(process.pid, "time"), ours = os::namespace_id(first->pid, "time"),
+         childrens = os::namespace_id(process.pid, "time_for_children");
+    if (its && ours && childrens && (*its != *ours || *its != *childrens))
+      snapshot.obstacles.push_back(
+          {process.pid, "time namespace", "it is another one than the tree's, or than its children's", ""});
+  }
+  if (first == nullptr) return {};
+  TRY_ASSIGN(const auto own, os::clock_offsets(0));
+  TRY_ASSIGN(const auto theirs, os::clock_offsets(first->pid));
+  snapshot.clocks = {now(CLOCK_REALTIME), now(CLOCK_MONOTONIC) - own.monotonic + theirs.monotonic,
+                     now(CLOCK_BOOTTIME) - own.boottime + theirs.boottime};
+  return {};
 }
 
 Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, DescriptorReader& descriptors,
@@ -73,6 +93,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
   TRY(descriptors.finish());
+  TRY(read_clocks(snapshot));
   TRY(read_shared_memory(snapshot, request));
   look_at_whole_tree(snapshot);
   return snapshot;
@@ -91,6 +112,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
     }
   }
   TRY(descriptors.finish());
+  TRY(read_clocks(snapshot));
   look_at_whole_tree(snapshot);
   return snapshot;
 }

@@ -2,6 +2,7 @@
 
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -91,9 +92,11 @@ std::optional<Mapping> parse_head(std::string_view line) {
   return mapping;
 }
 
-// Protection and sharing are said elsewhere; "sd" is whether soft-dirty tracking has seen a write.
-bool worth_keeping(std::string_view flag) {
-  constexpr std::array kSaid = {"rd", "wr", "ex", "sh", "mr", "mw", "me", "ms", "sd", "ac"};
+// Protection and sharing are said elsewhere; "sd" is whether soft-dirty tracking has seen a write. That a
+// shared mapping may be made writable says how its file was opened.
+bool worth_keeping(std::string_view flag, const Mapping& mapping) {
+  if (flag == "mw") return mapping.shared && mapping.kind == "file";
+  constexpr std::array kSaid = {"rd", "wr", "ex", "sh", "mr", "me", "ms", "sd", "ac"};
   for (const char* said : kSaid) {
     if (flag == said) return false;
   }
@@ -135,7 +138,7 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
       auto flags = line->substr(8);
       while (!flags.empty()) {
         const auto flag = next_word(flags);
-        if (worth_keeping(flag)) mappings.back().flags.emplace_back(flag);
+        if (worth_keeping(flag, mappings.back())) mappings.back().flags.emplace_back(flag);
       }
       continue;
     }
@@ -156,6 +159,28 @@ Result<std::vector<Mapping>> parse_maps(std::string_view text) {
     mappings.push_back(std::move(*mapping));
   }
   return mappings;
+}
+
+// "Max open files            1024                 524288               files     "
+Result<std::array<Limit, 16>> parse_limits(std::string_view text) {
+  constexpr std::size_t kNameWidth = 26;
+  auto parse_one = [](std::string_view word, std::uint64_t& value) {
+    if (word == "unlimited") value = ~0ULL;
+    return word == "unlimited" || parse(word, value);
+  };
+  std::array<Limit, 16> limits;
+  std::size_t count = 0;
+  while (auto line = next_line(text)) {
+    if (!line->starts_with("Max ")) continue;
+    auto words = line->substr(std::min(kNameWidth, line->size()));
+    const auto soft = next_word(words), hard = next_word(words);
+    if (count == limits.size() || !parse_one(soft, limits[count].soft) ||
+        !parse_one(hard, limits[count].hard))
+      return Err("not a line of limits: '{}'", *line);
+    ++count;
+  }
+  if (count != limits.size()) return Err("{} limits instead of {}", count, limits.size());
+  return limits;
 }
 
 // ID: 0

@@ -1,6 +1,7 @@
 #pragma once
 // What /proc says about a task that os/procfs.h does not parse: text in, numbers out.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,10 @@ class StatFields {
 Result<std::vector<Mapping>> parse_smaps(std::string_view text);
 // The same without flags, from /proc/PID/maps.
 Result<std::vector<Mapping>> parse_maps(std::string_view text);
+
+// /proc/PID/limits, in the order of the RLIMIT_ numbers. prlimit(2) would need CAP_SYS_RESOURCE for other
+// users' tasks.
+Result<std::array<Limit, 16>> parse_limits(std::string_view text);
 
 // /proc/PID/timers, without the time left.
 Result<std::vector<PosixTimer>> parse_timers(std::string_view text);

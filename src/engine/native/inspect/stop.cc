@@ -196,6 +196,12 @@ Result<StoppedTree> StoppedTree::stop(const std::vector<pid_t>& roots, milliseco
   return tree;
 }
 
+StoppedTree StoppedTree::adopt(std::vector<HeldProcess> processes) {
+  StoppedTree tree;
+  tree.processes_ = std::move(processes);
+  return tree;
+}
+
 Result<void> StoppedTree::kill() {
   for (const auto& process : processes_) {
     if (!process.zombie && ::kill(process.pid, SIGKILL) < 0 && errno != ESRCH)

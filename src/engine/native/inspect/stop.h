@@ -30,6 +30,8 @@ class StoppedTree {
   // stopped until then goes on.
   static Result<StoppedTree> stop(const std::vector<pid_t>& roots,
                                   std::chrono::milliseconds limit = std::chrono::seconds(5));
+  // Tasks that stand still already, parents before children.
+  static StoppedTree adopt(std::vector<HeldProcess> processes);
   StoppedTree(StoppedTree&&) noexcept = default;
   StoppedTree& operator=(StoppedTree&&) noexcept = default;
 
