@@ -72,7 +72,7 @@ void forget_initial_state(StoppedThread& thread) {
 }
 
 json comparable(Snapshot snapshot) {
-  Renumbered pipes, shared;
+  Renumbered pipes, shared, sockets;
   snapshot.clocks = {};
   snapshot.kernel.clear();
   snapshot.obstacles.clear();
@@ -98,6 +98,10 @@ json comparable(Snapshot snapshot) {
   for (auto& file : snapshot.files) {
     if (file.pipe) file.pipe->inode = pipes(file.pipe->inode);
     if (file.kind != "path") file.name.clear();
+    if (file.socket) {
+      file.socket->inode = sockets(file.socket->inode);
+      if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
+    }
     if (file.path) file.path->device = 0;
     if (file.timerfd) file.timerfd->value = 0;
     if (file.timerfd) file.timerfd->expirations = 0;

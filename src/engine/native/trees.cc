@@ -53,7 +53,7 @@ class SaveFolder {
     return folder;
   }
   SaveFolder(SaveFolder&& other) noexcept
-      : path_(other.path_), made_(other.made_), active_(std::exchange(other.active_, false)) {}
+      : path_(std::move(other.path_)), made_(other.made_), active_(std::exchange(other.active_, false)) {}
   SaveFolder& operator=(SaveFolder&&) = delete;
   ~SaveFolder() {
     if (!active_) return;

@@ -3,12 +3,16 @@
 #include <grp.h>
 #include <immintrin.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 
 #include <cstring>
 
@@ -324,6 +328,138 @@ TEST_F(Kinds, EventCountersAndEpoll) {
       });
   ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
+}
+
+TEST_F(Kinds, UnixSockets) {
+  const auto path = folder_.path() + "/listening";
+  // 3 and 4: a pair with unread data both ways; 5 and 6: messages; 7: listens at a path; 8: an abstract name
+  // with a message; 9: made, no more
+  Subject subject(
+      [&] {
+        int ends[2];
+        ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+        (void)!::write(4, "to three", 8);
+        (void)!::write(3, "to four", 7);
+        ::shutdown(4, SHUT_WR);
+        ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends);
+        (void)!::write(6, "one", 3);
+        (void)!::write(6, "three", 5);
+        sockaddr_un name = {};
+        name.sun_family = AF_UNIX;
+        path.copy(name.sun_path, sizeof name.sun_path - 1);
+        ::socket(AF_UNIX, SOCK_STREAM, 0);
+        ::bind(7, reinterpret_cast<sockaddr*>(&name), sizeof name);
+        ::chmod(path.c_str(), 0640);
+        ::listen(7, 17);
+        const std::string abstract = fmt::format("upkeep-test-{}", ::getpid());
+        name = {};
+        name.sun_family = AF_UNIX;
+        abstract.copy(name.sun_path + 1, abstract.size());
+        const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + abstract.size());
+        ::socket(AF_UNIX, SOCK_DGRAM, 0);
+        const int buffer = 50'000, on = 1;
+        ::setsockopt(8, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+        ::setsockopt(8, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+        ::bind(8, reinterpret_cast<sockaddr*>(&name), size);
+        const int sender = ::socket(AF_UNIX, SOCK_DGRAM, 0);
+        ::sendto(sender, "datagram", 8, 0, reinterpret_cast<sockaddr*>(&name), size);
+        ::close(sender);
+        ::socket(AF_UNIX, SOCK_STREAM, 0);
+      },
+      [] {
+        char text[32] = {};
+        HOLDS(::recv(3, text, sizeof text, MSG_PEEK) == 8 && std::strncmp(text, "to three", 8) == 0);
+        HOLDS(::recv(4, text, sizeof text, MSG_PEEK) == 7 && std::strncmp(text, "to four", 7) == 0);
+        HOLDS(::send(4, "x", 1, MSG_NOSIGNAL) < 0 && errno == EPIPE);
+        HOLDS(::recv(5, text, sizeof text, MSG_PEEK) == 3);
+        HOLDS(::recv(6, text, sizeof text, 0) < 0 && errno == EAGAIN);
+        int number = 0;
+        socklen_t size = sizeof number;
+        HOLDS(::getsockopt(7, SOL_SOCKET, SO_ACCEPTCONN, &number, &size) == 0 && number == 1);
+        HOLDS(::getsockopt(8, SOL_SOCKET, SO_RCVBUF, &number, &size) == 0 && number == 100'000);
+        HOLDS(::getsockopt(8, SOL_SOCKET, SO_PASSCRED, &number, &size) == 0 && number == 1);
+        HOLDS(::recv(8, text, sizeof text, MSG_PEEK) == 8 && std::strncmp(text, "datagram", 8) == 0);
+        HOLDS(::getsockopt(9, SOL_SOCKET, SO_TYPE, &number, &size) == 0 && number == SOCK_STREAM);
+      });
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+  struct stat status = {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 0777U, 0640U);
+  const os::UniqueFd client(::socket(AF_UNIX, SOCK_STREAM, 0));
+  sockaddr_un name = {};
+  name.sun_family = AF_UNIX;
+  path.copy(name.sun_path, sizeof name.sun_path - 1);
+  EXPECT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&name), sizeof name), 0);
+}
+
+TEST_F(Kinds, ListeningTcpSockets) {
+  // 3: IPv4, which answers; 4: IPv6 only; 5: not bound
+  Subject subject(
+      [] {
+        const int on = 1, idle = 77;
+        ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        ::setsockopt(3, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+        ::setsockopt(3, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        sockaddr_in in = {};
+        in.sin_family = AF_INET;
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        ::bind(3, reinterpret_cast<sockaddr*>(&in), sizeof in);
+        ::listen(3, 33);
+        socklen_t size = sizeof in;
+        ::getsockname(3, reinterpret_cast<sockaddr*>(&in), &size);
+        board().value[0] = in.sin_port;
+        ::socket(AF_INET6, SOCK_STREAM, 0);
+        ::setsockopt(4, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+        sockaddr_in6 in6 = {};
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = in.sin_port;
+        ::bind(4, reinterpret_cast<sockaddr*>(&in6), sizeof in6);
+        ::listen(4, 5);
+        ::socket(AF_INET, SOCK_STREAM, 0);
+        ::setsockopt(5, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+      },
+      [] {
+        int number = 0;
+        socklen_t size = sizeof number;
+        HOLDS(::getsockopt(3, SOL_SOCKET, SO_REUSEADDR, &number, &size) == 0 && number == 1);
+        HOLDS(::getsockopt(3, IPPROTO_TCP, TCP_NODELAY, &number, &size) == 0 && number == 1);
+        HOLDS(::getsockopt(4, SOL_SOCKET, SO_REUSEADDR, &number, &size) == 0 && number == 0);
+        HOLDS(::getsockopt(4, IPPROTO_IPV6, IPV6_V6ONLY, &number, &size) == 0 && number == 1);
+        HOLDS(::getsockopt(5, IPPROTO_TCP, TCP_KEEPIDLE, &number, &size) == 0 && number == 77);
+        tcp_info info = {};
+        size = sizeof info;
+        HOLDS(::getsockopt(3, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_sacked == 33);
+        const int accepted = ::accept(3, nullptr, nullptr);
+        if (accepted < 0) return;
+        (void)!::write(accepted, "hello", 5);
+        ::close(accepted);
+      });
+  ASSERT_TRUE(carry(subject));
+  const os::UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in in = {};
+  in.sin_family = AF_INET;
+  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  in.sin_port = static_cast<in_port_t>(peek(subject.pid(), 1));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<sockaddr*>(&in), sizeof in), 0);
+  char text[8] = {};
+  EXPECT_EQ(::recv(client.get(), text, sizeof text, MSG_WAITALL), 5);
+  EXPECT_NO_COMPLAINT(subject);
+}
+
+// What depends on somebody else is refused, by the descriptor's number.
+TEST_F(Kinds, ConnectedSocketsAreRefused) {
+  Subject subject([] {
+    ::socket(AF_INET, SOCK_DGRAM, 0);
+    int pair[2];
+    ::socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    ::close(pair[1]);
+  });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), ::testing::HasSubstr("descriptor 3 (socket:["));
+  EXPECT_THAT(saved.error().message(), ::testing::HasSubstr("descriptor 4 (socket:["));
+  EXPECT_TRUE(moves(subject.pid()));
 }
 
 TEST_F(Kinds, Identity) {

@@ -78,6 +78,16 @@ Result<void> read_pipe(Found found, bool stopped) {
   return {};
 }
 
+Result<void> read_socket_of(Found found, bool stopped) {
+  const auto inode = std::string_view(found.facts.link).substr(8);
+  std::uint64_t number = 0;
+  (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
+  TRY_ASSIGN(const auto fd, borrow(found.facts));
+  TRY_ASSIGN(auto reasons, read_socket(fd, number, stopped, found.file.socket.emplace()));
+  for (auto& reason : reasons) found.refuse(std::move(reason));
+  return {};
+}
+
 Result<void> read_path(Found found) {
   struct stat status = {}, there = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
@@ -149,6 +159,9 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
     TRY(read_pipe(found, stopped));
   } else if (facts.link.starts_with("anon_inode:")) {
     TRY(read_anonymous(found, stopped));
+  } else if (facts.link.starts_with("socket:[")) {
+    file.kind = "socket";
+    TRY(read_socket_of(found, stopped));
   } else if (facts.link.starts_with("/memfd:") || !facts.link.starts_with('/')) {
     file.kind = facts.link.substr(0, facts.link.find(':'));
     found.refuse("this kind of object is not rebuilt by this version");

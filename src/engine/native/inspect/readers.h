@@ -62,4 +62,8 @@ struct DescriptorFacts {
 };
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
+// socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
+// why it cannot be rebuilt; empty where it can.
+Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket);
+
 }  // namespace upkeep::native

@@ -21,7 +21,7 @@ constexpr int kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3, kKcmpActions = 
 std::set<std::string> shared_names(const Snapshot& snapshot) {
   std::set<std::string> names;
   for (const auto& file : snapshot.files) {
-    if (file.kind == "pipe") names.insert(file.name);
+    if (file.kind == "pipe" || file.kind == "socket") names.insert(file.name);
   }
   return names;
 }
@@ -52,6 +52,22 @@ void find_outside_holders(Snapshot& snapshot) {
                        os::command_line(holder->second)),
            "carry that process too, or redirect to a file"});
       holders.erase(holder);  // said once
+    }
+  }
+}
+
+// The other end of a pair has to be there too.
+void find_lonely_sockets(Snapshot& snapshot) {
+  std::set<std::uint64_t> inodes;
+  for (const auto& file : snapshot.files) {
+    if (file.socket) inodes.insert(file.socket->inode);
+  }
+  for (const auto& process : snapshot.processes) {
+    for (const auto& descriptor : process.descriptors) {
+      const auto& file = snapshot.files[descriptor.file];
+      if (!file.socket || file.socket->peer == 0 || inodes.contains(file.socket->peer)) continue;
+      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+                                    "it is connected to a process that is not part of the tree", ""});
     }
   }
 }
@@ -103,6 +119,7 @@ void look_at_whole_tree(Snapshot& snapshot) {
     look_at_threads(process, snapshot);
   }
   find_outside_holders(snapshot);
+  find_lonely_sockets(snapshot);
 }
 
 }  // namespace upkeep::native

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/native/model/sockets.h"
 #include "engine/native/model/text.h"
 
 namespace upkeep::native {
@@ -98,8 +99,8 @@ struct PathFile {
 
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
-  // "path", "pipe", "eventfd", "epoll", "timerfd", "signalfd"; anything else is what /proc/PID/fd shows and
-  // cannot be rebuilt.
+  // "path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket"; anything else is what /proc/PID/fd
+  // shows and cannot be rebuilt.
   std::string kind;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
@@ -110,6 +111,7 @@ struct OpenFile {
   std::optional<Epoll> epoll;
   std::optional<TimerFile> timerfd;
   std::optional<SignalFile> signalfd;
+  std::optional<Socket> socket;
   bool operator==(const OpenFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kind", self.kind);
@@ -122,6 +124,7 @@ struct OpenFile {
     visit("epoll", self.epoll);
     visit("timerfd", self.timerfd);
     visit("signalfd", self.signalfd);
+    visit("socket", self.socket);
   }
 };
 

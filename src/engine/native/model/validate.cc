@@ -73,7 +73,8 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
   const bool has_details = (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
                            (file.kind != "eventfd" || file.eventfd) && (file.kind != "epoll" || file.epoll) &&
                            (file.kind != "timerfd" || file.timerfd) &&
-                           (file.kind != "signalfd" || file.signalfd);
+                           (file.kind != "signalfd" || file.signalfd) &&
+                           (file.kind != "socket" || file.socket);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (!file.epoll) return {};

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include <elf.h>
 
@@ -14,9 +15,20 @@
 namespace upkeep::native {
 namespace {
 
+// One that has just ended may be there until its parent has heard of it.
+bool is_zombie(std::int32_t id) {
+  auto stat = os::read_stat(id);
+  return stat && (stat->state == 'Z' || stat->state == 'X');
+}
+
 Result<void> id_is_free(std::int32_t id) {
-  if (::kill(id, 0) == 0 || errno != ESRCH)
-    return Err("the ID {} is taken by '{}'", id, os::command_line(id));
+  constexpr int kTries = 1000;
+  timespec pause = {0, 1'000'000};
+  for (int tries = 0; ::kill(id, 0) == 0 || errno != ESRCH; ++tries) {
+    if (!is_zombie(id)) return Err("the ID {} is taken by '{}'", id, os::command_line(id));
+    if (tries == kTries) return Err("the ID {} is taken by a zombie: its parent has not waited for it", id);
+    ::nanosleep(&pause, nullptr);
+  }
   return {};
 }
 

@@ -11,6 +11,7 @@
 
 #include <map>
 
+#include "engine/native/rebuild/open_sockets.h"
 #include "os/file.h"
 
 namespace upkeep::native {
@@ -97,10 +98,15 @@ Result<os::UniqueFd> make_timer(const TimerFile& timer) {
   return fd;
 }
 
-Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes) {
+Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes, Sockets& sockets) {
   if (file.kind == "path") return open_path(file);
   if (file.kind == "pipe") return pipes.open(file);
   os::UniqueFd fd;
+  if (file.kind == "socket") {
+    TRY_ASSIGN(fd, sockets.open(*file.socket));
+    TRY(set_flags(fd, file.flags));
+    return fd;
+  }
   if (file.kind == "eventfd") {
     // What is larger than an int is added afterwards.
     TRY_ASSIGN(fd,
@@ -121,13 +127,29 @@ Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes) {
   return fd;
 }
 
+Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
+  std::map<std::uint64_t, const Socket*> waiting;
+  for (const auto& file : snapshot.files) {
+    if (!file.socket || file.socket->peer == 0) continue;
+    const auto& socket = *file.socket;
+    if (const auto other = waiting.find(socket.peer);
+        other != waiting.end() && other->second->peer == socket.inode)
+      TRY_IN(file.name, sockets.make_pair(*other->second, socket));
+    else
+      waiting[socket.inode] = &socket;
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot) {
   std::vector<os::UniqueFd> result;
   Pipes pipes;
+  Sockets sockets;
+  TRY(make_pairs(snapshot, sockets));
   for (const auto& file : snapshot.files) {
-    auto fd = open_one(file, pipes);
+    auto fd = open_one(file, pipes, sockets);
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     result.push_back(std::move(*fd));
   }

@@ -1,0 +1,149 @@
+#include "engine/native/rebuild/open_sockets.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+namespace upkeep::native {
+namespace {
+
+bool bound(const Socket& socket) { return socket.local.data.size() > sizeof(sa_family_t); }
+
+// Buffer sizes are told doubled; SO_..BUFFORCE takes what exceeds the sysctl limits.
+Result<void> set_option(os::Fd fd, SocketOption option) {
+  if (option.level == SOL_SOCKET && (option.name == SO_RCVBUF || option.name == SO_SNDBUF)) {
+    int size = 0;
+    if (option.value.data.size() != sizeof size) return Err("option {}: not a number", option.name);
+    std::memcpy(&size, option.value.data.data(), sizeof size);
+    size /= 2;
+    const int forced = option.name == SO_RCVBUF ? SO_RCVBUFFORCE : SO_SNDBUFFORCE;
+    if (::setsockopt(fd.get(), SOL_SOCKET, forced, &size, sizeof size) < 0)
+      return ErrnoErr("buffer of {}", size);
+    return {};
+  }
+  if (::setsockopt(fd.get(), option.level, option.name, option.value.data.data(),
+                   static_cast<socklen_t>(option.value.data.size())) < 0)
+    return ErrnoErr("option {} of level {}", option.name, option.level);
+  return {};
+}
+
+Result<void> set_options(os::Fd fd, const Socket& socket) {
+  for (const auto& option : socket.options) TRY(set_option(fd, option));
+  return {};
+}
+
+// What is left in TIME_WAIT of this port is no reason to fail.
+class ReuseAddress {
+ public:
+  explicit ReuseAddress(os::Fd fd) : fd_(fd) {
+    socklen_t size = sizeof before_;
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &before_, &size);
+    const int on = 1;
+    ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  }
+  ReuseAddress(const ReuseAddress&) = delete;
+  ~ReuseAddress() { ::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &before_, sizeof before_); }
+
+ private:
+  os::Fd fd_;
+  int before_ = 0;
+};
+
+std::string file_of(const Socket& socket) {
+  const auto& name = socket.local.data;
+  if (socket.family != AF_UNIX || !bound(socket) || name[sizeof(sa_family_t)] == 0) return "";
+  std::string path(name.begin() + sizeof(sa_family_t), name.end());
+  path.resize(std::strlen(path.c_str()));
+  return path;
+}
+
+Result<void> bind_to_name(os::Fd fd, const Socket& socket) {
+  if (!bound(socket)) return {};
+  const auto path = file_of(socket);
+  struct stat status = {};
+  // The file of the socket that has ended: nobody listens to it any more.
+  if (!path.empty() && ::lstat(path.c_str(), &status) == 0) {
+    if (!S_ISSOCK(status.st_mode)) return Err("{} is there and no socket", path);
+    if (::unlink(path.c_str()) < 0) return ErrnoErr("removing {}", path);
+  }
+  const ReuseAddress reuse(fd);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(socket.local.data.data()),
+             static_cast<socklen_t>(socket.local.data.size())) < 0)
+    return ErrnoErr("bind");
+  if (!path.empty() && socket.file &&
+      (::chmod(path.c_str(), socket.file->mode) < 0 ||
+       ::lchown(path.c_str(), socket.file->uid, socket.file->gid) < 0))
+    return ErrnoErr("{}", path);
+  if (socket.listening && ::listen(fd.get(), static_cast<int>(socket.backlog)) < 0) return ErrnoErr("listen");
+  return {};
+}
+
+// An unbound TCP socket has a name too: all zero.
+bool is_unbound_inet(const Socket& socket) {
+  const auto& name = socket.local.data;
+  if (socket.family != AF_INET && socket.family != AF_INET6) return false;
+  return name.size() >= 4 && name[2] == 0 && name[3] == 0 && !socket.listening;
+}
+
+Result<void> send_unread(os::Fd from, const Socket& to) {
+  for (const auto& message : to.unread) {
+    const ssize_t sent =
+        ::send(from.get(), message.data.data(), message.data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent != static_cast<ssize_t>(message.data.size()))
+      return ErrnoErr("sending {} unread bytes", message.data.size());
+  }
+  return {};
+}
+
+// To itself, from a socket without a name.
+Result<void> send_to_name(const Socket& socket) {
+  if (socket.unread.empty()) return {};
+  const os::UniqueFd sender(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
+  if (!sender.valid()) return ErrnoErr("socket");
+  if (::connect(sender.get(), reinterpret_cast<const sockaddr*>(socket.local.data.data()),
+                static_cast<socklen_t>(socket.local.data.size())) < 0)
+    return ErrnoErr("connect");
+  return send_unread(sender, socket);
+}
+
+}  // namespace
+
+Result<os::UniqueFd> Sockets::open(const Socket& socket) {
+  if (auto made = ends_.find(socket.inode); made != ends_.end()) {
+    auto fd = std::move(made->second);
+    TRY(set_options(fd, socket));
+    return fd;
+  }
+  if (socket.peer != 0) return Err("its other end is not part of the snapshot");
+  os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
+  if (!fd.valid()) return ErrnoErr("socket");
+  TRY(set_options(fd, socket));
+  if (!is_unbound_inet(socket)) TRY(bind_to_name(fd, socket));
+  TRY(send_to_name(socket));
+  return fd;
+}
+
+Result<void> Sockets::make_pair(const Socket& first, const Socket& second) {
+  std::array<int, 2> ends = {-1, -1};
+  if (::socketpair(first.family, first.type | SOCK_CLOEXEC, first.protocol, ends.data()) < 0)
+    return ErrnoErr("socketpair");
+  os::UniqueFd one(ends[0]), other(ends[1]);
+  TRY(send_unread(one, second));
+  TRY(send_unread(other, first));
+  // One that may not write makes the other one unable to read, and the other way around.
+  auto shut = [](os::Fd fd, std::uint32_t how) {
+    return how == 0 || ::shutdown(fd.get(), static_cast<int>(how) - 1) == 0;
+  };
+  if (!shut(one, first.shutdown) || !shut(other, second.shutdown)) return ErrnoErr("shutdown");
+  ends_[first.inode] = std::move(one);
+  ends_[second.inode] = std::move(other);
+  return {};
+}
+
+}  // namespace upkeep::native
