@@ -157,6 +157,26 @@ TEST_F(Inspection, WhatCannotBeCarriedIsNamed) {
   EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("its file has been removed"));
 }
 
+// Descriptor 3 is shared with a child that has left the tree's root for another one.
+TEST_F(Inspection, WhatIsSharedWithTheOutsideIsNamed) {
+  Subject subject([] {
+    ::eventfd(0, 0);
+    ::eventfd(0, 0);
+    const pid_t child = ::fork();
+    if (child == 0) ::close(4);
+    board().value[0] = static_cast<std::uint64_t>(child);
+  });
+  const auto child = static_cast<pid_t>(peek(subject.pid(), 1));
+  ASSERT_TRUE(eventually([&] { return !os::exists(fmt::format("/proc/{}/fd/4", child)); }));
+  auto tree = StoppedTree::stop({child});
+  ASSERT_OK(tree);
+  auto snapshot = inspect(*tree, {});
+  ASSERT_OK(snapshot);
+  EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("descriptor 3 (anon_inode:[eventfd]): process"));
+  EXPECT_EQ(obstacles_of(*snapshot).find("descriptor 4"), std::string::npos);
+  ::kill(child, SIGKILL);
+}
+
 TEST_F(Inspection, PagesAreOnlyThoseWithContents) {
   constexpr std::uint64_t kPlace = 0x300000000000;
   Subject subject([] {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -16,7 +17,8 @@
 namespace upkeep::native {
 namespace {
 
-constexpr int kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3, kKcmpActions = 4;  // linux/kcmp.h
+constexpr int kKcmpFile = 0, kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3,
+              kKcmpActions = 4;  // linux/kcmp.h
 
 std::set<std::string> shared_names(const Snapshot& snapshot) {
   std::set<std::string> names;
@@ -52,6 +54,42 @@ void find_outside_holders(Snapshot& snapshot) {
                        os::command_line(holder->second)),
            "carry that process too, or redirect to a file"});
       holders.erase(holder);  // said once
+    }
+  }
+}
+
+// Objects without a name of their own (eventfd and the like) are told apart by kcmp(2).
+void find_outside_holders_of_unnamed(Snapshot& snapshot) {
+  struct Ours {
+    pid_t pid;
+    int fd;
+  };
+  std::map<std::string, std::vector<Ours>> ours;
+  for (const auto& process : snapshot.processes) {
+    for (const auto& descriptor : process.descriptors) {
+      const auto& name = snapshot.files[descriptor.file].name;
+      if (name.starts_with("anon_inode:")) ours[name].push_back({process.pid, descriptor.fd});
+    }
+  }
+  auto pids = os::list_processes();
+  if (ours.empty() || !pids) return;
+  for (pid_t pid : *pids) {
+    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+    const auto folder = fmt::format("/proc/{}/fd", pid);
+    auto numbers = os::list_directory(folder);
+    if (!numbers) continue;
+    for (const auto& number : *numbers) {
+      auto link = os::read_link(folder + "/" + number);
+      const auto same_kind = link ? ours.find(*link) : ours.end();
+      if (same_kind == ours.end()) continue;
+      for (const auto& one : same_kind->second) {
+        if (::syscall(SYS_kcmp, one.pid, pid, kKcmpFile, one.fd, std::atoi(number.c_str())) == 0)
+          snapshot.obstacles.push_back(
+              {one.pid, fmt::format("descriptor {} ({})", one.fd, *link),
+               fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
+                           os::command_line(pid)),
+               "carry that process too"});
+      }
     }
   }
 }
@@ -119,6 +157,7 @@ void look_at_whole_tree(Snapshot& snapshot) {
     look_at_threads(process, snapshot);
   }
   find_outside_holders(snapshot);
+  find_outside_holders_of_unnamed(snapshot);
   find_lonely_sockets(snapshot);
 }
 
