@@ -5,6 +5,7 @@ networking would end TCP itself; through the tap a client in the namespace talks
 """
 
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -176,8 +177,10 @@ class Monitor:
 class Network:
   """A network namespace with a tap device, gone at the end."""
 
+  _made = itertools.count(1)
+
   def __init__(self):
-    self.name = f"upk-{os.getpid()}"
+    self.name = f"upk-{os.getpid()}-{next(self._made)}"
     self.exec = ["ip", "netns", "exec", self.name]
     place.run(["ip", "netns", "add", self.name])
     try:
