@@ -64,6 +64,8 @@ class StoodStill {
   virtual ~StoodStill() = default;
   // What restore() needs beside the images; part of the manifest that crosses.
   virtual const nlohmann::json& manifest() const = 0;
+  // The trees as they stand still. Until then tasks came and went: what was asked for names the roots only.
+  virtual const CarrySet& set() const = 0;
   // Every task runs on as if nothing had happened, and what the snapshot left on disk is gone. Only the first
   // call does something.
   virtual Result<void> resume() = 0;

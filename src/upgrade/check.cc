@@ -96,7 +96,9 @@ class Checker {
 
   void look_at_tasks() {
     auto set = engine::collect(request_.carry);
-    if (!set) return refuse("--carry", set.error().message(), "");
+    if (!set)
+      return refuse("--carry", set.error().message(),
+                    "name the root of a tree that is there, and that upkeep was not started from");
     report_.set = std::move(*set);
     auto made = engine::make_engine(request_.engine);
     if (!made) return refuse("--engine", made.error().message(), "");

@@ -12,7 +12,7 @@
 
 namespace upkeep::engine::criu {
 
-Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& set,
+Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& asked,
                                                   const SnapshotRequest& request, const SnapshotHooks& hooks);
 Result<bool> copy_beforehand(const EngineOptions& options, const CarrySet& set, const std::string& images,
                              const EventSink& facts);

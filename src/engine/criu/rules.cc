@@ -157,13 +157,21 @@ Ruling::Ruling(const TreeFacts& tree_facts, const MachineFacts& machine_facts)
   }
 }
 
-std::string Ruling::outsider_holding(const std::string& link) const {
+std::string Ruling::outsider(const std::string& link, const std::function<bool(pid_t)>& matters) const {
   auto [first, last] = machine.holders.equal_range(link);
   for (auto it = first; it != last; ++it) {
-    if (!inside(it->second))
+    if (!inside(it->second) && matters(it->second))
       return machine.name_of ? machine.name_of(it->second) : std::to_string(it->second);
   }
   return "";
+}
+
+std::string Ruling::outsider_holding(const std::string& link) const {
+  return outsider(link, [](pid_t) { return true; });
+}
+
+std::string Ruling::outsider_writing(const std::string& link) const {
+  return outsider(link, [&](pid_t pid) { return machine.writes && machine.writes(pid, link); });
 }
 
 void Ruling::add(Finding::Severity severity, const std::string& subject, std::string why,

@@ -24,8 +24,9 @@ struct MachineFacts {
   std::map<std::string, std::uint64_t, std::less<>> namespaces;  // upkeep's own, and so criu's
   UnixSockets unix_sockets;
   Holders holders;
-  std::set<std::string> carried_ends;         // local addresses of all carried inet sockets
-  std::function<std::string(pid_t)> name_of;  // "412 (sshd)"
+  std::set<std::string> carried_ends;                          // local addresses of all carried inet sockets
+  std::function<std::string(pid_t)> name_of;                   // "412 (sshd)"
+  std::function<bool(pid_t, const std::string& link)> writes;  // has this open for writing
   pid_t lowest_safe_pid = 0;
 };
 

@@ -314,6 +314,19 @@ TEST_F(Rules, EachReasonOnce) {
   EXPECT_EQ(judge(tree_, machine_).size(), 1U);
 }
 
+TEST_F(Rules, FilesThatOthersWrite) {
+  descriptor("/var/log/shared", S_IFREG);
+  machine_.holders.emplace("/var/log/shared", 412);
+  machine_.holders.emplace("/var/log/shared", 700);
+  machine_.writes = [](pid_t, const std::string&) { return false; };
+  EXPECT_EQ(warnings(), "");
+  machine_.writes = [](pid_t pid, const std::string& link) {
+    return pid == 412 || link == "/var/log/shared";
+  };
+  EXPECT_HAS(warnings(), "outsider 700 may write to /var/log/shared as well");
+  EXPECT_EQ(refusals(), "");
+}
+
 TEST_F(Rules, ZombiesAndLeaders) {
   task().state = 'Z';
   EXPECT_HAS(refusals(), "zombie");
