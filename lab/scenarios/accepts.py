@@ -1,6 +1,7 @@
 """What `upkeep check` accepts of Debian's services, as their units run them, survives a dry run and an upgrade; what it refuses it names.
 
-Each of the accepted alone in a dry run, which stops it, snapshots it and lets it go; then all of them together through the jump.
+All that is accepted together in a dry run, which stops it, snapshots it and lets it go, and then through the jump; with --set alone=yes
+each has a dry run of its own first.
 """
 
 import json
@@ -13,6 +14,7 @@ EXTRA = ("6.1", "6.18")
 TAGS = {"check"}
 TIMEOUT = 700
 NEEDS_DEB = True
+SETTINGS = {"alone": "no"}
 FETCH = "import sys, urllib.request as u; sys.exit(u.urlopen(sys.argv[1], timeout=5).status != 200)"
 RESP = ("import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); s.sendall(sys.argv[2].encode() + b'\\r\\n'); "
         "sys.exit(sys.argv[3].encode() not in s.recv(4096))")
@@ -66,8 +68,8 @@ def run(m):
     m.check(name in names, f"{name} can be carried")
   m.check(refused, "and some cannot")
   from_inside(m)
-  for subject in accepted:
-    dry_run(m, *subject)
+  for subjects in ([[subject] for subject in accepted] if m.settings["alone"] == "yes" else [accepted]):
+    dry_run(m, subjects)
   through_the_jump(m, accepted)
 
 
@@ -101,7 +103,7 @@ def look(m, name, pid):
   m.check(all(f["remedy"] for f in refusals), f"{name}: with a remedy: " + "; ".join({f["remedy"]: 1 for f in refusals}))
   text = m.ssh(check, check=False, timeout=120).out
   m.check(all(f["what"] in text and f["remedy"] in text for f in named), f"{name}: people are told the same")
-  return sorted({re.sub(r" of \d+ \(.*?\)|\d+ \(.*?\)", "", f["why"]) for f in refusals})
+  return sorted({re.sub(r"\d+ \((.*?)\)", r"\1", f["why"]) for f in refusals})
 
 
 def from_inside(m):
@@ -109,18 +111,25 @@ def from_inside(m):
   m.check(done.rc == 1 and "outside that tree" in done.out, "whoever would have to stop himself is told")
 
 
-def dry_run(m, name, find, serves):
-  pid = pid_of(m, find)          # units that are not carried have been stopped and started by the dry run before
-  start = m.ssh(f"cut -d' ' -f22 /proc/{pid}/stat").out.strip()
-  with place.progress(f"a dry run with {name}"):
-    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --carry {pid} --yes --dry-run", check=False, timeout=150)
+def dry_run(m, subjects):
+  """They are stopped, snapshotted and let go again, as what they were. `subjects` as in run()."""
+  pids = [pid_of(m, find) for _, find, _ in subjects]   # units that are not carried were stopped and started by a dry run before
+  starts = [start_time(m, pid) for pid in pids]
+  names = ", ".join(name for name, _, _ in subjects)
+  with place.progress(f"a dry run with {names}"):
+    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --carry {' '.join(map(str, pids))} --yes --dry-run", check=False, timeout=150)
     status = json.loads(m.ssh("upkeep status --wait --json", check=False, timeout=150).out)
   outcome = status["upgrade"]["outcome"]
-  m.check(done.rc == 0 and outcome == "dry_run", f"{name}: accepted, and the dry run ends as {outcome}"
+  m.check(done.rc == 0 and outcome == "dry_run", f"{names}: accepted, and the dry run ends as {outcome}"
           + ("" if done.rc == 0 and outcome == "dry_run" else f": {(done.err or done.out).strip()[-400:]}"))
-  runs_on(m, name, pid, serves)
-  now = m.ssh(f"cut -d' ' -f22 /proc/{pid}/stat", check=False).out.strip()
-  m.check(now == start, f"{name}: it is the process that it was (started at {start}, {now})")
+  for (name, _, serves), pid, start in zip(subjects, pids, starts):
+    runs_on(m, name, pid, serves)
+    now = start_time(m, pid)
+    m.check(now == start != "", f"{name}: it is the process that it was (started at {start}, {now})")
+
+
+def start_time(m, pid):
+  return m.ssh(f"cut -d' ' -f22 /proc/{pid}/stat", check=False).out.strip()
 
 
 def through_the_jump(m, accepted):

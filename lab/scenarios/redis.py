@@ -8,7 +8,7 @@ from labkit import bare, upgrades
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.12", "6.18", "7.3")
 KERNELS = EXTRA
-PAIRS = {"check": [("6.12", "7.3"), ("7.3", "6.12"), ("6.1", "6.18")],
+PAIRS = {"check": [("6.12", "7.3", "--set bare=yes"), ("7.3", "6.12"), ("6.1", "6.18")],
          "long": [(a, b) for a in KERNELS for b in KERNELS if a != b]}
 TIMEOUT = 400
 NEEDS_DEB = True
