@@ -14,14 +14,16 @@ void add_restore(CLI::App& app, Context& context);
 void add_recover(CLI::App& app, Context& context);
 void add_worker(CLI::App& app, Context& context);
 void add_settle(CLI::App& app, Context& context);
+void add_inspect(CLI::App& app, Context& context);
+void add_snapshot(CLI::App& app, Context& context);
 
 }  // namespace upkeep::cli
 
 int main(int argc, char** argv) {
   using namespace upkeep::cli;
   ::signal(SIGPIPE, SIG_IGN);
-  constexpr std::array<AddCommand, 9> kCommands = {add_check,   add_upgrade, add_status,
-                                                   add_history, add_report,  add_restore,
-                                                   add_recover, add_worker,  add_settle};
+  constexpr std::array<AddCommand, 11> kCommands = {add_check,  add_upgrade, add_status,  add_history,
+                                                    add_report, add_restore, add_recover, add_worker,
+                                                    add_settle, add_inspect, add_snapshot};
   return run_commands(argc, argv, kCommands);
 }

@@ -114,6 +114,12 @@ Result<std::string> read_link(const std::string& path) {
   return std::string(buffer.data(), static_cast<std::size_t>(n));
 }
 
+Result<std::string> real_path(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), ::free);
+  if (!resolved) return ErrnoErr("{}", path);
+  return std::string(resolved.get());
+}
+
 Result<std::vector<std::string>> list_directory(const std::string& path) {
   std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
   if (!directory) return ErrnoErr("open folder {}", path);

@@ -40,6 +40,7 @@ Result<void> make_directories(const std::string& path, mode_t mode = 0755);
 Result<void> remove_tree(const std::string& path);
 bool exists(const std::string& path);
 Result<std::string> read_link(const std::string& path);
+Result<std::string> real_path(const std::string& path);                    // absolute, without symbolic links
 Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, without . and ..
 
 }  // namespace upkeep::os

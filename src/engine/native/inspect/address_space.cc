@@ -1,0 +1,107 @@
+// What is mapped where: /proc/PID/smaps (whose flags maps does not show), stat, auxv.
+
+#include <algorithm>
+#include <array>
+
+#include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/readers.h"
+#include "os/file.h"
+
+namespace upkeep::native {
+namespace {
+
+// What a VmFlag says that is rebuilt, or that is a property of the mapped object (proc_pid_smaps(5)).
+constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr", "hg", "nh", "wf", "mg", "mw"};
+constexpr std::array kOfTheObject = {"de", "mm", "io", "pf", "gu"};
+
+struct Reason {
+  const char* flag;
+  const char* why;
+};
+constexpr std::array kNotRebuilt = {
+    Reason{"ht", "huge page pools are not rebuilt by this version"},
+    Reason{"ss", "shadow stacks are not rebuilt by this version"},
+    Reason{"sl", "a sealed mapping cannot be made again before the task runs"},
+    Reason{"dp", "droppable memory is not rebuilt by this version"},
+    Reason{"um", "a userfaultfd is registered there"},
+    Reason{"uw", "a userfaultfd is registered there"},
+    Reason{"ui", "a userfaultfd is registered there"},
+};
+
+template <typename List>
+bool contains(const List& list, const std::string& flag) {
+  return std::any_of(list.begin(), list.end(), [&](const char* have) { return flag == have; });
+}
+
+std::string describe(const Mapping& mapping) {
+  return fmt::format("mapping {:x}-{:x} {}", mapping.start, mapping.end, mapping.name);
+}
+
+void look_at_flags(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
+  for (const auto& flag : mapping.flags) {
+    if (contains(kRebuilt, flag) || contains(kOfTheObject, flag)) continue;
+    const auto* reason =
+        std::find_if(kNotRebuilt.begin(), kNotRebuilt.end(), [&](const auto& r) { return flag == r.flag; });
+    obstacles.push_back({pid, describe(mapping),
+                         reason != kNotRebuilt.end()
+                             ? reason->why
+                             : fmt::format("it has the flag '{}', which this version does not know", flag),
+                         ""});
+  }
+}
+
+void look_at(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
+  auto refuse = [&](std::string why) { obstacles.push_back({pid, describe(mapping), std::move(why), ""}); };
+  if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+  if (mapping.end > kHighestAddress) refuse("it lies above what four levels of page tables reach");
+  if (mapping.kind == "file" && mapping.name.ends_with(" (deleted)"))
+    refuse("its file has been removed");
+  else if (mapping.kind == "file" && mapping.name.starts_with("/dev/"))
+    refuse("memory of devices cannot be carried");
+  else if (mapping.kind != "file" && mapping.kind != "anonymous" && mapping.kind != "shared_memory")
+    refuse("this kind of mapping is not understood");
+  look_at_flags(pid, mapping, obstacles);
+}
+
+Result<std::uint64_t> vdso_checksum(pid_t pid, const std::vector<Mapping>& mappings) {
+  const auto vdso =
+      std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.name == "[vdso]"; });
+  if (vdso == mappings.end()) return 0U;
+  TRY_ASSIGN(const auto memory, os::TaskMemory::open(pid));
+  std::string code(vdso->length(), '\0');
+  TRY(memory.read(vdso->start, std::as_writable_bytes(std::span(code))));
+  return checksum(code);
+}
+
+}  // namespace
+
+Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obstacle>& obstacles) {
+  const auto folder = fmt::format("/proc/{}", pid);
+  AddressSpace space;
+  TRY_ASSIGN(space.executable, os::read_link(folder + "/exe"));
+  if (space.executable.ends_with(" (deleted)"))
+    obstacles.push_back(
+        {pid, "program " + space.executable, "its file has been removed or replaced", "restart it"});
+  TRY_ASSIGN(const auto text, os::read_file(folder + (stopped ? "/smaps" : "/maps")));
+  if (stopped) {
+    TRY_ASSIGN(space.mappings, parse_smaps(text));
+  } else {
+    TRY_ASSIGN(space.mappings, parse_maps(text));
+  }
+  for (const auto& mapping : space.mappings) look_at(pid, mapping, obstacles);
+  TRY_ASSIGN(const auto stat_text, os::read_file(folder + "/stat"));
+  TRY_ASSIGN(const auto stat, StatFields::parse(stat_text));
+  auto& layout = space.layout;
+  layout.start_code = stat[26], layout.end_code = stat[27], layout.start_stack = stat[28];
+  layout.start_data = stat[45], layout.end_data = stat[46], layout.start_brk = stat[47];
+  layout.arg_start = stat[48], layout.arg_end = stat[49], layout.env_start = stat[50],
+  layout.env_end = stat[51];
+  TRY_ASSIGN(const auto auxv, os::read_file(folder + "/auxv"));
+  layout.auxv.data.assign(auxv.begin(), auxv.end());
+  if (stopped) {
+    TRY_ASSIGN(space.vdso_checksum, vdso_checksum(pid, space.mappings));
+  }
+  return space;
+}
+
+}  // namespace upkeep::native

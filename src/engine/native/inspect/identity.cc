@@ -1,0 +1,189 @@
+// IDs, names, credentials, scheduling, limits, folders, namespaces: what /proc and system calls about other
+// tasks tell without any stop.
+
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+
+#include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/readers.h"
+#include "os/file.h"
+#include "os/procfs.h"
+
+namespace upkeep::native {
+namespace {
+
+std::vector<std::uint32_t> numbers(std::string_view text) {
+  std::vector<std::uint32_t> result;
+  const char* at = text.data();
+  const char* end = text.data() + text.size();
+  while (at < end) {
+    std::uint32_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error == std::errc()) result.push_back(value);
+    at = error == std::errc() ? next : at + 1;
+  }
+  return result;
+}
+
+std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
+
+Result<Credentials> parse_credentials(std::string_view status) {
+  auto list = [&](std::string_view key) {
+    auto value = value_of(status, key);
+    return value ? numbers(*value) : std::vector<std::uint32_t>();
+  };
+  const auto uids = list("Uid"), gids = list("Gid");
+  const auto inheritable = number_of(status, "CapInh", 16), permitted = number_of(status, "CapPrm", 16),
+             effective = number_of(status, "CapEff", 16), bounding = number_of(status, "CapBnd", 16),
+             ambient = number_of(status, "CapAmb", 16);
+  if (uids.size() != 4 || gids.size() != 4 || !inheritable || !permitted || !effective || !bounding ||
+      !ambient)
+    return Err("its status lacks credentials");
+  Credentials result;
+  result.uid = uids[0], result.euid = uids[1], result.suid = uids[2], result.fsuid = uids[3];
+  result.gid = gids[0], result.egid = gids[1], result.sgid = gids[2], result.fsgid = gids[3];
+  result.groups = list("Groups");
+  result.inheritable = *inheritable, result.permitted = *permitted, result.effective = *effective;
+  result.bounding = *bounding, result.ambient = *ambient;
+  result.no_new_privs = number_of(status, "NoNewPrivs").value_or(0) != 0;
+  return result;
+}
+
+// struct sched_attr of linux/sched/types.h in its first version.
+struct SchedulingAttributes {
+  std::uint32_t size, policy;
+  std::uint64_t flags;
+  std::int32_t nice;
+  std::uint32_t priority;
+  std::uint64_t runtime, deadline, period;
+};
+
+Result<Scheduling> read_scheduling(pid_t pid, pid_t tid) {
+  Scheduling result;
+  SchedulingAttributes attributes = {};
+  if (::syscall(SYS_sched_getattr, tid, &attributes, sizeof attributes, 0) < 0)
+    return ErrnoErr("sched_getattr {}", tid);
+  result.policy = attributes.policy;
+  result.flags = attributes.flags;
+  result.nice = attributes.nice;
+  result.priority = attributes.priority;
+  // The kernel tells a time slice for ordinary tasks too (6.12 on); only deadline tasks have set one.
+  if (attributes.policy == SCHED_DEADLINE) {
+    result.runtime = attributes.runtime;
+    result.deadline = attributes.deadline;
+    result.period = attributes.period;
+  }
+  std::array<std::uint8_t, 1024> mask = {};
+  const long size = ::syscall(SYS_sched_getaffinity, tid, mask.size(), mask.data());
+  if (size < 0) return ErrnoErr("sched_getaffinity {}", tid);
+  result.affinity.data.assign(mask.begin(), mask.begin() + size);
+  constexpr int kIoprioWhoProcess = 1;
+  const long priority = ::syscall(SYS_ioprio_get, kIoprioWhoProcess, tid);
+  if (priority < 0) return ErrnoErr("ioprio_get {}", tid);
+  result.io_priority = static_cast<std::int32_t>(priority);
+  if (auto slack = os::read_file(fmt::format("/proc/{}/task/{}/timerslack_ns", pid, tid)); slack) {
+    if (const auto values = numbers(*slack); !values.empty()) result.timer_slack = values[0];
+  } else if (auto leaders = os::read_file(fmt::format("/proc/{}/timerslack_ns", tid)); leaders) {
+    if (const auto values = numbers(*leaders); !values.empty()) result.timer_slack = values[0];
+  }
+  return result;
+}
+
+void look_at_namespaces(pid_t pid, std::vector<Obstacle>& obstacles) {
+  for (const char* kind : {"mnt", "user", "uts", "ipc", "net", "pid", "cgroup"}) {
+    auto own = os::namespace_id(::getpid(), kind), its = os::namespace_id(pid, kind);
+    if (own && its && *own != *its)
+      obstacles.push_back({pid, fmt::format("{} namespace of its own", kind),
+                           "namespaces are not rebuilt by this version", "carry it with the criu engine"});
+  }
+}
+
+void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
+  if (number_of(status, "Seccomp").value_or(0) != 0)
+    obstacles.push_back({tid, "seccomp filters", "they are not rebuilt by this version", ""});
+  if (number_of(status, "TracerPid").value_or(0) != 0 &&
+      number_of(status, "TracerPid") != static_cast<std::uint64_t>(::getpid()))
+    obstacles.push_back(
+        {tid, "a debugger", "a task that is being traced cannot be carried", "end the debugger"});
+  const auto features = value_of(status, "x86_Thread_features");
+  if (features && features->find("shstk") != std::string_view::npos)
+    obstacles.push_back({tid, "a shadow stack", "shadow stacks are not rebuilt by this version", ""});
+}
+
+// Signal numbers and the like: the low half of what the kernel prints.
+std::int32_t small(std::uint64_t value) { return static_cast<std::int32_t>(value); }
+
+Result<StatFields> stat_of(pid_t pid) {
+  TRY_ASSIGN(auto text, os::read_file(fmt::format("/proc/{}/stat", pid)));
+  return StatFields::parse(text);
+}
+
+void fill_stat(const StatFields& stat, pid_t pid, Process& process) {
+  process.pid = pid;
+  process.ppid = small(stat[4]);
+  process.pgrp = small(stat[5]);
+  process.session = small(stat[6]);
+  process.exit_signal = small(stat[38]);
+  process.comm = stat.comm();
+  process.command = process.comm;
+}
+
+}  // namespace
+
+Result<void> read_zombie(pid_t pid, Process& process) {
+  TRY_ASSIGN(const auto stat, stat_of(pid));
+  fill_stat(stat, pid, process);
+  process.exit_status = small(stat[52]);
+  return {};
+}
+
+Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles) {
+  const auto folder = fmt::format("/proc/{}", pid);
+  TRY_ASSIGN(const auto stat, stat_of(pid));
+  fill_stat(stat, pid, process);
+  process.command = os::command_line(pid);
+  if (stat[7] != 0)
+    obstacles.push_back(
+        {pid, "a controlling terminal", "terminals are not rebuilt by this version", "start it with setsid"});
+  process.cgroup = os::cgroup_of(pid).value_or("");
+  TRY_ASSIGN(const auto personality, os::read_file(folder + "/personality"));
+  (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);
+  TRY_ASSIGN(const auto score, os::read_file(folder + "/oom_score_adj"));
+  (void)std::from_chars(score.data(), score.data() + score.size(), process.oom_score_adj);
+  TRY_ASSIGN(const auto limits, os::read_file(folder + "/limits"));
+  TRY_ASSIGN(process.limits, parse_limits(limits));
+  TRY_ASSIGN(process.folders.working_directory, os::read_link(folder + "/cwd"));
+  TRY_ASSIGN(process.folders.root, os::read_link(folder + "/root"));
+  TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
+  const auto umask = number_of(status, "Umask", 8);
+  if (!umask) return Err("its status lacks a umask");
+  process.folders.umask = static_cast<std::uint32_t>(*umask);
+  if (process.folders.root != "/")
+    obstacles.push_back(
+        {pid, "root folder " + process.folders.root, "chroot is not rebuilt by this version", ""});
+  if (process.folders.working_directory.ends_with(" (deleted)"))
+    obstacles.push_back(
+        {pid, "working directory " + process.folders.working_directory, "it has been removed", ""});
+  look_at_namespaces(pid, obstacles);
+  return {};
+}
+
+Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacles) {
+  const auto folder = fmt::format("/proc/{}/task/{}", pid, tid);
+  Thread thread;
+  thread.tid = tid;
+  TRY_ASSIGN(const auto comm, os::read_file(folder + "/comm"));
+  thread.comm = first_line(comm);
+  TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
+  TRY_ASSIGN(thread.credentials, parse_credentials(status));
+  TRY_ASSIGN(thread.scheduling, read_scheduling(pid, tid));
+  look_at_status(tid, status, obstacles);
+  return thread;
+}
+
+}  // namespace upkeep::native

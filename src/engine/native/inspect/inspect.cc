@@ -1,0 +1,120 @@
+#include "engine/native/inspect/inspect.h"
+
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/tree_obstacles.h"
+#include "os/procfs.h"
+#include "os/time_namespace.h"
+
+namespace upkeep::native {
+namespace {
+
+std::int64_t now(clockid_t clock) {
+  timespec time = {};
+  ::clock_gettime(clock, &time);
+  return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+Snapshot begin_snapshot() {
+  Snapshot snapshot;
+  snapshot.kernel = os::kernel_release();
+  return snapshot;
+}
+
+// Clocks as the tasks see them, which is in their time namespace.
+Result<void> read_clocks(Snapshot& snapshot) {
+  const Process* first = nullptr;
+  for (const auto& process : snapshot.processes) {
+    if (process.exit_status) continue;
+    if (first == nullptr) first = &process;
+    auto its = os::namespace_id(process.pid, "time"), ours = os::namespace_id(first->pid, "time"),
+         childrens = os::namespace_id(process.pid, "time_for_children");
+    if (its && ours && childrens && (*its != *ours || *its != *childrens))
+      snapshot.obstacles.push_back(
+          {process.pid, "time namespace", "it is another one than the tree's, or than its children's", ""});
+  }
+  if (first == nullptr) return {};
+  TRY_ASSIGN(const auto own, os::clock_offsets(0));
+  TRY_ASSIGN(const auto theirs, os::clock_offsets(first->pid));
+  snapshot.clocks = {now(CLOCK_REALTIME), now(CLOCK_MONOTONIC) - own.monotonic + theirs.monotonic,
+                     now(CLOCK_BOOTTIME) - own.boottime + theirs.boottime};
+  return {};
+}
+
+Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, DescriptorReader& descriptors,
+                      const InspectRequest& request) {
+  auto& process = snapshot.processes.emplace_back();
+  if (held.zombie) return read_zombie(held.pid, process);
+  TRY(read_process(held.pid, process, snapshot.obstacles));
+  for (const auto& thread : held.threads) {
+    TRY_ASSIGN(auto read, read_thread(held.pid, thread.tracee.tid(), snapshot.obstacles));
+    process.threads.push_back(std::move(read));
+  }
+  TRY_ASSIGN(process.memory, read_address_space(held.pid, true, snapshot.obstacles));
+  TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
+  TRY(read_stopped(held, process, memory, snapshot.obstacles));
+  TRY(read_pages(held.pid, process.memory, memory, request));
+  return descriptors.read(process, true);
+}
+
+Result<void> glance_at(pid_t pid, Snapshot& snapshot, DescriptorReader& descriptors) {
+  Process process;
+  TRY_ASSIGN(const auto stat, os::read_stat(pid));
+  if (stat.state == 'Z') {
+    TRY(read_zombie(pid, process));
+    snapshot.processes.push_back(std::move(process));
+    return {};
+  }
+  TRY(read_process(pid, process, snapshot.obstacles));
+  process.job_stopped = stat.state == 'T';
+  TRY_ASSIGN(auto tids, os::list_threads(pid));
+  std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
+  for (pid_t tid : tids) {
+    if (auto thread = read_thread(pid, tid, snapshot.obstacles))
+      process.threads.push_back(std::move(*thread));
+  }
+  TRY_ASSIGN(process.memory, read_address_space(pid, false, snapshot.obstacles));
+  TRY(descriptors.read(process, false));
+  snapshot.processes.push_back(std::move(process));
+  return {};
+}
+
+}  // namespace
+
+Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
+  auto snapshot = begin_snapshot();
+  DescriptorReader descriptors(snapshot);
+  for (const auto& held : tree.processes()) {
+    auto read = read_one(held, snapshot, descriptors, request);
+    if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
+  }
+  TRY(descriptors.finish());
+  TRY(read_clocks(snapshot));
+  TRY(read_shared_memory(snapshot, request));
+  look_at_whole_tree(snapshot);
+  return snapshot;
+}
+
+Result<Snapshot> glance(const std::vector<pid_t>& roots) {
+  auto snapshot = begin_snapshot();
+  DescriptorReader descriptors(snapshot);
+  for (pid_t root : roots) {
+    TRY_ASSIGN(const auto pids, os::process_tree(root));
+    for (pid_t pid : pids) {
+      if (snapshot.find(pid) != nullptr) continue;
+      auto read = glance_at(pid, snapshot, descriptors);
+      if (!read && os::read_stat(pid))
+        return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
+    }
+  }
+  TRY(descriptors.finish());
+  TRY(read_clocks(snapshot));
+  look_at_whole_tree(snapshot);
+  return snapshot;
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,30 @@
+#pragma once
+// Running tasks -> model.
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/inspect/stop.h"
+#include "engine/native/model/snapshot.h"
+
+namespace upkeep::native {
+
+// Where page contents go. The position is where they can be found again.
+using PageSink = std::function<Result<std::uint64_t>(std::span<const std::byte> pages)>;
+
+struct InspectRequest {
+  bool page_runs = true;  // which pages have contents; with a sink, also the contents
+  PageSink sink;
+};
+
+// Everything, from tasks that stand still. What is not understood, and what cannot be made again, is among
+// the obstacles of the result and no error.
+Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request);
+
+// What can be read without stopping anybody: no registers, signals, timers, pages. Tasks that end meanwhile
+// are left out.
+Result<Snapshot> glance(const std::vector<pid_t>& roots);
+
+}  // namespace upkeep::native

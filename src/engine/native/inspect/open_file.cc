@@ -1,0 +1,163 @@
+// One open file description of each kind.
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+
+#include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/readers.h"
+#include "os/child.h"
+#include "os/file.h"
+
+namespace upkeep::native {
+namespace {
+
+// O_CLOEXEC belongs to the descriptor; O_LARGEFILE the kernel sets by itself.
+constexpr std::uint32_t kNotOfTheFile = O_CLOEXEC | 0100000U;
+
+struct Found {
+  const DescriptorFacts& facts;
+  OpenFile& file;
+  std::vector<Obstacle>& obstacles;
+  void refuse(std::string why, std::string remedy = "") {
+    obstacles.push_back({facts.pid, fmt::format("descriptor {} ({})", facts.fd, facts.link), std::move(why),
+                         std::move(remedy)});
+  }
+};
+
+Result<os::UniqueFd> borrow(const DescriptorFacts& facts) {
+  TRY_ASSIGN(const auto process, os::open_pidfd(facts.pid));
+  os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), facts.fd, 0)));
+  if (!fd.valid()) return ErrnoErr("pidfd_getfd {} of {}", facts.fd, facts.pid);
+  return fd;
+}
+
+// Both ends name the same pipe: data is read through a reading end of our own, by copying (tee(2)), so that
+// it stays where it is.
+Result<void> read_pipe_data(const DescriptorFacts& facts, Pipe& pipe) {
+  TRY_ASSIGN(const auto reader,
+             os::open_file(fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd), O_RDONLY | O_NONBLOCK));
+  int unread = 0;
+  if (::ioctl(reader.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
+  if (unread == 0) return {};
+  std::array<int, 2> copy = {-1, -1};
+  if (::pipe2(copy.data(), O_CLOEXEC | O_NONBLOCK) < 0) return ErrnoErr("pipe");
+  const os::UniqueFd copy_reader(copy[0]), copy_writer(copy[1]);
+  // Slots count, not bytes: the copy needs as many as the pipe has.
+  if (::fcntl(copy_writer.get(), F_SETPIPE_SZ, pipe.capacity) < 0) return ErrnoErr("F_SETPIPE_SZ");
+  const auto size = static_cast<std::size_t>(unread);
+  const ssize_t copied = ::tee(reader.get(), copy_writer.get(), size, SPLICE_F_NONBLOCK);
+  if (copied != unread) return ErrnoErr("only {} of {} bytes of a pipe could be copied", copied, unread);
+  pipe.data.data.resize(size);
+  for (std::size_t at = 0; at < size;) {
+    const ssize_t n = ::read(copy_reader.get(), pipe.data.data.data() + at, size - at);
+    if (n <= 0) return ErrnoErr("reading the copy of a pipe");
+    at += static_cast<std::size_t>(n);
+  }
+  return {};
+}
+
+Result<void> read_pipe(Found found, bool stopped) {
+  auto& pipe = found.file.pipe.emplace();
+  const auto inode = std::string_view(found.facts.link).substr(6);
+  (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
+  if (!stopped) return {};
+  TRY_ASSIGN(const auto end, borrow(found.facts));
+  const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
+  if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
+  pipe.capacity = static_cast<std::uint32_t>(capacity);
+  TRY(read_pipe_data(found.facts, pipe));
+  if ((found.file.flags & O_DIRECT) != 0 && !pipe.data.data.empty())
+    found.refuse("unread packets of a pipe in packet mode cannot be told apart");
+  return {};
+}
+
+Result<void> read_path(Found found) {
+  struct stat status = {}, there = {};
+  const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
+  if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
+  found.file.path = PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev};
+  const bool deleted = found.facts.link.ends_with(" (deleted)");
+  if (deleted || ::stat(found.facts.link.c_str(), &there) < 0 || there.st_ino != status.st_ino ||
+      there.st_dev != status.st_dev)
+    found.refuse("its file has been removed or replaced",
+                 "restart the program, so that it opens the file anew");
+  if (S_ISFIFO(status.st_mode)) found.refuse("named pipes are not rebuilt by this version");
+  if (S_ISBLK(status.st_mode)) found.refuse("block devices are not rebuilt by this version");
+  if (S_ISDIR(status.st_mode) && found.file.position != 0)
+    found.refuse("a folder in the middle of being listed is not rebuilt by this version");
+  constexpr unsigned kMemoryDevices = 1;
+  if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices)
+    found.refuse("state behind this device is not rebuilt by this version");
+  if (found.facts.link.starts_with("/proc/") || found.facts.link.starts_with("/sys/"))
+    found.refuse("open files of /proc and /sys are not rebuilt by this version");
+  if (found.facts.info.find("\nlock:") != std::string::npos)
+    found.refuse("file locks are not rebuilt by this version");
+  return {};
+}
+
+Result<void> read_anonymous(Found found, bool stopped) {
+  const std::string_view link = found.facts.link, info = found.facts.info;
+  auto& file = found.file;
+  if (link == "anon_inode:[eventfd]") {
+    file.kind = "eventfd";
+    const auto count = number_of(info, "eventfd-count", 16);
+    if (!count) return Err("its counter cannot be read");
+    const auto semaphore = number_of(info, "eventfd-semaphore");
+    file.eventfd = EventCounter{*count, semaphore.value_or(0) != 0};
+    if (!semaphore) found.refuse("this kernel does not tell whether it is a semaphore (6.5 does)");
+  } else if (link == "anon_inode:[timerfd]") {
+    file.kind = "timerfd";
+    TRY_ASSIGN(file.timerfd, parse_timerfd(info));
+    if (file.timerfd->settime_flags > 1) found.refuse("a timer that is cancelled by changes of the clock");
+  } else if (link == "anon_inode:[signalfd]") {
+    file.kind = "signalfd";
+    const auto mask = number_of(info, "sigmask", 16);
+    if (!mask) return Err("its signals cannot be read");
+    file.signalfd = SignalFile{*mask};
+  } else if (link == "anon_inode:[eventpoll]") {
+    file.kind = "epoll";
+    TRY_ASSIGN(auto watches, parse_epoll(info));
+    file.epoll = Epoll{std::move(watches), 0};
+  } else {
+    file.kind = link;
+    if (stopped || link != "anon_inode:[pidfd]")
+      found.refuse("this kind of object is not rebuilt by this version");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
+                                std::vector<Obstacle>& obstacles) {
+  OpenFile file;
+  file.name = facts.link;
+  const auto flags = number_of(facts.info, "flags", 8), position = number_of(facts.info, "pos");
+  if (!flags || !position) return Err("its fdinfo cannot be read");
+  file.flags = static_cast<std::uint32_t>(*flags) & ~kNotOfTheFile;
+  file.position = static_cast<std::int64_t>(*position);
+  Found found{facts, file, obstacles};
+  if (facts.link.starts_with("pipe:[")) {
+    file.kind = "pipe";
+    TRY(read_pipe(found, stopped));
+  } else if (facts.link.starts_with("anon_inode:")) {
+    TRY(read_anonymous(found, stopped));
+  } else if (facts.link.starts_with("/memfd:") || !facts.link.starts_with('/')) {
+    file.kind = facts.link.substr(0, facts.link.find(':'));
+    found.refuse("this kind of object is not rebuilt by this version");
+  } else {
+    file.kind = "path";
+    TRY(read_path(found));
+  }
+  if ((file.flags & O_ASYNC) != 0) found.refuse("signals on input are not rebuilt by this version");
+  return file;
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,278 @@
+#include "engine/native/inspect/proc_text.h"
+
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+namespace upkeep::native {
+namespace {
+
+std::optional<std::string_view> next_line(std::string_view& text) {
+  if (text.empty()) return std::nullopt;
+  const auto end = text.find('\n');
+  const auto line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  return line;
+}
+
+std::string_view next_word(std::string_view& line) {
+  const auto begin = line.find_first_not_of(" \t");
+  if (begin == std::string_view::npos) {
+    line = {};
+    return {};
+  }
+  line.remove_prefix(begin);
+  const auto end = line.find_first_of(" \t");
+  const auto word = line.substr(0, end);
+  line.remove_prefix(end == std::string_view::npos ? line.size() : end);
+  return word;
+}
+
+template <typename T>
+bool parse(std::string_view text, T& value, int base = 10) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+std::pair<std::string_view, std::string_view> halves(std::string_view text, char separator) {
+  const auto at = text.find(separator);
+  if (at == std::string_view::npos) return {text, {}};
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+// Only a newline is written as an escape here (seq_file's mangle_path with "\n").
+std::string without_escapes(std::string_view name) {
+  std::string result;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name.substr(i).starts_with("\\012")) {
+      result.push_back('\n');
+      i += 3;
+    } else {
+      result.push_back(name[i]);
+    }
+  }
+  return result;
+}
+
+std::string kind_of(const Mapping& mapping) {
+  const std::string_view name = mapping.name;
+  if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return "vdso";
+  if (name == "[vsyscall]") return "vsyscall";
+  if (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"))
+    return mapping.inode == 0 && !mapping.shared ? "anonymous" : "unknown";
+  if (mapping.shared && (name == "/dev/zero (deleted)" || name.starts_with("[anon_shmem:")))
+    return "shared_memory";
+  if (name.starts_with('/') && mapping.inode != 0) return "file";
+  return std::string(name);
+}
+
+// "7f00-8000 rw-p 00000000 fe:00 123   /path"
+std::optional<Mapping> parse_head(std::string_view line) {
+  Mapping mapping;
+  const auto [start, end] = halves(next_word(line), '-');
+  const auto permissions = next_word(line);
+  if (!parse(start, mapping.start, 16) || !parse(end, mapping.end, 16) || permissions.size() != 4)
+    return std::nullopt;
+  mapping.read = permissions[0] == 'r';
+  mapping.write = permissions[1] == 'w';
+  mapping.execute = permissions[2] == 'x';
+  mapping.shared = permissions[3] == 's';
+  unsigned major = 0, minor = 0;
+  const auto offset = next_word(line);
+  const auto [major_text, minor_text] = halves(next_word(line), ':');
+  if (!parse(offset, mapping.offset, 16) || !parse(major_text, major, 16) || !parse(minor_text, minor, 16) ||
+      !parse(next_word(line), mapping.inode))
+    return std::nullopt;
+  mapping.device = makedev(major, minor);
+  const auto name = line.find_first_not_of(' ');
+  if (name != std::string_view::npos) mapping.name = without_escapes(line.substr(name));
+  mapping.kind = kind_of(mapping);
+  return mapping;
+}
+
+// Protection and sharing are said elsewhere; "sd" is whether soft-dirty tracking has seen a write. That a
+// shared mapping may be made writable says how its file was opened.
+bool worth_keeping(std::string_view flag, const Mapping& mapping) {
+  if (flag == "mw") return mapping.shared && mapping.kind == "file";
+  constexpr std::array kSaid = {"rd", "wr", "ex", "sh", "mr", "me", "ms", "sd", "ac"};
+  for (const char* said : kSaid) {
+    if (flag == said) return false;
+  }
+  return !flag.empty();
+}
+
+}  // namespace
+
+Result<StatFields> StatFields::parse(std::string_view text) {
+  const auto open = text.find('('), close = text.rfind(')');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open)
+    return Err("not a stat line");
+  StatFields fields;
+  fields.comm_ = std::string(text.substr(open + 1, close - open - 1));
+  auto rest = text.substr(close + 1);
+  while (!rest.empty() && (rest.back() == '\n' || rest.back() == ' ')) rest.remove_suffix(1);
+  const auto state = next_word(rest);
+  if (state.empty()) return Err("stat line without a state");
+  fields.state_ = state[0];
+  while (!rest.empty()) {
+    const auto word = next_word(rest);
+    std::int64_t negative = 0;
+    std::uint64_t value = 0;
+    if (!native::parse(word, value)) {
+      if (!native::parse(word, negative)) return Err("a stat field is not a number: '{}'", word);
+      value = static_cast<std::uint64_t>(negative);
+    }
+    fields.values_.push_back(value);
+  }
+  if (fields.values_.size() < 49) return Err("stat line too short");
+  return fields;
+}
+
+Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
+  std::vector<Mapping> mappings;
+  while (auto line = next_line(text)) {
+    if (line->starts_with("VmFlags:")) {
+      if (mappings.empty()) return Err("smaps begins with flags");
+      auto flags = line->substr(8);
+      while (!flags.empty()) {
+        const auto flag = next_word(flags);
+        if (worth_keeping(flag, mappings.back())) mappings.back().flags.emplace_back(flag);
+      }
+      continue;
+    }
+    auto words = *line;
+    if (next_word(words).ends_with(':')) continue;  // "Rss:   12 kB"
+    auto mapping = parse_head(*line);
+    if (!mapping) return Err("not a line of smaps: '{}'", *line);
+    mappings.push_back(std::move(*mapping));
+  }
+  return mappings;
+}
+
+Result<std::vector<Mapping>> parse_maps(std::string_view text) {
+  std::vector<Mapping> mappings;
+  while (auto line = next_line(text)) {
+    auto mapping = parse_head(*line);
+    if (!mapping) return Err("not a line of maps: '{}'", *line);
+    mappings.push_back(std::move(*mapping));
+  }
+  return mappings;
+}
+
+// "Max open files            1024                 524288               files     "
+Result<std::array<Limit, 16>> parse_limits(std::string_view text) {
+  constexpr std::size_t kNameWidth = 26;
+  auto parse_one = [](std::string_view word, std::uint64_t& value) {
+    if (word == "unlimited") value = ~0ULL;
+    return word == "unlimited" || parse(word, value);
+  };
+  std::array<Limit, 16> limits;
+  std::size_t count = 0;
+  while (auto line = next_line(text)) {
+    if (!line->starts_with("Max ")) continue;
+    auto words = line->substr(std::min(kNameWidth, line->size()));
+    const auto soft = next_word(words), hard = next_word(words);
+    if (count == limits.size() || !parse_one(soft, limits[count].soft) ||
+        !parse_one(hard, limits[count].hard))
+      return Err("not a line of limits: '{}'", *line);
+    ++count;
+  }
+  if (count != limits.size()) return Err("{} limits instead of {}", count, limits.size());
+  return limits;
+}
+
+// ID: 0
+// signal: 10/0000000000000000
+// notify: signal/pid.2634
+// ClockID: 0
+Result<std::vector<PosixTimer>> parse_timers(std::string_view text) {
+  std::vector<PosixTimer> timers;
+  while (auto line = next_line(text)) {
+    const auto [key, rest] = halves(*line, ':');
+    auto value = rest;
+    value = next_word(value);
+    if (key == "ID") timers.emplace_back();
+    if (timers.empty()) return Err("timers begin with '{}'", *line);
+    auto& timer = timers.back();
+    bool good = true;
+    if (key == "ID") {
+      good = parse(value, timer.id);
+    } else if (key == "signal") {
+      const auto [signal, sigval] = halves(value, '/');
+      good = parse(signal, timer.signal) &&
+             parse(sigval.starts_with("0x") ? sigval.substr(2) : sigval, timer.sigval, 16);
+    } else if (key == "notify") {
+      const auto [how, whom] = halves(value, '/');
+      const auto [scope, id] = halves(whom, '.');
+      timer.notify = how == "signal" ? 0 : how == "none" ? 1 : how == "thread" ? 2 : -1;
+      if (scope == "tid") timer.notify |= 4;  // SIGEV_THREAD_ID
+      good = timer.notify >= 0 && parse(id, timer.thread);
+    } else if (key == "ClockID") {
+      good = parse(value, timer.clock);
+    } else {
+      good = false;
+    }
+    if (!good) return Err("not a line of timers: '{}'", *line);
+  }
+  return timers;
+}
+
+std::optional<std::string_view> value_of(std::string_view text, std::string_view key) {
+  while (auto line = next_line(text)) {
+    const auto [name, value] = halves(*line, ':');
+    if (name != key) continue;
+    const auto begin = value.find_first_not_of(" \t");
+    return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key, int base) {
+  auto value = value_of(text, key);
+  std::uint64_t number = 0;
+  if (!value || !parse(next_word(*value), number, base)) return std::nullopt;
+  return number;
+}
+
+// "tfd:       5 events: 19 data: 5  pos:0 ino:61af sdev:8": events and data are hexadecimal.
+Result<std::vector<EpollWatch>> parse_epoll(std::string_view fdinfo) {
+  std::vector<EpollWatch> watches;
+  while (auto line = next_line(fdinfo)) {
+    if (!line->starts_with("tfd:")) continue;
+    auto words = line->substr(4);
+    EpollWatch watch;
+    const auto fd = next_word(words), events_key = next_word(words), events = next_word(words),
+               data_key = next_word(words), data = next_word(words);
+    if (events_key != "events:" || data_key != "data:" || !parse(fd, watch.fd) ||
+        !parse(events, watch.events, 16) || !parse(data, watch.data, 16))
+      return Err("not a line of epoll: '{}'", *line);
+    watches.push_back(watch);
+  }
+  return watches;
+}
+
+Result<TimerFile> parse_timerfd(std::string_view fdinfo) {
+  TimerFile timer;
+  auto time = [&](std::string_view key, std::uint64_t& ns) {  // "it_value: (0, 49406829)"
+    const auto text = value_of(fdinfo, key);
+    if (!text || !text->starts_with('(') || !text->ends_with(')')) return false;
+    const auto [seconds, nanoseconds] = halves(text->substr(1, text->size() - 2), ',');
+    std::uint64_t s = 0, n = 0;
+    auto trimmed = nanoseconds;
+    if (!parse(seconds, s) || !parse(next_word(trimmed), n)) return false;
+    ns = s * 1'000'000'000 + n;
+    return true;
+  };
+  const auto clock = number_of(fdinfo, "clockid"), ticks = number_of(fdinfo, "ticks"),
+             flags = number_of(fdinfo, "settime flags", 8);
+  if (!clock || !ticks || !flags || !time("it_value", timer.value) || !time("it_interval", timer.interval))
+    return Err("fdinfo of a timer cannot be read");
+  timer.clock = static_cast<std::int32_t>(*clock);
+  timer.expirations = *ticks;
+  timer.settime_flags = static_cast<std::uint32_t>(*flags);
+  return timer;
+}
+
+}  // namespace upkeep::native

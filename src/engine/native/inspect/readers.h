@@ -1,0 +1,65 @@
+#pragma once
+// The parts of a task's state, each read by a file of its own. Every one of them adds to the model, and to
+// the obstacles what it finds that cannot be made again.
+
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/inspect/guest_calls.h"
+#include "engine/native/inspect/inspect.h"
+#include "engine/native/inspect/stop.h"
+#include "engine/native/model/snapshot.h"
+#include "os/task_memory.h"
+
+namespace upkeep::native {
+
+// identity.cc: IDs, names, credentials, scheduling, limits, folders, namespaces.
+Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles);
+Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacles);
+Result<void> read_zombie(pid_t pid, Process& process);
+
+// address_space.cc. The current end of the heap (brk) comes from the task itself, see read_stopped().
+Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obstacle>& obstacles);
+// pages.cc: fills in `pages`, and stores contents where there is a sink.
+Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
+                        const InspectRequest& request);
+Result<void> read_shared_memory(Snapshot& snapshot, const InspectRequest& request);
+
+// stopped_state.cc: registers, signals, timers and what else only a stopped task tells.
+Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
+                          std::vector<Obstacle>& obstacles);
+
+// descriptors.cc: all descriptors of all processes, and which of them share an open file description.
+class DescriptorReader {
+ public:
+  explicit DescriptorReader(Snapshot& snapshot) : snapshot_(snapshot) {}
+  Result<void> read(Process& process, bool stopped);
+  // Entries of epoll sets name files by number: worked out when all descriptors are known.
+  Result<void> finish();
+
+ private:
+  struct Place {
+    pid_t pid;
+    int fd;
+    std::uint32_t file;
+  };
+  Result<std::uint32_t> file_of(pid_t pid, int fd, bool stopped);
+  Snapshot& snapshot_;
+  // Only descriptors of the same object are compared with kcmp(2).
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<Place>> places_;
+};
+
+// The contents of one descriptor. HOLDER: the task whose descriptor it is.
+struct DescriptorFacts {
+  pid_t pid = 0;
+  int fd = -1;
+  std::string link;
+  std::string info;  // of /proc/PID/fdinfo
+};
+Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
+
+}  // namespace upkeep::native

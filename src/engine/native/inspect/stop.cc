@@ -1,0 +1,225 @@
+#include "engine/native/inspect/stop.h"
+
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "engine/native/inspect/proc_text.h"
+#include "os/file.h"
+#include "os/procfs.h"
+#include "os/task_memory.h"
+
+namespace upkeep::native {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr long kRestartNoHand = -514;  // ERESTARTNOHAND of linux/errno.h: EINTR only where a handler runs
+
+// Calls that answer a stop by a tracer with EINTR, which the program would not have seen otherwise
+// (signal(7)). Reads and writes among them because of SO_RCVTIMEO and SO_SNDTIMEO.
+constexpr std::initializer_list<long> kNeverRestarted = {
+    SYS_epoll_wait,   SYS_epoll_pwait,   441L /* epoll_pwait2 */,
+    SYS_semop,        SYS_semtimedop,    SYS_rt_sigtimedwait,
+    SYS_io_getevents, SYS_io_pgetevents, SYS_read,
+    SYS_write,        SYS_readv,         SYS_writev,
+    SYS_recvfrom,     SYS_recvmsg,       SYS_recvmmsg,
+    SYS_sendto,       SYS_sendmsg,       SYS_sendmmsg,
+    SYS_accept,       SYS_accept4,       SYS_connect};
+
+void hide_interruption(user_regs_struct& registers) {
+  const auto call = static_cast<long>(registers.orig_rax);
+  if (static_cast<long>(registers.rax) != -EINTR) return;
+  if (std::find(kNeverRestarted.begin(), kNeverRestarted.end(), call) != kNeverRestarted.end())
+    registers.rax = static_cast<unsigned long long>(kRestartNoHand);
+}
+
+// struct rseq_cs of linux/rseq.h
+struct CriticalSection {
+  std::uint32_t version, flags;
+  std::uint64_t start, length, abort;
+};
+
+// A thread that stands in a restartable sequence goes on at its abort handler: what the kernel would do
+// itself, but not where anything else has been run in the thread meanwhile.
+Result<void> leave_critical_section(const os::Tracee& thread, const os::TaskMemory& memory,
+                                    user_regs_struct& registers) {
+  auto rseq = thread.rseq();
+  if (!rseq || rseq->pointer == 0)
+    return {};  // before 5.13 nobody can tell; then glibc registers none either
+  constexpr std::uint64_t kPointerOffset = 8;  // rseq_cs in struct rseq
+  auto pointer = memory.value<std::uint64_t>(rseq->pointer + kPointerOffset);
+  if (!pointer || *pointer == 0) return {};
+  auto section = memory.value<CriticalSection>(*pointer);
+  if (section && registers.rip - section->start < section->length) registers.rip = section->abort;
+  return {};
+}
+
+Result<void> tidy_registers(const os::Tracee& thread, const os::TaskMemory& memory) {
+  TRY_ASSIGN(auto registers, thread.registers());
+  const auto before = registers;
+  hide_interruption(registers);
+  TRY(leave_critical_section(thread, memory, registers));
+  if (before.rip == registers.rip && before.rax == registers.rax) return {};
+  return thread.set_registers(registers);
+}
+
+bool gone(const Error& error) { return error.code() == ESRCH || error.code() == ENOENT; }
+
+unsigned long options_for(pid_t tid) {
+  auto status = os::read_file(fmt::format("/proc/{}/status", tid));
+  if (status && number_of(*status, "Seccomp").value_or(0) != 0) return os::Tracee::kSuspendSeccomp;
+  return 0;
+}
+
+// Waits until the thread stands where no signal is being delivered. False: it has ended.
+Result<bool> await_stop(HeldThread& thread, milliseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    const auto left = std::chrono::duration_cast<milliseconds>(end - std::chrono::steady_clock::now());
+    TRY_ASSIGN(const auto stop, thread.tracee.wait(std::max(left, milliseconds(0))));
+    switch (stop.kind) {
+      case os::Stop::Kind::event_stop:
+        return true;
+      case os::Stop::Kind::group_stop:
+        thread.job_stopped = true;
+        return true;
+      case os::Stop::Kind::ended:
+        thread.tracee.forget();
+        return false;
+      default:
+        // The interruption is still to come; the signal must not be lost.
+        TRY(thread.tracee.resume(stop.kind == os::Stop::Kind::signal_delivery ? stop.signal : 0));
+    }
+  }
+}
+
+Result<bool> is_zombie(pid_t pid) {
+  TRY_ASSIGN(auto text, os::read_file(fmt::format("/proc/{}/stat", pid)));
+  TRY_ASSIGN(auto stat, StatFields::parse(text));
+  return stat.state() == 'Z' || stat.state() == 'X';
+}
+
+}  // namespace
+
+HeldProcess* StoppedTree::find(pid_t pid) {
+  auto found =
+      std::find_if(processes_.begin(), processes_.end(), [pid](const auto& p) { return p.pid == pid; });
+  return found == processes_.end() ? nullptr : &*found;
+}
+
+// True: something was new.
+Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit) {
+  auto tids = os::list_threads(process.pid);
+  if (!tids) return true;
+  std::vector<HeldThread> taken;
+  for (pid_t tid : *tids) {
+    auto known = [tid](const HeldThread& thread) { return thread.tracee.tid() == tid; };
+    if (std::any_of(process.threads.begin(), process.threads.end(), known)) continue;
+    auto tracee = os::Tracee::seize(tid, options_for(tid));
+    if (!tracee && gone(tracee.error())) continue;
+    if (!tracee && tracee.error().code() == EPERM) {
+      auto zombie = is_zombie(tid);
+      if (!zombie || (*zombie && tids->size() == 1)) continue;  // seen as what it is in the next round
+      if (*zombie)
+        return Err("process {}: its first thread has ended and others have not, which cannot be rebuilt",
+                   tid);
+      return Err("thread {} of process {} is being traced by a debugger, or may not be traced", tid,
+                 process.pid);
+    }
+    if (!tracee) return tl::unexpected(std::move(tracee).error());
+    taken.push_back({std::move(*tracee), false});
+    TRY(taken.back().tracee.interrupt());
+  }
+  auto memory = os::TaskMemory::open(process.pid);
+  for (auto& thread : taken) {
+    const pid_t tid = thread.tracee.tid();
+    auto stopped = await_stop(thread, limit);
+    if (!stopped)
+      return tl::unexpected(std::move(stopped).error().in(fmt::format("process {}", process.pid)));
+    if (!*stopped || !memory) continue;
+    TRY(tidy_registers(thread.tracee, *memory));
+    process.threads.insert(tid == process.pid ? process.threads.begin() : process.threads.end(),
+                           std::move(thread));
+  }
+  return !taken.empty();
+}
+
+Result<bool> StoppedTree::take_new(const std::vector<pid_t>& pids, milliseconds limit) {
+  bool news = false;
+  for (pid_t pid : pids) {
+    auto zombie = is_zombie(pid);
+    if (!zombie) continue;  // ended
+    auto* process = find(pid);
+    if (process == nullptr) {
+      processes_.push_back({pid, *zombie, {}});
+      process = &processes_.back();
+      news = true;
+    }
+    if (*zombie) {
+      news = news || !process->zombie;
+      process->zombie = true;
+      continue;
+    }
+    TRY_ASSIGN(const bool more, take_threads(*process, limit));
+    news = news || more;
+  }
+  return news;
+}
+
+Result<StoppedTree> StoppedTree::stop(const std::vector<pid_t>& roots, milliseconds limit) {
+  StoppedTree tree;
+  const auto end = std::chrono::steady_clock::now() + 4 * limit;
+  for (bool news = true; news;) {
+    std::vector<pid_t> pids;
+    for (pid_t root : roots) {
+      TRY_ASSIGN(auto some, os::process_tree(root));
+      for (pid_t pid : some) {
+        if (std::find(pids.begin(), pids.end(), pid) == pids.end()) pids.push_back(pid);
+      }
+    }
+    TRY_ASSIGN(news, tree.take_new(pids, limit));
+    if (std::chrono::steady_clock::now() > end) return Err("the tree changes faster than it can be stopped");
+    if (news) continue;
+    for (const auto& process : tree.processes_) {
+      if (std::find(pids.begin(), pids.end(), process.pid) == pids.end() && os::read_stat(process.pid))
+        return Err("process {} has left the tree while it was being stopped: its parent ended", process.pid);
+    }
+    auto position = [&pids](const HeldProcess& p) { return std::find(pids.begin(), pids.end(), p.pid); };
+    std::erase_if(tree.processes_, [&](const auto& process) { return position(process) == pids.end(); });
+    std::sort(tree.processes_.begin(), tree.processes_.end(),
+              [&](const auto& a, const auto& b) { return position(a) < position(b); });
+  }
+  return tree;
+}
+
+StoppedTree StoppedTree::adopt(std::vector<HeldProcess> processes) {
+  StoppedTree tree;
+  tree.processes_ = std::move(processes);
+  return tree;
+}
+
+Result<void> StoppedTree::kill() {
+  for (const auto& process : processes_) {
+    if (!process.zombie && ::kill(process.pid, SIGKILL) < 0 && errno != ESRCH)
+      return ErrnoErr("killing {}", process.pid);
+  }
+  // As a tracer we hear of each end; what is left for its parent is a zombie, or nothing. A leader's end is
+  // told when its other threads have been waited for.
+  for (auto& process : processes_) {
+    for (auto thread = process.threads.rbegin(); thread != process.threads.rend(); ++thread) {
+      for (;;) {
+        auto stop = thread->tracee.wait(std::chrono::seconds(10));
+        if (!stop) return tl::unexpected(std::move(stop).error());
+        if (stop->kind == os::Stop::Kind::ended) break;
+      }
+      thread->tracee.forget();
+    }
+  }
+  return {};
+}
+
+}  // namespace upkeep::native

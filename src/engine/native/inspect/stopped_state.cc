@@ -1,0 +1,192 @@
+// Registers, signals, timers: from ptrace(2) where it tells, else by system calls run in the task.
+
+#include <asm/prctl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include <cstring>
+
+#include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/signal_frame.h"
+#include "os/file.h"
+#include "os/uapi_supplement.h"
+
+namespace upkeep::native {
+namespace {
+
+constexpr std::uint64_t kSignalSetSize = 8;
+
+std::uint64_t nanoseconds(const timespec& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(time.tv_nsec);
+}
+std::uint64_t microseconds(const timeval& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
+}
+
+// A call that cannot fail where the kernel is as we know it.
+Result<long> ask(GuestCalls& task, const char* name, long number,
+                 std::array<std::uint64_t, 6> arguments = {}) {
+  TRY_ASSIGN(const long answer, task.call(number, arguments));
+  if (answer < 0) return Err("{} in the task: {}", name, errno_text(static_cast<int>(-answer)));
+  return answer;
+}
+
+template <typename T>
+Result<T> ask_value(GuestCalls& task, const char* name, int option) {
+  TRY(ask(task, name, SYS_prctl, {static_cast<std::uint64_t>(option), task.scratch()}));
+  return task.answer<T>();
+}
+
+Result<void> read_registers(const os::Tracee& thread, Registers& registers,
+                            std::vector<Obstacle>& obstacles) {
+  TRY_ASSIGN(const auto general, thread.registers());
+  static_assert(sizeof general == sizeof registers.general);
+  std::memcpy(registers.general.data(), &general, sizeof general);
+  constexpr unsigned long long kUserCode64 = 0x33;
+  if (general.cs != kUserCode64)
+    obstacles.push_back(
+        {thread.tid(), "32-bit code", "32-bit tasks are not rebuilt", "carry a 64-bit build of it"});
+  TRY_ASSIGN(registers.xstate.data, thread.xstate());
+  constexpr std::size_t kHeader = 512;  // XSTATE_BV
+  std::uint64_t in_use = 0;
+  if (registers.xstate.data.size() < kHeader + sizeof in_use) return Err("no extended registers");
+  std::memcpy(&in_use, registers.xstate.data.data() + kHeader, sizeof in_use);
+  if ((in_use & kAmxFeatures) != 0)
+    obstacles.push_back({thread.tid(), "AMX tile registers", "they are not rebuilt by this version", ""});
+  return {};
+}
+
+Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread, std::vector<Obstacle>& obstacles) {
+  auto& state = *thread.stopped;
+  TRY(ask(calls, "sigaltstack", SYS_sigaltstack, {0, calls.scratch()}));
+  TRY_ASSIGN(const auto stack, calls.answer<stack_t>());
+  state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp), stack.ss_size,
+                           stack.ss_flags & ~SS_ONSTACK};
+  TRY_ASSIGN(state.clear_child_tid,
+             ask_value<std::uint64_t>(calls, "PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS));
+  TRY_ASSIGN(state.parent_death_signal, ask_value<std::int32_t>(calls, "PR_GET_PDEATHSIG", PR_GET_PDEATHSIG));
+  TRY_ASSIGN(const long securebits, ask(calls, "PR_GET_SECUREBITS", SYS_prctl, {PR_GET_SECUREBITS}));
+  thread.credentials.securebits = static_cast<std::uint32_t>(securebits);
+  TRY_ASSIGN(const long permitted, calls.call(SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}));
+  if (permitted == 0) {
+    TRY_ASSIGN(const auto features, calls.answer<std::uint64_t>());
+    if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
+      obstacles.push_back({thread.tid, "permission to use AMX", "it is not rebuilt by this version", ""});
+  }
+  return {};
+}
+
+Result<void> read_thread_from_outside(const os::Tracee& thread, StoppedThread& state,
+                                      std::vector<Obstacle>& obstacles) {
+  TRY(read_registers(thread, state.registers, obstacles));
+  TRY_ASSIGN(state.signal_mask, thread.signal_mask());
+  TRY_ASSIGN(auto pending, thread.pending_signals(false));
+  for (auto& info : pending) state.pending.push_back({std::move(info)});
+  if (auto rseq = thread.rseq()) state.rseq = {rseq->pointer, rseq->size, rseq->signature};
+  std::size_t size = 0;
+  if (::syscall(SYS_get_robust_list, thread.tid(), &state.robust_list, &size) < 0)
+    return ErrnoErr("get_robust_list {}", thread.tid());
+  return {};
+}
+
+Result<void> read_actions(GuestCalls& calls, StoppedProcess& state) {
+  for (std::uint64_t signal = 1; signal <= state.actions.size(); ++signal) {
+    TRY(ask(calls, "rt_sigaction", SYS_rt_sigaction, {signal, 0, calls.scratch(), kSignalSetSize}));
+    struct KernelAction {
+      std::uint64_t handler, flags, restorer, mask;
+    };
+    TRY_ASSIGN(const auto action, calls.answer<KernelAction>());
+    state.actions[signal - 1] = {action.handler, action.flags, action.restorer, action.mask};
+  }
+  return {};
+}
+
+Result<void> read_timers(GuestCalls& calls, pid_t pid, StoppedProcess& state,
+                         std::vector<Obstacle>& obstacles) {
+  for (std::uint64_t which = 0; which < state.interval_timers.size(); ++which) {
+    TRY(ask(calls, "getitimer", SYS_getitimer, {which, calls.scratch()}));
+    TRY_ASSIGN(const auto timer, calls.answer<itimerval>());
+    state.interval_timers[which] = {microseconds(timer.it_value), microseconds(timer.it_interval)};
+  }
+  auto text = os::read_file(fmt::format("/proc/{}/timers", pid));
+  if (!text) {
+    obstacles.push_back(
+        {pid, "POSIX timers", "this kernel does not tell about them (CHECKPOINT_RESTORE)", ""});
+    return {};
+  }
+  TRY_ASSIGN(state.posix_timers, parse_timers(*text));
+  for (auto& timer : state.posix_timers) {
+    const auto id = static_cast<std::uint64_t>(timer.id);
+    TRY(ask(calls, "timer_gettime", SYS_timer_gettime, {id, calls.scratch()}));
+    TRY_ASSIGN(const auto left, calls.answer<itimerspec>());
+    timer.value = nanoseconds(left.it_value);
+    timer.interval = nanoseconds(left.it_interval);
+    TRY_ASSIGN(const long overrun, ask(calls, "timer_getoverrun", SYS_timer_getoverrun, {id}));
+    timer.overrun = static_cast<std::int32_t>(overrun);
+  }
+  return {};
+}
+
+Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles) {
+  auto& state = *process.stopped;
+  TRY(read_actions(calls, state));
+  TRY(read_timers(calls, process.pid, state, obstacles));
+  TRY_ASSIGN(const long brk, ask(calls, "brk", SYS_brk));
+  process.memory.layout.brk = static_cast<std::uint64_t>(brk);
+  TRY_ASSIGN(const auto subreaper,
+             ask_value<std::int32_t>(calls, "PR_GET_CHILD_SUBREAPER", PR_GET_CHILD_SUBREAPER));
+  state.child_subreaper = subreaper != 0;
+  TRY_ASSIGN(const long dumpable, ask(calls, "PR_GET_DUMPABLE", SYS_prctl, {PR_GET_DUMPABLE}));
+  state.dumpable = static_cast<std::int32_t>(dumpable);
+  TRY_ASSIGN(const long thp, ask(calls, "PR_GET_THP_DISABLE", SYS_prctl, {PR_GET_THP_DISABLE}));
+  state.thp_disable = thp != 0;
+  return {};
+}
+
+void look_for_lost_signals(pid_t tid, std::string_view status, const StoppedThread& state,
+                           const StoppedProcess& process, std::vector<Obstacle>& obstacles) {
+  auto listed = [](const std::vector<Bytes>& pending) {
+    std::uint64_t set = 0;
+    for (const auto& info : pending) set |= 1ULL << ((static_cast<unsigned>(info.data[0]) - 1U) & 63U);
+    return set;
+  };
+  // A queue that was full when a signal came leaves no more than a bit in the set.
+  if ((number_of(status, "SigPnd", 16).value_or(0) & ~listed(state.pending)) != 0 ||
+      (number_of(status, "ShdPnd", 16).value_or(0) & ~listed(process.pending)) != 0)
+    obstacles.push_back({tid, "a pending signal without details", "its origin is not known", ""});
+}
+
+}  // namespace
+
+Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
+                          std::vector<Obstacle>& obstacles) {
+  process.stopped.emplace();
+  TRY_ASSIGN(auto shared, held.threads.front().tracee.pending_signals(true));
+  for (auto& info : shared) process.stopped->pending.push_back({std::move(info)});
+  for (std::size_t i = 0; i < held.threads.size(); ++i) {
+    process.job_stopped = process.job_stopped || held.threads[i].job_stopped;
+    TRY(read_thread_from_outside(held.threads[i].tracee, process.threads[i].stopped.emplace(), obstacles));
+    auto status = os::read_file(fmt::format("/proc/{}/task/{}/status", process.pid, process.threads[i].tid));
+    if (status)
+      look_for_lost_signals(process.threads[i].tid, *status, *process.threads[i].stopped, *process.stopped,
+                            obstacles);
+  }
+  auto code = find_guest_code(process.pid, process.memory.mappings, memory);
+  if (!code) {
+    obstacles.push_back({process.pid, "signal actions and timers", code.error().message(), ""});
+    return {};
+  }
+  for (std::size_t i = 0; i < held.threads.size(); ++i) {
+    TRY_ASSIGN(auto calls, GuestCalls::begin(held.threads[i].tracee, memory, *code));
+    TRY(read_thread_by_call(calls, process.threads[i], obstacles));
+    if (i == 0) TRY(read_process_by_call(calls, process, obstacles));
+    TRY(calls.end());
+  }
+  return {};
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,117 @@
+#pragma once
+// One address space: what is mapped where, and which pages have contents of their own.
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/native/model/text.h"
+
+namespace upkeep::native {
+
+// Addresses and lengths are in bytes, all multiples of the page size.
+struct Mapping {
+  std::uint64_t start = 0, end = 0;
+  bool read = false, write = false, execute = false;
+  bool shared = false;
+  std::uint64_t offset = 0;  // in the file
+  // "anonymous" (heap and stack too), "file", "shared_memory" (anonymous, but shared), "vdso" (vvar pages are
+  // of this kind), "vsyscall"; what is none of these carries the name of /proc/PID/maps and cannot be
+  // rebuilt.
+  std::string kind;
+  std::string name;                // as in /proc/PID/maps; the path of a file, undone escapes
+  std::uint64_t device = 0;        // of the file, st_dev
+  std::uint64_t inode = 0;         // of the file, or of the shared memory
+  std::vector<std::string> flags;  // VmFlags of /proc/PID/smaps, without those that prot and sharing say
+
+  std::uint64_t length() const { return end - start; }
+  bool has_flag(std::string_view flag) const {
+    for (const auto& have : flags) {
+      if (have == flag) return true;
+    }
+    return false;
+  }
+  bool operator==(const Mapping&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("start", self.start);
+    visit("end", self.end);
+    visit("read", self.read);
+    visit("write", self.write);
+    visit("execute", self.execute);
+    visit("shared", self.shared);
+    visit("offset", self.offset);
+    visit("kind", self.kind);
+    visit("name", self.name);
+    visit("device", self.device);
+    visit("inode", self.inode);
+    visit("flags", self.flags);
+  }
+};
+
+// Pages one after the other, in memory and in the file of page contents.
+struct PageRun {
+  std::uint64_t address = 0;
+  std::uint64_t count = 0;     // pages
+  std::uint64_t position = 0;  // bytes, in the file of page contents
+  bool operator==(const PageRun&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("address", self.address);
+    visit("count", self.count);
+    visit("position", self.position);
+  }
+};
+
+// Where the kernel believes code, data, heap, arguments and environment to be: prctl(2), PR_SET_MM_MAP.
+struct Layout {
+  std::uint64_t start_code = 0, end_code = 0, start_data = 0, end_data = 0, start_brk = 0, brk = 0,
+                start_stack = 0, arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
+  Bytes auxv;
+  bool operator==(const Layout&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("start_code", self.start_code);
+    visit("end_code", self.end_code);
+    visit("start_data", self.start_data);
+    visit("end_data", self.end_data);
+    visit("start_brk", self.start_brk);
+    visit("brk", self.brk);
+    visit("start_stack", self.start_stack);
+    visit("arg_start", self.arg_start);
+    visit("arg_end", self.arg_end);
+    visit("env_start", self.env_start);
+    visit("env_end", self.env_end);
+    visit("auxv", self.auxv);
+  }
+};
+
+struct AddressSpace {
+  std::string executable;         // path
+  std::vector<Mapping> mappings;  // ascending
+  std::vector<PageRun> pages;     // ascending; only of private mappings
+  Layout layout;
+  std::uint64_t vdso_checksum = 0;  // of the code pages; 0 where none is mapped
+  bool operator==(const AddressSpace&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("executable", self.executable);
+    visit("mappings", self.mappings);
+    visit("pages", self.pages);
+    visit("layout", self.layout);
+    visit("vdso_checksum", self.vdso_checksum);
+  }
+};
+
+// Anonymous memory that mappings of one or several tasks share. Known by its inode, which is unique.
+struct SharedMemory {
+  std::uint64_t inode = 0;
+  std::uint64_t size = 0;
+  std::vector<PageRun> pages;  // addresses are positions in the memory
+  bool operator==(const SharedMemory&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("inode", self.inode);
+    visit("size", self.size);
+    visit("pages", self.pages);
+  }
+};
+
+}  // namespace upkeep::native

@@ -1,0 +1,69 @@
+#include "engine/native/model/snapshot.h"
+
+#include <algorithm>
+
+#include "engine/native/model/fields.h"
+
+namespace upkeep::native {
+namespace {
+
+constexpr std::string_view kFormat = "upkeep native snapshot";
+// The deepest place of a real one is about a dozen levels down; printing it again recurses.
+constexpr int kDeepest = 64;
+
+}  // namespace
+
+const Process* Snapshot::find(std::int32_t pid) const {
+  auto found =
+      std::find_if(processes.begin(), processes.end(), [pid](const auto& p) { return p.pid == pid; });
+  return found == processes.end() ? nullptr : &*found;
+}
+
+std::vector<std::int32_t> Snapshot::roots() const {
+  std::vector<std::int32_t> result;
+  for (const auto& process : processes) {
+    if (find(process.ppid) == nullptr) result.push_back(process.pid);
+  }
+  return result;
+}
+
+nlohmann::json to_json(const Snapshot& snapshot) { return encode(snapshot); }
+
+std::uint64_t checksum(std::string_view bytes) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (char c : bytes) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
+std::string write_manifest(const Snapshot& snapshot) {
+  auto content = to_json(snapshot);
+  const auto sum = checksum(content.dump());
+  nlohmann::json document = {
+      {"format", kFormat}, {"version", kFormatVersion}, {"checksum", sum}, {"snapshot", std::move(content)}};
+  return document.dump(1) + "\n";
+}
+
+Result<Snapshot> read_manifest(std::string_view text) {
+  bool too_deep = false;
+  auto bounded = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+    too_deep = too_deep || depth > kDeepest;
+    return !too_deep;
+  };
+  auto document = nlohmann::json::parse(text, bounded, /*allow_exceptions=*/false);
+  if (too_deep) return Err("nested more deeply than any snapshot is");
+  if (document.is_discarded()) return Err("not a whole JSON document: it was cut short or altered");
+  if (!document.is_object() || document.value("format", nlohmann::json()) != kFormat)
+    return Err("not a snapshot of upkeep's");
+  const auto version = document.value("version", nlohmann::json());
+  if (version != kFormatVersion)
+    return Err("a snapshot of version {}; this upkeep reads version {}", version.dump(), kFormatVersion);
+  const auto content = document.find("snapshot");
+  if (content == document.end()) return Err("the document holds no snapshot");
+  if (document.value("checksum", nlohmann::json()) != checksum(content->dump()))
+    return Err("the checksum is wrong: it was altered");
+  TRY_ASSIGN(auto snapshot, decode<Snapshot>(*content));
+  TRY(validate(snapshot));
+  return snapshot;
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,82 @@
+#pragma once
+// Everything that is known about trees of tasks but the contents of their pages.
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/model/task.h"
+
+namespace upkeep::native {
+
+inline constexpr std::uint64_t kPage = 4096;
+inline constexpr std::uint64_t kHighestAddress =
+    0x7ffffffff000;  // of user space with four levels of page tables
+
+// In nanoseconds, as the tasks see them (time_namespaces(7)), when all had stopped.
+struct Clocks {
+  std::int64_t realtime = 0, monotonic = 0, boottime = 0;
+  bool operator==(const Clocks&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("realtime", self.realtime);
+    visit("monotonic", self.monotonic);
+    visit("boottime", self.boottime);
+  }
+};
+
+// What cannot be rebuilt, or is not understood: with the task, the object, and the reason.
+struct Obstacle {
+  std::int32_t pid = 0;
+  std::string what;    // "descriptor 7 (anon_inode:[io_uring])"
+  std::string why;     // "requests in flight cannot be read"
+  std::string remedy;  // may be empty
+  bool operator==(const Obstacle&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("pid", self.pid);
+    visit("what", self.what);
+    visit("why", self.why);
+    visit("remedy", self.remedy);
+  }
+};
+
+struct Snapshot {
+  std::string kernel;  // uname -r
+  Clocks clocks;
+  std::vector<Process> processes;  // parents before children
+  std::vector<OpenFile> files;
+  std::vector<SharedMemory> shared_memory;
+  std::vector<Obstacle> obstacles;
+
+  const Process* find(std::int32_t pid) const;
+  std::vector<std::int32_t> roots() const;  // those whose parents are not here
+  bool operator==(const Snapshot&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("kernel", self.kernel);
+    visit("clocks", self.clocks);
+    visit("processes", self.processes);
+    visit("files", self.files);
+    visit("shared_memory", self.shared_memory);
+    visit("obstacles", self.obstacles);
+  }
+};
+
+// The form that crosses kernels and versions of upkeep: one JSON document with its format's name, version and
+// a checksum. Reading refuses, with one error each: what is no such document, another version, one that was
+// cut short or altered, fields that are missing or wrong, and contents that contradict each other
+// (validate()).
+inline constexpr int kFormatVersion = 1;
+std::string write_manifest(const Snapshot& snapshot);
+Result<Snapshot> read_manifest(std::string_view text);
+nlohmann::json to_json(const Snapshot& snapshot);
+
+// What every later step relies on: unique IDs, parents before children, indices within bounds, addresses that
+// are page-aligned and in user space, mappings and pages in order.
+Result<void> validate(const Snapshot& snapshot);
+
+// 64 bits, against accidents only (FNV-1a).
+std::uint64_t checksum(std::string_view bytes);
+
+}  // namespace upkeep::native

@@ -1,0 +1,73 @@
+#include "engine/native/model/text.h"
+
+namespace upkeep::native {
+namespace {
+
+constexpr std::string_view kDigits = "0123456789abcdef";
+
+int digit(char c) {
+  auto position = kDigits.find(c);
+  return position == std::string_view::npos ? -1 : static_cast<int>(position);
+}
+
+int byte_at(std::string_view text, std::size_t at) {
+  if (at + 1 >= text.size()) return -1;
+  int high = digit(text[at]), low = digit(text[at + 1]);
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+void append_hex(std::string& text, std::uint8_t byte) {
+  text.push_back(kDigits[byte >> 4U]);
+  text.push_back(kDigits[byte & 15U]);
+}
+
+}  // namespace
+
+std::string escape(std::string_view bytes) {
+  std::string text;
+  for (char c : bytes) {
+    if (c >= 0x20 && c < 0x7f && c != '\\') {
+      text.push_back(c);
+    } else {
+      text += "\\x";
+      append_hex(text, static_cast<std::uint8_t>(c));
+    }
+  }
+  return text;
+}
+
+Result<std::string> unescape(std::string_view text) {
+  std::string bytes;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      bytes.push_back(text[i]);
+      continue;
+    }
+    int value = i + 1 < text.size() && text[i + 1] == 'x' ? byte_at(text, i + 2) : -1;
+    if (value < 0) return Err("a backslash that begins no \\xNN");
+    bytes.push_back(static_cast<char>(value));
+    i += 3;
+  }
+  return bytes;
+}
+
+std::string to_hex(const Bytes& bytes) {
+  std::string text;
+  text.reserve(bytes.data.size() * 2);
+  for (auto byte : bytes.data) append_hex(text, byte);
+  return text;
+}
+
+Result<Bytes> from_hex(std::string_view text) {
+  Bytes bytes;
+  if (text.size() % 2 != 0) return Err("an odd number of hexadecimal digits");
+  bytes.data.reserve(text.size() / 2);
+  for (std::size_t i = 0; i < text.size(); i += 2) {
+    int value = byte_at(text, i);
+    if (value < 0) return Err("not a hexadecimal number");
+    bytes.data.push_back(static_cast<std::uint8_t>(value));
+  }
+  return bytes;
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,178 @@
+// An address space: everything that was inherited goes, then the recorded mappings and pages.
+
+#include <asm/prctl.h>
+#include <fcntl.h>
+#include <linux/prctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/native/rebuild/compile.h"
+#include "os/uapi_supplement.h"
+
+namespace upkeep::native {
+namespace {
+
+// Descriptors while this goes on: there are no others.
+constexpr int kPages = 0, kRestorer = 1, kFile = 2;
+constexpr std::size_t kMostVectors = 1024;  // IOV_MAX
+
+struct Advice {
+  const char* flag;
+  int advice;
+};
+constexpr Advice kAdvices[] = {{"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},   {"dc", MADV_DONTFORK},
+                               {"dd", MADV_DONTDUMP},   {"hg", MADV_HUGEPAGE}, {"nh", MADV_NOHUGEPAGE},
+                               {"wf", MADV_WIPEONFORK}, {"mg", MADV_MERGEABLE}};
+
+int protection(const Mapping& mapping) {
+  return (mapping.read ? PROT_READ : 0) | (mapping.write ? PROT_WRITE : 0) |
+         (mapping.execute ? PROT_EXEC : 0);
+}
+
+class MemoryCompiler {
+ public:
+  MemoryCompiler(const Process& process, const MemorySources& sources)
+      : process_(process), sources_(sources) {}
+
+  Program compile() {
+    program_.call(SYS_munmap, {0, sources_.keep_start});
+    program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
+    program_.call(SYS_open, {program_.text(sources_.pages), O_RDONLY});  // kPages
+    program_.call(SYS_pidfd_open, {sources_.restorer, 0});               // kRestorer
+    set_layout();
+    for (const auto& mapping : process_.memory.mappings) map(mapping);
+    close_file();
+    map_vdso();
+    read_pages();
+    for (const auto& mapping : process_.memory.mappings) protect(mapping);
+    program_.call(SYS_close_range, {0, ~0U, 0});
+    return std::move(program_);
+  }
+
+ private:
+  bool has_pages(const Mapping& mapping) const {
+    return std::any_of(process_.memory.pages.begin(), process_.memory.pages.end(), [&](const PageRun& run) {
+      return run.address < mapping.end && run.address + run.count * kPage > mapping.start;
+    });
+  }
+
+  // Pages are read into memory that has to be writable for that.
+  int first_protection(const Mapping& mapping) const {
+    return protection(mapping) | (!mapping.shared && has_pages(mapping) ? PROT_READ | PROT_WRITE : 0);
+  }
+
+  // The file of the mappings that follow, as descriptor kFile.
+  void open_file(const Mapping& mapping) {
+    const bool writable = mapping.shared && (mapping.write || mapping.has_flag("mw"));
+    const auto key = fmt::format("{} {}", writable, mapping.name);
+    if (open_ == key) return;
+    close_file();
+    program_.call(SYS_open, {program_.text(mapping.name), (writable ? O_RDWR : O_RDONLY) | O_NONBLOCK});
+    open_ = key;
+  }
+  void close_file() {
+    if (!open_.empty()) program_.call(SYS_close, {kFile});
+    open_.clear();
+  }
+
+  void map(const Mapping& mapping) {
+    if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+    int flags = MAP_FIXED_NOREPLACE | (mapping.shared ? MAP_SHARED : MAP_PRIVATE);
+    if (mapping.has_flag("nr")) flags |= MAP_NORESERVE;
+    if (mapping.has_flag("gd")) flags |= MAP_GROWSDOWN;
+    int fd = -1;
+    if (mapping.kind == "anonymous") {
+      flags |= MAP_ANONYMOUS;
+    } else if (mapping.kind == "file") {
+      open_file(mapping);
+      fd = kFile;
+    } else {
+      close_file();
+      program_.call(SYS_pidfd_getfd, {kRestorer, sources_.shared.at(mapping.inode), 0});
+      open_ = "shared memory";
+      fd = kFile;
+    }
+    program_.call(SYS_mmap, {mapping.start, mapping.length(), first_protection(mapping), flags, fd,
+                             fd < 0 ? 0 : mapping.offset});
+    if (mapping.kind == "shared_memory") close_file();
+    for (const auto& [flag, advice] : kAdvices) {
+      if (mapping.has_flag(flag)) program_.call(SYS_madvise, {mapping.start, mapping.length(), advice});
+    }
+  }
+
+  // The kernel lays code and data out as it did before; that they are the same kernel's has been checked.
+  void map_vdso() {
+    const auto& mappings = process_.memory.mappings;
+    const auto first =
+        std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.kind == "vdso"; });
+    if (first != mappings.end()) program_.call(SYS_arch_prctl, {os::kArchMapVdso64, first->start});
+  }
+
+  void read_pages() {
+    std::vector<iovec> vectors;
+    std::uint64_t position = 0, end = 0;
+    auto flush = [&] {
+      if (vectors.empty()) return;
+      const auto place = program_.bytes(std::as_bytes(std::span(vectors)));
+      program_.call(SYS_preadv, {kPages, place, vectors.size(), position, 0});
+      vectors.clear();
+    };
+    constexpr std::uint64_t kMost = 1ULL << 30U;  // one call reads less than 2 GiB
+    for (const auto& run : process_.memory.pages) {
+      for (std::uint64_t done = 0, length = run.count * kPage; done < length;) {
+        const auto piece = std::min(length - done, kMost);
+        if (run.position + done != end || vectors.size() == kMostVectors || end - position + piece > kMost)
+          flush();
+        if (vectors.empty()) position = end = run.position + done;
+        vectors.push_back({reinterpret_cast<void*>(run.address + done), piece});
+        end += piece;
+        done += piece;
+      }
+    }
+    flush();
+  }
+
+  void protect(const Mapping& mapping) {
+    if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+    if (first_protection(mapping) != protection(mapping))
+      program_.call(SYS_mprotect, {mapping.start, mapping.length(), protection(mapping)});
+    // What was locked has all of its pages by now.
+    if (mapping.has_flag("lo")) program_.call(SYS_mlock2, {mapping.start, mapping.length(), MLOCK_ONFAULT});
+  }
+
+  // Before anything is mapped: the program cannot be replaced while its file is.
+  void set_layout() {
+    const auto& layout = process_.memory.layout;
+    program_.call(SYS_open, {program_.text(process_.memory.executable), O_RDONLY});  // kFile
+    prctl_mm_map map = {};
+    map.start_code = layout.start_code, map.end_code = layout.end_code;
+    map.start_data = layout.start_data, map.end_data = layout.end_data;
+    map.start_brk = layout.start_brk, map.brk = layout.brk, map.start_stack = layout.start_stack;
+    map.arg_start = layout.arg_start, map.arg_end = layout.arg_end;
+    map.env_start = layout.env_start, map.env_end = layout.env_end;
+    map.auxv_size = static_cast<std::uint32_t>(layout.auxv.data.size());
+    map.exe_fd = kFile;
+    const auto auxv = program_.bytes(std::as_bytes(std::span(layout.auxv.data)));
+    const auto place = program_.value(map);
+    program_.pointer(place, offsetof(prctl_mm_map, auxv), auxv);
+    program_.call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, place, sizeof map, 0});
+    program_.call(SYS_close, {kFile});
+  }
+
+  const Process& process_;
+  const MemorySources& sources_;
+  Program program_;
+  std::string open_;  // which file descriptor kFile is
+};
+
+}  // namespace
+
+Program compile_memory(const Process& process, const MemorySources& sources) {
+  return MemoryCompiler(process, sources).compile();
+}
+
+}  // namespace upkeep::native

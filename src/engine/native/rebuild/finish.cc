@@ -1,0 +1,129 @@
+#include "engine/native/rebuild/finish.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include <cstring>
+
+#include "os/task_memory.h"
+
+namespace upkeep::native {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr long kRestartNoHand = -514, kRestartBlock = -516;  // linux/errno.h
+
+user_regs_struct recorded(const Thread& thread) {
+  user_regs_struct registers = {};
+  const auto& general = thread.stopped->registers.general;
+  static_assert(sizeof registers == sizeof general);
+  std::memcpy(&registers, general.data(), sizeof registers);
+  return registers;
+}
+
+Result<void> await(const os::Tracee& task, os::Stop::Kind kind, const char* what) {
+  TRY_ASSIGN(const auto stop, task.wait(seconds(10)));
+  if (stop.kind != kind) return Err("task {} did not come to {}", task.tid(), what);
+  return {};
+}
+
+// From the stop that a system call begins with: the call is made and, where it would sleep, interrupted at
+// once. The thread then stands where the kernel looks at interrupted calls.
+Result<user_regs_struct> make_interrupted_call(const os::Tracee& task, const user_regs_struct& registers) {
+  TRY(task.set_registers(registers));
+  TRY(task.resume_to_system_call());
+  TRY(await(task, os::Stop::Kind::system_call, "the beginning of a system call"));
+  TRY(task.interrupt());
+  TRY(task.resume());
+  TRY(await(task, os::Stop::Kind::event_stop, "a stop in a system call"));
+  return task.registers();
+}
+
+// The time that a sleep still had to go: the kernel has written it where the program asked for it. Else the
+// whole time: a sleep is never too short.
+Result<timespec> time_left(const os::TaskMemory& memory, std::uint64_t request, std::uint64_t remaining) {
+  return memory.value<timespec>(remaining != 0 ? remaining : request);
+}
+
+// Sleeps whose deadline the kernel keeps aside (restart_syscall(2)) are begun again with the time that is
+// left. Returns what rax has to be for the recorded registers.
+Result<long> take_up_sleep(const os::Tracee& task, const os::TaskMemory& memory,
+                           const user_regs_struct& wanted, Workshop& shop) {
+  auto registers = wanted;
+  registers.rip = shop.system_call();
+  registers.rsp = 0;
+  registers.rax = wanted.orig_rax;
+  registers.orig_rax = ~0ULL;
+  auto put_time = [&](std::uint64_t request, std::uint64_t remaining,
+                      unsigned long long& into) -> Result<void> {
+    TRY_ASSIGN(const auto left, time_left(memory, request, remaining));
+    TRY_ASSIGN(into, shop.lay_out(std::as_bytes(std::span(&left, 1))));
+    return {};
+  };
+  switch (static_cast<long>(wanted.orig_rax)) {
+    case SYS_nanosleep:
+      TRY(put_time(wanted.rdi, wanted.rsi, registers.rdi));
+      break;
+    case SYS_clock_nanosleep:
+      TRY(put_time(wanted.rdx, wanted.r10, registers.rdx));
+      break;
+    case SYS_futex:
+    case SYS_poll:
+      break;  // nobody tells how long they have waited: they wait for the whole time again
+    default:
+      return kRestartNoHand;
+  }
+  TRY_ASSIGN(const auto after, make_interrupted_call(task, registers));
+  const long result = static_cast<long>(after.rax);
+  return result == kRestartBlock ? kRestartBlock
+                                 : kRestartNoHand;  // ready by now: made anew, it says so itself
+}
+
+Result<void> remove_workshop(const os::Tracee& task, const Workshop& shop) {
+  TRY_ASSIGN(auto registers, task.registers());
+  registers.rip = shop.system_call();
+  registers.rsp = 0;
+  registers.rax = SYS_munmap;
+  registers.orig_rax = ~0ULL;
+  registers.rdi = shop.address();
+  registers.rsi = shop.size();
+  TRY(task.set_registers(registers));
+  TRY(task.resume_to_system_call());
+  TRY(await(task, os::Stop::Kind::system_call, "the beginning of munmap"));
+  TRY(task.resume_to_system_call());
+  TRY(await(task, os::Stop::Kind::system_call, "the end of munmap"));
+  TRY_ASSIGN(const auto after, task.registers());
+  if (after.rax != 0)
+    return Err("munmap in task {}: {}", task.tid(), errno_text(static_cast<int>(-after.rax)));
+  TRY(task.interrupt());
+  TRY(task.resume());  // stops before the next instruction, which is not there any more
+  return await(task, os::Stop::Kind::event_stop, "a stop after munmap");
+}
+
+}  // namespace
+
+Result<void> finish_process(const Process& process, const std::vector<os::Tracee>& threads, Workshop& shop) {
+  TRY_ASSIGN(const auto memory, os::TaskMemory::open(process.pid));
+  std::vector<user_regs_struct> wanted;
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    wanted.push_back(recorded(process.threads[i]));
+    auto& registers = wanted.back();
+    if (static_cast<long>(registers.orig_rax) < 0 || static_cast<long>(registers.rax) != kRestartBlock)
+      continue;
+    TRY_ASSIGN(const long rax, take_up_sleep(threads[i], memory, registers, shop));
+    registers.rax = static_cast<unsigned long long>(rax);
+  }
+  TRY(remove_workshop(threads.front(), shop));
+  for (std::size_t i = 0; i < threads.size(); ++i) {
+    const auto& state = *process.threads[i].stopped;
+    TRY(threads[i].set_xstate(state.registers.xstate.data));
+    TRY(threads[i].set_signal_mask(state.signal_mask));
+    TRY(threads[i].set_registers(wanted[i]));
+  }
+  return {};
+}
+
+}  // namespace upkeep::native

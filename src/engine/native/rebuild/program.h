@@ -1,0 +1,88 @@
+#pragma once
+// System calls for a new task to make, one after the other: plain data, compiled from the model, that can be
+// printed and tested without running it. Arguments are numbers or places in the program's own data.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace upkeep::native {
+
+// A place in a program's data.
+struct Place {
+  std::uint64_t offset = 0;
+};
+
+class Argument {
+ public:
+  template <typename T>
+  requires std::is_integral_v<T> || std::is_enum_v<T> Argument(T value)
+      : value_(static_cast<std::uint64_t>(value)) {}               // NOLINT(google-explicit-constructor)
+  Argument(Place place) : value_(place.offset), in_data_(true) {}  // NOLINT(google-explicit-constructor)
+  std::uint64_t value() const { return value_; }
+  bool in_data() const { return in_data_; }
+
+ private:
+  std::uint64_t value_;
+  bool in_data_ = false;
+};
+
+struct Call {
+  long number = 0;
+  std::vector<Argument> arguments;
+  bool may_fail = false;
+};
+
+// What the loop in the task reads (loop.h). Addresses are absolute.
+struct PlacedCall {
+  std::uint64_t number = 0;
+  std::array<std::uint64_t, 6> arguments = {};
+  std::uint64_t may_fail = 0;
+  std::int64_t result = 0;
+};
+static_assert(sizeof(PlacedCall) == 72);
+
+class Program {
+ public:
+  void call(long number, std::vector<Argument> arguments) {
+    calls_.push_back({number, std::move(arguments), false});
+  }
+  // Its failure is no failure of the program.
+  void try_call(long number, std::vector<Argument> arguments) {
+    calls_.push_back({number, std::move(arguments), true});
+  }
+
+  // Data is aligned to 16 bytes. LENGTH of room: zeros.
+  Place bytes(std::span<const std::byte> bytes);
+  Place text(std::string_view text);  // with a zero at its end
+  Place room(std::size_t length);
+  template <typename T>
+  Place value(const T& value) {
+    return bytes(std::as_bytes(std::span(&value, 1)));
+  }
+  // The 8 bytes at AT + OFFSET become the address of TARGET.
+  void pointer(Place at, std::uint64_t offset, Place target) {
+    pointers_.push_back({at.offset + offset, target.offset});
+  }
+
+  const std::vector<Call>& calls() const { return calls_; }
+  bool empty() const { return calls_.empty(); }
+  std::size_t size() const { return calls_.size() * sizeof(PlacedCall) + data_.size(); }
+  // Calls and data, in this order, for a place that begins at ADDRESS.
+  std::vector<std::byte> placed(std::uint64_t address) const;
+  std::string describe(std::size_t index) const;  // "mmap(0x1000, 4096, 3, 50, -1, 0)"
+  std::string describe() const;                   // one call a line
+
+ private:
+  struct Pointer {
+    std::uint64_t at, target;
+  };
+  std::vector<Call> calls_;
+  std::vector<std::byte> data_;
+  std::vector<Pointer> pointers_;
+};
+
+}  // namespace upkeep::native

@@ -1,0 +1,52 @@
+#pragma once
+// Model -> tasks. They stand stopped, with the IDs that they had, and have not run an instruction of their
+// own. In this order:
+//
+//  1. what could be in the way is looked for: IDs that are taken, files that are not there, another kernel's
+//  vdso
+//  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2)
+//  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
+//  as its
+//     siblings: they are our children, and whoever adopts ours adopts them
+//  4. each task makes its children, before or after setsid(2); then process groups
+//  5. memory, then tasks that had ended end again, then threads
+//  6. descriptors, signal actions, timers, limits, what each thread has of its own, entries of epoll sets
+//  7. credentials, for nothing that needs privilege works after them
+//  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the
+//  last call that
+//     is made for a process takes the workshop out of its memory
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/model/snapshot.h"
+#include "os/ptrace.h"
+
+namespace upkeep::native {
+
+struct NewProcess {
+  pid_t pid = 0;
+  std::vector<os::Tracee> threads;  // the leader is the first one; none: a zombie
+};
+
+// Ends all tasks when it is let go, unless they were taken out of it; also when this process dies.
+class NewTasks {
+ public:
+  NewTasks() = default;
+  NewTasks(NewTasks&&) noexcept = default;
+  NewTasks& operator=(NewTasks&&) = delete;
+  ~NewTasks();
+  std::vector<NewProcess>& processes() { return processes_; }  // parents before children
+  NewProcess* find(pid_t pid);
+
+ private:
+  std::vector<NewProcess> processes_;
+};
+
+// PAGES: the file of page contents.
+Result<NewTasks> rebuild(const Snapshot& snapshot, const std::string& pages);
+
+}  // namespace upkeep::native

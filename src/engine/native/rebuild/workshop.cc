@@ -1,0 +1,223 @@
+#include "engine/native/rebuild/workshop.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+
+#include "os/file.h"
+
+// rbx: the call to make, rbp: behind the last one, r12: where to tell the outcome (1: through, 2: the call at
+// rbx failed).
+asm(R"(
+  .pushsection .rodata
+  .global upkeep_loop_begin, upkeep_loop_wait, upkeep_loop_end
+upkeep_loop_begin:
+  cmp %rbp, %rbx
+  je 2f
+  mov (%rbx), %rax
+  mov 8(%rbx), %rdi
+  mov 16(%rbx), %rsi
+  mov 24(%rbx), %rdx
+  mov 32(%rbx), %r10
+  mov 40(%rbx), %r8
+  mov 48(%rbx), %r9
+  syscall
+  mov %rax, 64(%rbx)
+  cmp $-4095, %rax
+  jae 1f
+0:
+  add $72, %rbx
+  jmp upkeep_loop_begin
+1:
+  testq $1, 56(%rbx)
+  jnz 0b
+  movq $2, (%r12)
+  jmp upkeep_loop_wait
+2:
+  movq $1, (%r12)
+upkeep_loop_wait:
+  mov $34, %eax
+  syscall
+  jmp upkeep_loop_wait
+upkeep_loop_end:
+  .popsection
+)");
+
+extern "C" {
+extern const std::byte upkeep_loop_begin[], upkeep_loop_wait[], upkeep_loop_end[];
+}
+
+namespace upkeep::native {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr std::uint64_t kCode = kPage, kControl = 64;
+constexpr std::uint64_t kLengthOfMove = 5;  // mov $34, %eax
+enum class Outcome : std::uint64_t { running = 0, through = 1, failed = 2 };
+
+}  // namespace
+
+Result<Workshop> Workshop::make(std::uint64_t address, std::uint64_t size) {
+  Workshop shop(address, size);
+  shop.memory_ = os::UniqueFd(::memfd_create("upkeep workshop", MFD_CLOEXEC));
+  if (!shop.memory_.valid()) return ErrnoErr("memfd_create");
+  if (::ftruncate(shop.memory_.get(), static_cast<off_t>(size)) < 0) return ErrnoErr("ftruncate");
+  void* view = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, shop.memory_.get(), 0);
+  if (view == MAP_FAILED) return ErrnoErr("mmap");
+  shop.view_ = static_cast<std::byte*>(view);
+  std::memcpy(shop.view_, upkeep_loop_begin, static_cast<std::size_t>(upkeep_loop_end - upkeep_loop_begin));
+  return shop;
+}
+
+Workshop::Workshop(Workshop&& other) noexcept
+    : address_(other.address_),
+      size_(other.size_),
+      memory_(std::move(other.memory_)),
+      view_(std::exchange(other.view_, nullptr)) {}
+
+Workshop::~Workshop() {
+  if (view_ != nullptr) ::munmap(view_, size_);
+}
+
+std::uint64_t Workshop::system_call() const {
+  return address_ + static_cast<std::uint64_t>(upkeep_loop_wait - upkeep_loop_begin) + kLengthOfMove;
+}
+
+void Workshop::wait_for_program() const {
+  auto* code = reinterpret_cast<void*>(address_);
+  auto* data = reinterpret_cast<void*>(address_ + kCode);
+  const int flags = MAP_SHARED | MAP_FIXED_NOREPLACE;
+  if (::mmap(code, kCode, PROT_READ | PROT_EXEC, flags, memory_.get(), 0) != code ||
+      ::mmap(data, size_ - kCode, PROT_READ | PROT_WRITE, flags, memory_.get(), kCode) != data)
+    ::_exit(1);
+  asm volatile("jmp *%0" : : "r"(system_call() - kLengthOfMove));
+  __builtin_unreachable();
+}
+
+Result<std::uint64_t> Workshop::lay_out(std::span<const std::byte> bytes) {
+  if (kCode + kControl + bytes.size() > size_) return Err("a program of {} bytes is too large", bytes.size());
+  std::memset(view_ + kCode, 0, kControl);
+  std::copy(bytes.begin(), bytes.end(), view_ + kCode + kControl);
+  return address_ + kCode + kControl;
+}
+
+Result<void> Workshop::start(const os::Tracee& task, const Program& program) {
+  const std::uint64_t calls = address_ + kCode + kControl;
+  TRY(lay_out(program.placed(calls)));
+  TRY_ASSIGN(auto registers, task.registers());
+  registers.rip = address_;
+  registers.rsp = 0;
+  registers.rbx = calls;
+  registers.rbp = calls + program.calls().size() * sizeof(PlacedCall);
+  registers.r12 = address_ + kCode;
+  registers.orig_rax = ~0ULL;
+  registers.rax = 0;
+  TRY(task.set_registers(registers));
+  return task.resume();
+}
+
+Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_new_task) {
+  TRY_ASSIGN(const auto id, maker.event_message());
+  auto task = os::Tracee::adopt(static_cast<pid_t>(id));
+  TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
+  if (stop.kind != os::Stop::Kind::event_stop) return Err("new task {} did not stop", id);
+  if (on_new_task) TRY(on_new_task(std::move(task)));
+  return maker.resume();
+}
+
+// Until the program is through. False: the task has ended.
+Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
+  const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + kCode));
+  const auto end =
+      std::chrono::steady_clock::now() + std::chrono::minutes(10);  // reading pages may take long
+  for (long pause_ns = 0;; pause_ns = std::min(pause_ns + 2'000, 500'000L)) {
+    os::Stop stop;
+    TRY_ASSIGN(const bool stopped, task.poll(stop));
+    if (stopped) {
+      pause_ns = 0;
+      if (stop.kind == os::Stop::Kind::ended) return false;
+      if (stop.kind == os::Stop::Kind::new_task) {
+        TRY(take_new_task(task, on_new_task));
+      } else {
+        const bool ends_so = stop.kind == os::Stop::Kind::signal_delivery && may_be_killed_;
+        if (ends_so) TRY(task.resume(stop.signal));
+        if (ends_so) continue;
+        if (stop.kind == os::Stop::Kind::signal_delivery)
+          return Err("task {} was sent signal {} while it was being made", task.tid(), stop.signal);
+        TRY(task.resume());
+      }
+      continue;
+    }
+    const auto said = static_cast<Outcome>(outcome.load());
+    if (said == Outcome::through || said == Outcome::failed) break;
+    if (std::chrono::steady_clock::now() > end) return Err("task {} does not come to an end", task.tid());
+    timespec pause = {0, pause_ns};
+    ::nanosleep(&pause, nullptr);
+  }
+  TRY(task.interrupt());
+  TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
+  if (stop.kind != os::Stop::Kind::event_stop) return Err("task {} did not stop", task.tid());
+  if (static_cast<Outcome>(outcome.load()) == Outcome::through) return true;
+  TRY_ASSIGN(const auto registers, task.registers());
+  const auto index = (registers.rbx - address_ - kCode - kControl) / sizeof(PlacedCall);
+  PlacedCall call;
+  std::memcpy(&call, view_ + kCode + kControl + index * sizeof call, sizeof call);
+  return Err("{} in task {}: {}", program.describe(index), task.tid(),
+             errno_text(static_cast<int>(-call.result)));
+}
+
+Result<void> Workshop::run(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
+  if (program.empty()) return {};
+  TRY(start(task, program));
+  TRY_ASSIGN(const bool alive, attend(task, program, on_new_task));
+  if (!alive) return Err("task {} ended while it was being made", task.tid());
+  return {};
+}
+
+Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task) {
+  TRY(start(task, program));
+  may_be_killed_ = true;
+  auto alive_or_error = attend(task, program, on_new_task);
+  may_be_killed_ = false;
+  TRY_ASSIGN(const bool alive, std::move(alive_or_error));
+  if (alive) return Err("task {} did not end", task.tid());
+  task.forget();
+  return {};
+}
+
+Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size) {
+  struct Range {
+    std::uint64_t start, end;
+  };
+  std::vector<Range> taken;
+  for (const auto& process : snapshot.processes) {
+    for (const auto& mapping : process.memory.mappings) taken.push_back({mapping.start, mapping.end});
+    // Heap and stack may grow while we look.
+    taken.push_back({process.memory.layout.start_brk, process.memory.layout.brk + (1ULL << 30U)});
+  }
+  TRY_ASSIGN(const auto own, os::read_file("/proc/self/maps"));
+  for (std::size_t at = 0; at < own.size();) {
+    Range range = {};
+    if (std::sscanf(own.c_str() + at, "%lx-%lx", &range.start, &range.end) == 2) taken.push_back(range);
+    const auto end = own.find('\n', at);
+    at = end == std::string::npos ? own.size() : end + 1;
+  }
+  std::sort(taken.begin(), taken.end(), [](const auto& a, const auto& b) { return a.start < b.start; });
+  constexpr std::uint64_t kLowest = 1ULL << 32U, kMargin = 1ULL << 30U;
+  std::uint64_t free_from = kLowest;
+  for (const auto& range : taken) {
+    if (range.start > free_from && range.start - free_from >= size + 2 * kMargin) break;
+    free_from = std::max(free_from, range.end);
+  }
+  const std::uint64_t place = (free_from + kMargin + kPage - 1) / kPage * kPage;
+  if (place + size > kHighestAddress) return Err("no place of {} bytes is free in all address spaces", size);
+  return place;
+}
+
+}  // namespace upkeep::native

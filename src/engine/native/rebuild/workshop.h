@@ -1,0 +1,61 @@
+#pragma once
+// Where new tasks make the system calls of their programs: a stretch of memory that none of them has in use,
+// shared with us. Its first page is a loop of some dozen instructions, which needs neither stack nor libc;
+// behind it lies the program. When a program is through, the task says so in that memory and waits to be
+// stopped.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "common/result.h"
+#include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/program.h"
+#include "os/fd.h"
+#include "os/ptrace.h"
+
+namespace upkeep::native {
+
+class Workshop {
+ public:
+  // SIZE bytes at ADDRESS in every task; our own view of it lies elsewhere.
+  static Result<Workshop> make(std::uint64_t address, std::uint64_t size);
+  Workshop(Workshop&& other) noexcept;
+  Workshop& operator=(Workshop&&) = delete;
+  ~Workshop();
+
+  std::uint64_t address() const { return address_; }
+  std::uint64_t size() const { return size_; }
+  // A `syscall` instruction, for calls that are made one by one.
+  std::uint64_t system_call() const;
+
+  // In a forked child of ours: maps the workshop into it and waits there for the first program. Never
+  // returns; nothing of libc is called that could take a lock.
+  [[noreturn]] void wait_for_program() const;
+
+  // Runs PROGRAM in a stopped task, which stands stopped again afterwards. Tasks that it makes are told to
+  // ON_NEW_TASK, stopped before their first instruction. The error names the call that failed.
+  using NewTask = std::function<Result<void>(os::Tracee task)>;
+  Result<void> run(const os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
+  // The same where the task ends with the program.
+  Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
+
+  // Puts bytes where tasks see them, at the returned address, until the next program is run.
+  Result<std::uint64_t> lay_out(std::span<const std::byte> bytes);
+
+ private:
+  Workshop(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
+  Result<void> start(const os::Tracee& task, const Program& program);
+  Result<bool> attend(const os::Tracee& task, const Program& program, const NewTask& on_new_task);
+  Result<void> take_new_task(const os::Tracee& maker, const NewTask& on_new_task);
+  std::uint64_t address_, size_;
+  os::UniqueFd memory_;
+  std::byte* view_ = nullptr;
+  bool may_be_killed_ = false;  // signals are delivered to the task
+};
+
+// A place of SIZE bytes that no mapping of SNAPSHOT's and none of our own covers.
+Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size);
+
+}  // namespace upkeep::native

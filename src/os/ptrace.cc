@@ -1,0 +1,192 @@
+#include "os/ptrace.h"
+
+#include <elf.h>
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "os/uapi_supplement.h"
+
+namespace upkeep::os {
+namespace {
+
+constexpr std::size_t kSignalSetSize = 8;  // the kernel's, not libc's
+constexpr int kEventStop = 128;            // PTRACE_EVENT_STOP
+
+template <typename Address, typename Data>
+long call(int request, pid_t tid, Address address, Data data) {
+  return ::ptrace(static_cast<__ptrace_request>(request), tid, address, data);
+}
+
+template <typename Address, typename Data>
+Result<void> checked(const char* what, int request, pid_t tid, Address address, Data data) {
+  if (call(request, tid, address, data) < 0) return ErrnoErr("{} {}", what, tid);
+  return {};
+}
+
+Stop decode(int status) {
+  Stop stop;
+  stop.status = status;
+  if (!WIFSTOPPED(status)) return stop;
+  stop.signal = WSTOPSIG(status);
+  const int event = status >> 16;
+  if (event == kEventStop) {
+    stop.kind = stop.signal == SIGTRAP ? Stop::Kind::event_stop : Stop::Kind::group_stop;
+  } else if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+    stop.kind = Stop::Kind::new_task;
+  } else if (stop.signal == (SIGTRAP | 0x80)) {
+    stop.kind = Stop::Kind::system_call;
+  } else {
+    stop.kind = Stop::Kind::signal_delivery;
+  }
+  return stop;
+}
+
+}  // namespace
+
+Result<Tracee> Tracee::seize(pid_t tid, unsigned long options) {
+  TRY(checked("PTRACE_SEIZE", PTRACE_SEIZE, tid, 0, options | PTRACE_O_TRACESYSGOOD));
+  return Tracee(tid);
+}
+
+Tracee& Tracee::operator=(Tracee&& other) noexcept {
+  if (this != &other) {
+    let_go();
+    tid_ = std::exchange(other.tid_, 0);
+  }
+  return *this;
+}
+
+Tracee::~Tracee() { let_go(); }
+
+// Detaching works from a stop only. One that does not come to a stop in time is let go when this process
+// ends.
+void Tracee::let_go() {
+  if (tid_ == 0) return;
+  int signal = 0;
+  for (int tries = 0; call(PTRACE_DETACH, tid_, 0, signal) < 0 && errno == ESRCH && tries < 3; ++tries) {
+    if (call(PTRACE_INTERRUPT, tid_, 0, 0) < 0) break;
+    auto stop = wait(std::chrono::milliseconds(100));
+    if (!stop || stop->kind == Stop::Kind::ended) break;
+    signal = stop->kind == Stop::Kind::signal_delivery ? stop->signal : 0;
+  }
+  tid_ = 0;
+}
+
+Result<void> Tracee::interrupt() const { return checked("PTRACE_INTERRUPT", PTRACE_INTERRUPT, tid_, 0, 0); }
+
+Result<bool> Tracee::poll(Stop& stop) const {
+  int status = 0;
+  const pid_t got = ::waitpid(tid_, &status, __WALL | WNOHANG);
+  if (got < 0 && errno == ECHILD) {  // execve(2) of another thread, or reaped by somebody
+    stop = Stop{};
+    return true;
+  }
+  if (got < 0) return ErrnoErr("waitpid {}", tid_);
+  if (got == 0) return false;
+  stop = decode(status);
+  return true;
+}
+
+// There is no waitpid(2) with a time limit. Most stops come within microseconds: look often at first.
+Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
+  const auto end = std::chrono::steady_clock::now() + timeout;
+  for (long pause_ns = 0;; pause_ns = std::min(pause_ns + 5'000, 1'000'000L)) {
+    Stop stop;
+    TRY_ASSIGN(const bool happened, poll(stop));
+    if (happened) return stop;
+    if (std::chrono::steady_clock::now() > end)
+      return tl::unexpected(Error(fmt::format("thread {} does not stop", tid_), ETIMEDOUT));
+    timespec pause = {0, pause_ns};
+    ::nanosleep(&pause, nullptr);
+  }
+}
+
+Result<void> Tracee::resume(int signal) const { return checked("PTRACE_CONT", PTRACE_CONT, tid_, 0, signal); }
+Result<void> Tracee::step(int signal) const {
+  return checked("PTRACE_SINGLESTEP", PTRACE_SINGLESTEP, tid_, 0, signal);
+}
+Result<void> Tracee::resume_to_system_call() const {
+  return checked("PTRACE_SYSCALL", PTRACE_SYSCALL, tid_, 0, 0);
+}
+
+Result<void> Tracee::detach(int signal) {
+  const pid_t tid = std::exchange(tid_, 0);
+  return checked("PTRACE_DETACH", PTRACE_DETACH, tid, 0, signal);
+}
+
+Result<user_regs_struct> Tracee::registers() const {
+  user_regs_struct registers = {};
+  iovec area = {&registers, sizeof registers};
+  TRY(checked("PTRACE_GETREGSET", PTRACE_GETREGSET, tid_, NT_PRSTATUS, &area));
+  if (area.iov_len != sizeof registers) return Err("thread {} runs 32-bit code", tid_);
+  return registers;
+}
+
+Result<void> Tracee::set_registers(const user_regs_struct& registers) const {
+  user_regs_struct copy = registers;
+  iovec area = {&copy, sizeof copy};
+  return checked("PTRACE_SETREGSET", PTRACE_SETREGSET, tid_, NT_PRSTATUS, &area);
+}
+
+Result<std::vector<std::uint8_t>> Tracee::xstate() const {
+  std::vector<std::uint8_t> bytes(16384);  // with AMX it is 11 kB
+  iovec area = {bytes.data(), bytes.size()};
+  TRY(checked("PTRACE_GETREGSET", PTRACE_GETREGSET, tid_, NT_X86_XSTATE, &area));
+  bytes.resize(area.iov_len);
+  return bytes;
+}
+
+Result<void> Tracee::set_xstate(const std::vector<std::uint8_t>& xstate) const {
+  auto copy = xstate;
+  iovec area = {copy.data(), copy.size()};
+  return checked("PTRACE_SETREGSET", PTRACE_SETREGSET, tid_, NT_X86_XSTATE, &area);
+}
+
+Result<std::uint64_t> Tracee::signal_mask() const {
+  std::uint64_t mask = 0;
+  TRY(checked("PTRACE_GETSIGMASK", PTRACE_GETSIGMASK, tid_, kSignalSetSize, &mask));
+  return mask;
+}
+
+Result<void> Tracee::set_signal_mask(std::uint64_t mask) const {
+  return checked("PTRACE_SETSIGMASK", PTRACE_SETSIGMASK, tid_, kSignalSetSize, &mask);
+}
+
+Result<std::vector<std::vector<std::uint8_t>>> Tracee::pending_signals(bool shared) const {
+  std::vector<std::vector<std::uint8_t>> all;
+  for (;;) {
+    std::array<siginfo_t, 16> some = {};
+    __ptrace_peeksiginfo_args arguments = {all.size(), shared ? std::uint32_t{PTRACE_PEEKSIGINFO_SHARED} : 0U,
+                                           static_cast<std::int32_t>(some.size())};
+    const long count = call(PTRACE_PEEKSIGINFO, tid_, &arguments, some.data());
+    if (count < 0) return ErrnoErr("PTRACE_PEEKSIGINFO {}", tid_);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+      std::vector<std::uint8_t> bytes(sizeof(siginfo_t));
+      std::memcpy(bytes.data(), &some[i], sizeof(siginfo_t));
+      all.push_back(std::move(bytes));
+    }
+    if (count < static_cast<long>(some.size())) return all;
+  }
+}
+
+Result<RseqConfiguration> Tracee::rseq() const {
+  RseqConfiguration configuration;
+  TRY(checked("PTRACE_GET_RSEQ_CONFIGURATION", kPtraceGetRseqConfiguration, tid_, sizeof configuration,
+              &configuration));
+  return configuration;
+}
+
+Result<unsigned long> Tracee::event_message() const {
+  unsigned long message = 0;
+  TRY(checked("PTRACE_GETEVENTMSG", PTRACE_GETEVENTMSG, tid_, 0, &message));
+  return message;
+}
+
+}  // namespace upkeep::os

@@ -1,0 +1,220 @@
+// What is read is what the task has done.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "../engine/subject.h"
+#include "engine/native/inspect/inspect.h"
+
+namespace upkeep::native {
+namespace {
+
+using namespace upkeep::testing;
+using ::testing::HasSubstr;
+
+class Inspection : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  }
+  Result<Snapshot> look(const Subject& subject) {
+    TRY_ASSIGN(const auto tree, StoppedTree::stop({subject.pid()}));
+    return inspect(tree, {});
+  }
+};
+
+#define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()
+
+const OpenFile& file_at(const Snapshot& snapshot, const Process& process, int fd) {
+  for (const auto& descriptor : process.descriptors) {
+    if (descriptor.fd == fd) return snapshot.files[descriptor.file];
+  }
+  ADD_FAILURE() << "no descriptor " << fd;
+  return snapshot.files.front();
+}
+
+std::string obstacles_of(const Snapshot& snapshot) {
+  std::string text;
+  for (const auto& obstacle : snapshot.obstacles) text += obstacle.what + ": " + obstacle.why + "\n";
+  return text;
+}
+
+TEST_F(Inspection, APlainTaskHasNoObstacle) {
+  Subject subject;
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  EXPECT_EQ(obstacles_of(*snapshot), "");
+  ASSERT_EQ(snapshot->processes.size(), 1U);
+  const auto& process = snapshot->processes[0];
+  EXPECT_EQ(process.pid, subject.pid());
+  EXPECT_EQ(process.session, subject.pid());
+  EXPECT_GT(process.memory.layout.brk, process.memory.layout.start_brk);
+  EXPECT_NE(process.memory.vdso_checksum, 0U);
+  EXPECT_NE(process.threads[0].stopped->clear_child_tid, 0U);
+  EXPECT_TRUE(validate(*snapshot));
+  auto back = read_manifest(write_manifest(*snapshot));
+  ASSERT_OK(back);
+  EXPECT_EQ(*back, *snapshot);
+}
+
+TEST_F(Inspection, FilesAndWhoSharesThem) {
+  // 3: /dev/zero, 4: the same description, 5 and 6: a pipe, 7: eventfd, 8: timerfd, 9: epoll
+  Subject subject([] {
+    ::dup(::open("/dev/zero", O_RDONLY | O_CLOEXEC));
+    int ends[2];
+    (void)!::pipe(ends);
+    (void)!::write(ends[1], "abc", 3);
+    ::eventfd(41, EFD_SEMAPHORE);
+    const itimerspec every = {{1, 0}, {1000, 0}};
+    ::timerfd_settime(::timerfd_create(CLOCK_MONOTONIC, 0), 0, &every, nullptr);
+    epoll_event event = {};
+    event.events = EPOLLIN | EPOLLET;
+    event.data.u64 = 0x1234567890abcdef;
+    ::epoll_ctl(::epoll_create1(0), EPOLL_CTL_ADD, 7, &event);
+  });
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  EXPECT_EQ(obstacles_of(*snapshot), "");
+  const auto& process = snapshot->processes[0];
+  ASSERT_EQ(process.descriptors.size(), 10U);
+  EXPECT_EQ(process.descriptors[3].file, process.descriptors[4].file);
+  EXPECT_NE(process.descriptors[0].file, process.descriptors[3].file);
+  EXPECT_TRUE(process.descriptors[3].close_on_exec);
+  EXPECT_FALSE(process.descriptors[4].close_on_exec);
+  const auto& pipe = file_at(*snapshot, process, 5);
+  ASSERT_TRUE(pipe.pipe);
+  EXPECT_EQ(pipe.pipe->data.data, (std::vector<std::uint8_t>{'a', 'b', 'c'}));
+  EXPECT_EQ(pipe.pipe->inode, file_at(*snapshot, process, 6).pipe->inode);
+  EXPECT_EQ(file_at(*snapshot, process, 7).eventfd, (EventCounter{41, true}));
+  const auto timer = file_at(*snapshot, process, 8).timerfd;
+  ASSERT_TRUE(timer);
+  EXPECT_EQ(timer->interval, 1'000'000'000U);
+  EXPECT_GT(timer->value, 900'000'000'000U);
+  const auto epoll = file_at(*snapshot, process, 9).epoll;
+  ASSERT_TRUE(epoll);
+  ASSERT_EQ(epoll->watches.size(), 1U);
+  EXPECT_EQ(epoll->watches[0].data, 0x1234567890abcdefU);
+  EXPECT_EQ(epoll->watches[0].file, process.descriptors[7].file);
+}
+
+TEST_F(Inspection, ThreadsTimersAndLimits) {
+  Subject subject([] {
+    std::thread([] {
+      ::prctl(PR_SET_NAME, "other");
+      for (;;) ::pause();
+    }).detach();
+    const itimerval later = {{0, 0}, {5000, 0}};
+    ::setitimer(ITIMER_REAL, &later, nullptr);
+    sigevent event = {};
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGRTMIN;
+    event.sigev_value.sival_int = 99;
+    timer_t timer = {};
+    ::timer_create(CLOCK_MONOTONIC, &event, &timer);
+    const itimerspec every = {{2, 0}, {3000, 0}};
+    ::timer_settime(timer, 0, &every, nullptr);
+    const rlimit files = {123, 456};
+    ::setrlimit(RLIMIT_NOFILE, &files);
+    ::umask(027);
+  });
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  EXPECT_EQ(obstacles_of(*snapshot), "");
+  const auto& process = snapshot->processes[0];
+  ASSERT_EQ(process.threads.size(), 2U);
+  EXPECT_EQ(process.threads[1].comm, "other");
+  EXPECT_NE(process.threads[1].stopped->robust_list, 0U);
+  EXPECT_EQ(process.limits[RLIMIT_NOFILE], (Limit{123, 456}));
+  EXPECT_EQ(process.folders.umask, 027U);
+  const auto& stopped = *process.stopped;
+  EXPECT_GT(stopped.interval_timers[0].value, 4'900'000'000U);
+  ASSERT_EQ(stopped.posix_timers.size(), 1U);
+  EXPECT_EQ(stopped.posix_timers[0].interval, 2'000'000'000U);
+  EXPECT_EQ(stopped.posix_timers[0].sigval & 0xffffffffU, 99U);
+  EXPECT_GT(stopped.posix_timers[0].value, 2'900'000'000'000U);
+}
+
+TEST_F(Inspection, WhatCannotBeCarriedIsNamed) {
+  Subject subject([] {
+    int pair[2];
+    ::socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+    char name[] = "/tmp/upkeep-inspect-XXXXXX";
+    (void)::mkstemp(name);
+    ::unlink(name);
+  });
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("descriptor 3 (socket:["));
+  EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("its file has been removed"));
+}
+
+TEST_F(Inspection, PagesAreOnlyThoseWithContents) {
+  constexpr std::uint64_t kPlace = 0x300000000000;
+  Subject subject([] {
+    auto* memory =
+        static_cast<char*>(::mmap(reinterpret_cast<void*>(kPlace), 1ULL << 40U, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0));
+    memory[0] = 1;
+    memory[3 * kPage] = 1;
+    memory[5 * kPage] = 0;  // touched, but still zero
+    (void)*static_cast<volatile char*>(memory + (1ULL << 39U));
+  });
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  std::vector<PageRun> runs;
+  for (const auto& run : snapshot->processes[0].memory.pages) {
+    if (run.address >= kPlace && run.address < kPlace + (1ULL << 40U)) runs.push_back(run);
+  }
+  ASSERT_EQ(runs.size(), 2U);
+  EXPECT_EQ(runs[0].address, kPlace);
+  EXPECT_EQ(runs[1].address, kPlace + 3 * kPage);
+  EXPECT_EQ(runs[0].count + runs[1].count, 2U);
+}
+
+TEST_F(Inspection, GlancingStopsNobody) {
+  Subject subject;
+  auto snapshot = glance({subject.pid()});
+  ASSERT_OK(snapshot);
+  const auto& process = snapshot->processes[0];
+  EXPECT_FALSE(process.stopped);
+  EXPECT_FALSE(process.threads[0].stopped);
+  EXPECT_EQ(process.descriptors.size(), 3U);
+  EXPECT_FALSE(process.memory.mappings.empty());
+}
+
+TEST_F(Inspection, ZombiesAndStoppedTasks) {
+  Subject subject([] {
+    if (::fork() == 0) ::_exit(3);
+    if (::fork() == 0) {
+      ::raise(SIGSTOP);
+      ::_exit(0);
+    }
+  });
+  ASSERT_TRUE(eventually([&] {
+    auto snapshot = glance({subject.pid()});
+    return snapshot && snapshot->processes.size() == 3 && snapshot->processes[1].exit_status &&
+           snapshot->processes[2].job_stopped;
+  }));
+  auto snapshot = look(subject);
+  ASSERT_OK(snapshot);
+  EXPECT_EQ(snapshot->processes[1].exit_status, 3 << 8);
+  EXPECT_TRUE(snapshot->processes[2].job_stopped);
+  EXPECT_TRUE(snapshot->processes[2].stopped);
+  ASSERT_TRUE(eventually([&] {
+    auto after = glance({subject.pid()});
+    return after && after->processes[2].job_stopped;
+  })) << "job control was undone";
+  ::kill(snapshot->processes[2].pid, SIGKILL);
+}
+
+}  // namespace
+}  // namespace upkeep::native

@@ -1,0 +1,238 @@
+// What snapshot and restore promise as a whole.
+
+#include <sys/stat.h>
+
+#include "engine/native/inspect/inspect.h"
+#include "fixture.h"
+#include "os/procfs.h"
+
+namespace upkeep::native {
+namespace {
+
+using namespace upkeep::testing;
+using ::testing::HasSubstr;
+
+using Trees = TreeTest;
+
+TEST_F(Trees, CountsOnUnderItsPid) {
+  Subject subject;
+  ASSERT_TRUE(moves(subject.pid()));
+  const auto before = peek(subject.pid());
+  ASSERT_TRUE(carry(subject));
+  EXPECT_GE(peek(subject.pid()), before);
+  EXPECT_LT(peek(subject.pid()), before + 1'000'000);
+}
+
+TEST_F(Trees, ThreeTimesInARowTheClocksGoOn) {
+  // value 0 and 1: the last times read; value 2: how often one went back; 3: the longest step in ns
+  Subject subject({}, [] {
+    auto& value = board().value;
+    const std::uint64_t clocks[] = {now_ns(CLOCK_MONOTONIC), now_ns(CLOCK_BOOTTIME)};
+    for (int i = 0; i < 2; ++i) {
+      if (clocks[i] < value[i]) value[2]++;
+      if (value[i] != 0 && clocks[i] - value[i] > value[3]) value[3] = clocks[i] - value[i];
+      value[i] = clocks[i];
+    }
+  });
+  for (int round = 0; round < 3; ++round) {
+    auto saved = save_trees({subject.pid()}, images(), false);
+    ASSERT_OK(saved);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    auto restored = restore_trees(images(), false);
+    ASSERT_OK(restored);
+    ASSERT_TRUE(moves(subject.pid()));
+    ASSERT_TRUE(os::remove_tree(images()));
+    ASSERT_EQ(peek(subject.pid(), 3), 0U) << "a clock went back in round " << round;
+  }
+  EXPECT_LT(peek(subject.pid(), 4), 1'400'000'000U) << "the time in between was noticed";
+}
+
+TEST_F(Trees, LeftRunningItRunsOn) {
+  Subject subject;
+  auto saved = save_trees({subject.pid()}, images(), true);
+  ASSERT_OK(saved);
+  EXPECT_TRUE(moves(subject.pid()));
+  struct stat status = {};
+  for (const char* name : {"", "/manifest.json", "/pages"}) {
+    ASSERT_EQ(::stat((images() + name).c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 077, 0U) << name;
+  }
+  auto restored = restore_trees(images(), false);
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message(), HasSubstr(fmt::format("the ID {} is taken", subject.pid())));
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(Trees, StoppedUntilContinued) {
+  Subject subject;
+  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  ASSERT_OK(restore_trees(images(), true));
+  EXPECT_TRUE(stands_still(subject.pid()));
+  ::kill(subject.pid(), SIGCONT);
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(Trees, RefusedByNameBeforeAnythingStops) {
+  Subject subject([] { (void)::memfd_create("private", 0); });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("descriptor 3 (/memfd:private"));
+  EXPECT_FALSE(os::exists(images()));
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(Trees, AFolderThatIsInUseIsLeftAlone) {
+  Subject subject;
+  ASSERT_TRUE(os::make_directories(images()));
+  ASSERT_TRUE(os::replace_file(images() + "/precious", "x"));
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("something in it already"));
+  EXPECT_TRUE(os::exists(images() + "/precious"));
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(Trees, ParentsSessionsAndGroups) {
+  // 0: child in the session and a group of its own; 1: grandchild in a session of its own; 2: child with a
+  // different session whose own child was born before
+  Subject subject([] {
+    auto& value = board().value;
+    int ends[2];
+    (void)!::pipe(ends);
+    auto born = [&](int index, const std::function<void()>& body) {
+      const pid_t pid = ::fork();
+      if (pid == 0) {
+        body();
+        for (;;) ::pause();
+      }
+      value[index] = static_cast<std::uint64_t>(pid);
+    };
+    born(0, [] { ::setpgid(0, 0); });
+    born(1, [&] {
+      const pid_t before = ::fork();
+      if (before == 0)
+        for (;;) ::pause();
+      ::setsid();
+      (void)!::write(ends[1], &before, sizeof before);
+    });
+    pid_t before = 0;
+    (void)!::read(ends[0], &before, sizeof before);
+    value[2] = static_cast<std::uint64_t>(before);
+    ::close(ends[0]), ::close(ends[1]);
+  });
+  const auto pid = subject.pid();
+  const auto first = static_cast<pid_t>(peek(pid, 1)), second = static_cast<pid_t>(peek(pid, 2)),
+             third = static_cast<pid_t>(peek(pid, 3));
+  ASSERT_TRUE(eventually([&] { return os::read_stat(first)->pgrp == first; }));
+  ASSERT_TRUE(carry(subject));
+  auto stat = [](pid_t of) { return os::read_stat(of).value_or(os::ProcStat{}); };
+  EXPECT_EQ(stat(first).ppid, pid);
+  EXPECT_EQ(stat(first).pgrp, first);
+  EXPECT_EQ(stat(first).session, pid);
+  EXPECT_EQ(stat(second).ppid, pid);
+  EXPECT_EQ(stat(second).session, second);
+  EXPECT_EQ(stat(third).ppid, second);
+  EXPECT_EQ(stat(third).session, pid);
+  for (pid_t child : {first, second, third}) ::kill(child, SIGKILL);
+}
+
+TEST_F(Trees, ZombiesWaitForTheirParents) {
+  // value 0: how the child that had exited ended; 1: the killed one; asked for when value 2 is set from
+  // outside
+  Subject subject(
+      [] {
+        for (int how : {0, 1}) {
+          const pid_t pid = ::fork();
+          if (pid == 0) {
+            if (how == 0) ::_exit(42);
+            ::raise(SIGTERM);
+          }
+          board().value[3 + how] = static_cast<std::uint64_t>(pid);
+          siginfo_t info = {};
+          ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+        }
+      },
+      [] {
+        if (::access("/proc/self/coredump_filter", F_OK) != 0 || board().value[2] == 0) return;
+        for (int how : {0, 1}) {
+          int status = -1;
+          if (::waitpid(static_cast<pid_t>(board().value[3 + how].load()), &status, WNOHANG) > 0)
+            board().value[how] = static_cast<std::uint64_t>(status);
+        }
+        board().value[2] = 0;
+      });
+  ASSERT_TRUE(carry(subject));
+  const std::uint64_t yes = 1;
+  const iovec local = {const_cast<std::uint64_t*>(&yes), sizeof yes},
+              remote = {reinterpret_cast<void*>(kBoard + 24), 8};
+  ASSERT_EQ(::process_vm_writev(subject.pid(), &local, 1, &remote, 1, 0), 8);
+  ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 3) == 0; }));
+  EXPECT_EQ(peek(subject.pid(), 1), 42U << 8U);
+  EXPECT_EQ(peek(subject.pid(), 2), static_cast<std::uint64_t>(SIGTERM));
+}
+
+// Kills whoever saves at random moments; the tree runs on, or is wholly saved and ended.
+TEST_F(Trees, SavingIsKilledAtAnyMoment) {
+  Subject subject;
+  for (int round = 0; round < 30; ++round) {
+    const auto folder = fmt::format("{}/{}", folder_.path(), round);
+    auto saver = os::fork_child([&] {
+      (void)save_trees({subject.pid()}, folder, true);
+      return 0;
+    });
+    ASSERT_OK(saver);
+    std::this_thread::sleep_for(std::chrono::microseconds(round * 700));
+    ::kill(saver->pid, SIGKILL);
+    ASSERT_TRUE(os::wait_child(*saver, std::chrono::seconds(20)));
+    ASSERT_TRUE(moves(subject.pid())) << "round " << round;
+  }
+}
+
+// Whoever restores is killed at random moments: there is nothing, or a tree that runs.
+TEST_F(Trees, RestoringIsKilledAtAnyMoment) {
+  Subject subject;
+  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  for (int round = 0; round < 20; ++round) {
+    auto restorer = os::fork_child([&] {
+      auto restored = restore_trees(images(), false);
+      return restored ? 0 : 1;
+    });
+    ASSERT_OK(restorer);
+    std::this_thread::sleep_for(std::chrono::microseconds(round * 1500));
+    ::kill(restorer->pid, SIGKILL);
+    auto ended = os::wait_child(*restorer, std::chrono::seconds(20));
+    ASSERT_OK(ended);
+    const bool there =
+        eventually([&] { return ::waitpid(subject.pid(), nullptr, WNOHANG) < 0; }, std::chrono::seconds(1));
+    if (!there) {  // adopted by the test, and running
+      ASSERT_TRUE(moves(subject.pid())) << "round " << round;
+      subject.end();
+    } else {
+      ASSERT_FALSE(subject.alive()) << "round " << round;
+    }
+  }
+  ASSERT_OK(restore_trees(images(), false));
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(Trees, PagesThatWereCutShortAreNoticed) {
+  Subject subject;
+  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  ASSERT_EQ(::truncate((images() + "/pages").c_str(), 4096), 0);
+  auto restored = restore_trees(images(), false);
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message(), HasSubstr("where the manifest speaks of"));
+  EXPECT_FALSE(subject.alive());
+}
+
+TEST_F(Trees, AManifestThatOthersCanWriteIsNotRead) {
+  Subject subject;
+  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  ASSERT_EQ(::chmod((images() + "/manifest.json").c_str(), 0666), 0);
+  auto restored = restore_trees(images(), false);
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message(), HasSubstr("does not belong to root alone"));
+}
+
+}  // namespace
+}  // namespace upkeep::native

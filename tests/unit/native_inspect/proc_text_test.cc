@@ -1,0 +1,122 @@
+#include "engine/native/inspect/proc_text.h"
+
+#include <gtest/gtest.h>
+#include <sys/sysmacros.h>
+
+namespace upkeep::native {
+namespace {
+
+TEST(StatFields, NumbersAreThoseOfTheManualPage) {
+  std::string text = "12 (a) b) S";
+  for (int field = 4; field <= 52; ++field) text += fmt::format(" {}", field == 20 ? -5 : field * 10);
+  auto stat = StatFields::parse(text + "\n");
+  ASSERT_TRUE(stat) << stat.error().message();
+  EXPECT_EQ(stat->comm(), "a) b");
+  EXPECT_EQ(stat->state(), 'S');
+  EXPECT_EQ((*stat)[4], 40U);
+  EXPECT_EQ((*stat)[52], 520U);
+  EXPECT_EQ(static_cast<std::int64_t>((*stat)[20]), -5);
+  EXPECT_FALSE(StatFields::parse("12 (a) S 1 2"));
+  EXPECT_FALSE(StatFields::parse("12 a S"));
+}
+
+constexpr const char* kSmaps =
+    "559e00000000-559e00002000 r-xp 00001000 fd:02 131 /usr/bin/with space\\012newline\n"
+    "Size:                  8 kB\n"
+    "VmFlags: rd ex mr mw me sd \n"
+    "7f0000000000-7f0000001000 rw-s 00000000 00:01 2049 /dev/zero (deleted)\n"
+    "VmFlags: rd wr sh mr mw me ms sd\n"
+    "7ffc00000000-7ffc00021000 rw-p 00000000 00:00 0 [stack]\n"
+    "VmFlags: rd wr mr mw me gd ac\n"
+    "7ffc00100000-7ffc00102000 r-xp 00000000 00:00 0 [vdso]\n"
+    "VmFlags: rd ex mr mw me de sd\n"
+    "7ffc00200000-7ffc00202000 rw-s 00000000 00:0e 7 anon_inode:[io_uring]\n"
+    "VmFlags: rd wr sh xx\n"
+    "7ffc00300000-7ffc00302000 rw-p 00000000 00:00 0 [anon: glibc: malloc]\n"
+    "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n"
+    "VmFlags: ex\n";
+
+TEST(Smaps, KindsAndFlags) {
+  auto mappings = parse_smaps(kSmaps);
+  ASSERT_TRUE(mappings) << mappings.error().message();
+  ASSERT_EQ(mappings->size(), 7U);
+  const auto& file = (*mappings)[0];
+  EXPECT_EQ(file.start, 0x559e00000000U);
+  EXPECT_EQ(file.length(), 0x2000U);
+  EXPECT_EQ(file.offset, 0x1000U);
+  EXPECT_EQ(file.name, "/usr/bin/with space\nnewline");
+  EXPECT_EQ(file.kind, "file");
+  EXPECT_EQ(file.device, makedev(0xfd, 2));
+  EXPECT_EQ(file.inode, 131U);
+  EXPECT_TRUE(file.read && file.execute && !file.write && !file.shared);
+  EXPECT_TRUE(file.flags.empty());
+  EXPECT_EQ((*mappings)[1].kind, "shared_memory");
+  EXPECT_EQ((*mappings)[2].kind, "anonymous");
+  EXPECT_EQ((*mappings)[2].flags, std::vector<std::string>{"gd"});
+  EXPECT_EQ((*mappings)[3].kind, "vdso");
+  EXPECT_EQ((*mappings)[4].kind, "anon_inode:[io_uring]");
+  EXPECT_TRUE((*mappings)[4].has_flag("xx"));
+  EXPECT_EQ((*mappings)[5].kind, "anonymous");
+  EXPECT_EQ((*mappings)[6].kind, "vsyscall");
+}
+
+TEST(Smaps, WhatIsNoneIsAnError) {
+  EXPECT_FALSE(parse_smaps("VmFlags: rd\n"));
+  EXPECT_FALSE(parse_smaps("559e00000000 r-xp 0 0:0 0\n"));
+  EXPECT_FALSE(parse_maps("Size:                  8 kB\n"));
+  EXPECT_TRUE(parse_maps("")->empty());
+}
+
+TEST(Limits, AllSixteen) {
+  std::string text = "Limit                     Soft Limit           Hard Limit           Units     \n";
+  for (int i = 0; i < 16; ++i)
+    text += fmt::format("{:<26}{:<21}{:<21}\n", "Max some limit " + std::to_string(i), i,
+                        i == 7 ? "unlimited" : "99");
+  auto limits = parse_limits(text);
+  ASSERT_TRUE(limits) << limits.error().message();
+  EXPECT_EQ((*limits)[7], (Limit{7, ~0ULL}));
+  EXPECT_EQ((*limits)[15], (Limit{15, 99}));
+  EXPECT_FALSE(parse_limits(text.substr(0, text.size() - 70)));
+  EXPECT_FALSE(parse_limits("Max x\n"));
+}
+
+TEST(Timers, EveryDeliveryKind) {
+  auto timers = parse_timers(
+      "ID: 0\nsignal: 14/00000000000000ff\nnotify: signal/pid.2634\nClockID: 1\n"
+      "ID: 3\nsignal: 0/0000000000000000\nnotify: none/pid.2634\nClockID: -6\n"
+      "ID: 4\nsignal: 34/0000000000000000\nnotify: signal/tid.2635\nClockID: 7\n");
+  ASSERT_TRUE(timers) << timers.error().message();
+  ASSERT_EQ(timers->size(), 3U);
+  EXPECT_EQ((*timers)[0], (PosixTimer{0, 1, 14, 0, 2634, 255, 0, 0, 0}));
+  EXPECT_EQ((*timers)[1], (PosixTimer{3, -6, 0, 1, 2634, 0, 0, 0, 0}));
+  EXPECT_EQ((*timers)[2], (PosixTimer{4, 7, 34, 4, 2635, 0, 0, 0, 0}));
+  EXPECT_FALSE(parse_timers("ID: 0\nsignal: x/0\n"));
+  EXPECT_FALSE(parse_timers("signal: 1/0\n"));
+}
+
+TEST(Fdinfo, Epoll) {
+  auto watches = parse_epoll(
+      "pos:\t0\nflags:\t02\nmnt_id:\t15\ntfd:        5 events: 8000001b data: ffffffffffffffff  pos:0 ino:2 "
+      "sdev:f\n");
+  ASSERT_TRUE(watches) << watches.error().message();
+  EXPECT_EQ(*watches, (std::vector<EpollWatch>{{5, 0x8000001b, ~0ULL, 0}}));
+  EXPECT_FALSE(parse_epoll("tfd: 5 events: 19\n"));
+}
+
+TEST(Fdinfo, Timerfd) {
+  auto timer = parse_timerfd(
+      "pos:\t0\nclockid: 1\nticks: 3\nsettime flags: 01\nit_value: (0, 49406829)\nit_interval: (1, 0)\n");
+  ASSERT_TRUE(timer) << timer.error().message();
+  EXPECT_EQ(*timer, (TimerFile{1, 3, 1, 49406829, 1'000'000'000}));
+  EXPECT_FALSE(parse_timerfd("clockid: 1\nticks: 3\n"));
+}
+
+TEST(Fdinfo, Numbers) {
+  EXPECT_EQ(number_of("a:\t7\nflags:\t0100002\n", "flags", 8), 0100002U);
+  EXPECT_EQ(number_of("Umask:\t0022\n", "Umask", 8), 022U);
+  EXPECT_FALSE(number_of("xflags:\t1\n", "flags"));
+  EXPECT_FALSE(number_of("flags:\tz\n", "flags"));
+}
+
+}  // namespace
+}  // namespace upkeep::native

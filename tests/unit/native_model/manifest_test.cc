@@ -1,0 +1,170 @@
+// The manifest comes back as it was, and what is none of ours is refused with one clear error.
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "engine/native/model/fields.h"
+#include "engine/native/model/snapshot.h"
+
+namespace upkeep::native {
+namespace {
+
+using ::testing::HasSubstr;
+
+Snapshot example() {
+  Snapshot snapshot;
+  snapshot.kernel = "6.12.1-test";
+  snapshot.clocks = {1, 2, 3};
+  auto& process = snapshot.processes.emplace_back();
+  process.pid = process.pgrp = process.session = 100;
+  process.ppid = 1;
+  process.comm = std::string("na\xffme\n");
+  process.limits[3] = {8U << 20U, ~0ULL};
+  auto& thread = process.threads.emplace_back();
+  thread.tid = 100;
+  thread.credentials.groups = {0, 4294967295U};
+  thread.scheduling.nice = -20;
+  auto& stopped = thread.stopped.emplace();
+  stopped.registers.general[26] = ~0ULL;
+  stopped.registers.xstate.data = {1, 2, 3};
+  stopped.pending.push_back({{4, 5}});
+  process.threads.emplace_back().tid = 101;
+  process.stopped.emplace().actions[63] = {1, 2, 3, 4};
+  process.stopped->posix_timers.push_back({1, -6, 10, 4, 101, 99, 5, 6, 7});
+  process.memory.mappings.push_back(
+      {0x10000, 0x14000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"nr"}});
+  process.memory.pages.push_back({0x11000, 2, 4096});
+  process.descriptors.push_back({0, true, 0});
+  process.descriptors.push_back({7, false, 1});
+  auto& zombie = snapshot.processes.emplace_back();
+  zombie.pid = 102;
+  zombie.ppid = 100;
+  zombie.exit_status = 256;
+  snapshot.files.resize(2);
+  snapshot.files[0].kind = "path";
+  snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259};
+  snapshot.files[1].kind = "epoll";
+  snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}, 100};
+  snapshot.shared_memory.push_back({77, 8192, {{4096, 1, 0}}});
+  snapshot.obstacles.push_back({100, "what", "why", ""});
+  return snapshot;
+}
+
+// A document of the right format and checksum around whatever CHANGE makes of the contents.
+std::string altered(const std::function<void(nlohmann::json&)>& change) {
+  auto content = to_json(example());
+  change(content);
+  nlohmann::json document = {{"format", "upkeep native snapshot"},
+                             {"version", kFormatVersion},
+                             {"checksum", checksum(content.dump())},
+                             {"snapshot", content}};
+  return document.dump();
+}
+
+std::string error_of(const std::string& text) {
+  auto read = read_manifest(text);
+  return read ? "no error" : read.error().message();
+}
+
+TEST(Manifest, ComesBack) {
+  auto back = read_manifest(write_manifest(example()));
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(*back, example());
+}
+
+TEST(Manifest, RootsAreThoseWithoutParents) {
+  EXPECT_EQ(example().roots(), std::vector<std::int32_t>{100});
+  EXPECT_EQ(example().find(102)->exit_status, 256);
+  EXPECT_EQ(example().find(103), nullptr);
+}
+
+TEST(Manifest, CutShortAnywhereIsRefused) {
+  const auto text = write_manifest(example());
+  for (std::size_t length = 0; length + 2 < text.size(); length += 7)
+    ASSERT_NE(error_of(text.substr(0, length)), "no error") << length;
+  EXPECT_THAT(error_of(text.substr(0, text.size() / 2)), HasSubstr("cut short"));
+}
+
+TEST(Manifest, AnotherVersionIsRefusedByNumber) {
+  auto document = nlohmann::json::parse(write_manifest(example()));
+  document["version"] = 2;
+  EXPECT_EQ(error_of(document.dump()), "a snapshot of version 2; this upkeep reads version 1");
+  document.erase("version");
+  EXPECT_THAT(error_of(document.dump()), HasSubstr("version null"));
+}
+
+TEST(Manifest, SomethingElseIsRefused) {
+  for (const char* text : {"[]", "{}", "7", "null", "{\"format\": \"other\"}"})
+    EXPECT_EQ(error_of(text), "not a snapshot of upkeep's") << text;
+}
+
+TEST(Manifest, AlteredContentsAreRefused) {
+  auto document = nlohmann::json::parse(write_manifest(example()));
+  document["snapshot"]["processes"][0]["pid"] = 99;
+  EXPECT_THAT(error_of(document.dump()), HasSubstr("checksum"));
+}
+
+TEST(Manifest, EndlessNestingIsRefused) {
+  EXPECT_THAT(error_of(std::string(200'000, '[')), HasSubstr("nested"));
+  EXPECT_THAT(error_of("{\"snapshot\":" + std::string(100'000, '[') + std::string(100'000, ']') + "}"),
+              HasSubstr("nested"));
+}
+
+TEST(Manifest, WrongFieldsAreNamedWithTheirPlace) {
+  auto error = [](const std::function<void(nlohmann::json&)>& change) { return error_of(altered(change)); };
+  EXPECT_EQ(error([](auto& j) { j["processes"][0]["threads"][0].erase("tid"); }),
+            "processes[0].threads[0].tid: missing");
+  EXPECT_EQ(error([](auto& j) { j["processes"][0]["pid"] = "100"; }), "processes[0].pid: not a whole number");
+  EXPECT_EQ(error([](auto& j) { j["processes"][0]["pid"] = 1LL << 40; }), "processes[0].pid: out of range");
+  EXPECT_EQ(error([](auto& j) { j["files"][1]["flags"] = -1; }), "files[1].flags: out of range");
+  EXPECT_EQ(error([](auto& j) { j["processes"] = 1; }), "processes: not a list");
+  EXPECT_EQ(error([](auto& j) { j["clocks"] = nullptr; }), "clocks: not an object");
+  EXPECT_EQ(error([](auto& j) { j["kernel"] = true; }), "kernel: not a string");
+  EXPECT_EQ(error([](auto& j) { j["processes"][0]["limits"].erase(0); }),
+            "processes[0].limits: not a list of 16");
+  EXPECT_EQ(error([](auto& j) { j["processes"][0]["job_stopped"] = 1; }),
+            "processes[0].job_stopped: neither true nor false");
+  EXPECT_EQ(error([](auto& j) { j["clocks"]["tai"] = 1; }),
+            "clocks: has a field 'tai' that this version does not know");
+}
+
+TEST(Manifest, ContradictionsAreRefused) {
+  auto error = [](const std::function<void(Snapshot&)>& change) {
+    auto snapshot = example();
+    change(snapshot);
+    return error_of(write_manifest(snapshot));
+  };
+  EXPECT_EQ(error([](auto&) {}), "no error");
+  EXPECT_THAT(error([](auto& s) { s.processes.clear(); }), HasSubstr("no process"));
+  EXPECT_THAT(error([](auto& s) { s.processes[1].pid = 101; }), HasSubstr("used twice"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].pid = 1; }), HasSubstr("impossible"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].threads[0].tid = 99; }), HasSubstr("not its leader"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].threads.clear(); }), HasSubstr("not its leader"));
+  EXPECT_THAT(error([](auto& s) { std::swap(s.processes[0], s.processes[1]); }),
+              HasSubstr("before its parent"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 2; }), HasSubstr("leads to no file"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = -1; }), HasSubstr("out of order"));
+  EXPECT_THAT(error([](auto& s) { s.files[1].epoll->watches[0].file = 9; }), HasSubstr("not there"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].path.reset(); }), HasSubstr("says nothing"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].position = -1; }), HasSubstr("negative"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].start = 0x10001; }),
+              HasSubstr("aligned"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].end = 0x10000; }),
+              HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].end = 1ULL << 62U; }),
+              HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.pages[0].count = ~0ULL / 4096; }),
+              HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.pages[0].count = 4; }),
+              HasSubstr("no private mapping"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.pages[0].address = 0; }),
+              HasSubstr("no private mapping"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].shared = true; }),
+              HasSubstr("no private mapping"));
+  EXPECT_THAT(error([](auto& s) { s.shared_memory[0].size = 4096; }), HasSubstr("out of bounds"));
+}
+
+}  // namespace
+}  // namespace upkeep::native

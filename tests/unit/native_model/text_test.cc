@@ -1,0 +1,35 @@
+#include "engine/native/model/text.h"
+
+#include <gtest/gtest.h>
+
+namespace upkeep::native {
+namespace {
+
+TEST(Text, AnyBytesComeBack) {
+  std::string all;
+  for (int i = 0; i < 256; ++i) all.push_back(static_cast<char>(i));
+  auto back = unescape(escape(all));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(*back, all);
+}
+
+TEST(Text, PrintableAsciiIsReadable) {
+  EXPECT_EQ(escape("/var/log/x y.log"), "/var/log/x y.log");
+  EXPECT_EQ(escape("a\\b\n"), "a\\x5cb\\x0a");
+}
+
+TEST(Text, BrokenEscapesAreRefused) {
+  for (const char* text : {"\\", "\\x", "\\x1", "\\xg0", "\\n", "a\\x4"})
+    EXPECT_FALSE(unescape(text)) << text;
+}
+
+TEST(Text, HexadecimalComesBack) {
+  const Bytes bytes{{0, 1, 0xfe, 0xff}};
+  EXPECT_EQ(to_hex(bytes), "0001feff");
+  EXPECT_EQ(*from_hex("0001feff"), bytes);
+  EXPECT_FALSE(from_hex("012"));
+  EXPECT_FALSE(from_hex("0x"));
+}
+
+}  // namespace
+}  // namespace upkeep::native

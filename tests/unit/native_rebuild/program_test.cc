@@ -1,0 +1,90 @@
+#include "engine/native/rebuild/program.h"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+#include "engine/native/rebuild/compile.h"
+
+namespace upkeep::native {
+namespace {
+
+template <typename T>
+T at(const std::vector<std::byte>& bytes, std::size_t offset) {
+  T value = {};
+  std::memcpy(&value, bytes.data() + offset, sizeof value);
+  return value;
+}
+
+TEST(Program, DataLiesBehindTheCalls) {
+  Program program;
+  const auto text = program.text("/dev/null");
+  program.call(SYS_open, {text, 2});
+  program.try_call(SYS_close, {-1});
+  const auto placed = program.placed(0x10000);
+  ASSERT_EQ(placed.size(), program.size());
+  const auto open = at<PlacedCall>(placed, 0), close = at<PlacedCall>(placed, sizeof(PlacedCall));
+  EXPECT_EQ(open.number, static_cast<std::uint64_t>(SYS_open));
+  EXPECT_EQ(open.arguments[0], 0x10000 + 2 * sizeof(PlacedCall));
+  EXPECT_EQ(open.arguments[1], 2U);
+  EXPECT_EQ(open.may_fail, 0U);
+  EXPECT_EQ(close.arguments[0], ~0ULL);
+  EXPECT_EQ(close.may_fail, 1U);
+  EXPECT_STREQ(reinterpret_cast<const char*>(placed.data()) + 2 * sizeof(PlacedCall), "/dev/null");
+}
+
+TEST(Program, PointersInDataAreWhereItLies) {
+  Program program;
+  const auto first = program.value(std::uint64_t{7});
+  const auto second = program.room(32);
+  program.pointer(second, 8, first);
+  program.call(SYS_write, {1, second, 32});
+  const auto placed = program.placed(0x10000);
+  EXPECT_EQ(at<std::uint64_t>(placed, sizeof(PlacedCall) + 16 + 8), 0x10000 + sizeof(PlacedCall));
+}
+
+TEST(Program, IsReadable) {
+  Program program;
+  program.call(SYS_mmap, {0x7f0000000000, 4096, PROT_READ, MAP_PRIVATE, -1, 0});
+  program.try_call(SYS_prctl, {program.text("x")});
+  program.call(9999, {});
+  EXPECT_EQ(program.describe(),
+            "mmap(0x7f0000000000, 4096, 1, 2, -1, 0)\nprctl(data+0) may fail\nsyscall 9999()\n");
+}
+
+// Numbers are worked out beforehand: whatever the lowest free one is, it is moved to where it belongs.
+TEST(Compile, DescriptorsGoUpwards) {
+  Process process;
+  process.descriptors = {{0, false, 0}, {1, true, 1}, {5, true, 0}};
+  EXPECT_EQ(compile_descriptors(process, {40, 41}, 7).describe(),
+            "pidfd_open(7, 0)\n"
+            "fcntl(0, 1030, 6)\n"
+            "close(0)\n"
+            "pidfd_getfd(6, 40, 0)\n"
+            "fcntl(0, 2, 0)\n"
+            "pidfd_getfd(6, 41, 0)\n"
+            "pidfd_getfd(6, 40, 0)\n"
+            "dup3(2, 5, 0x80000)\n"
+            "close(2)\n"
+            "close(6)\n");
+}
+
+TEST(Compile, MemoryIsWritableWhileItIsFilled) {
+  Process process;
+  process.memory.executable = "/bin/x";
+  Mapping code{0x10000, 0x12000, true, false, true, false, 0, "file", "/bin/x", 0, 1, {}};
+  Mapping heap{0x20000, 0x22000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"hg"}};
+  process.memory.mappings = {code, heap};
+  process.memory.pages = {{0x11000, 1, 0}, {0x20000, 2, 4096}};
+  const auto text = compile_memory(process, {0x100000, 0x200000, "/pages", 7, {}}).describe();
+  EXPECT_NE(text.find("mmap(0x10000, 8192, 7, "), std::string::npos) << text;
+  EXPECT_NE(text.find("mprotect(0x10000, 8192, 5)"), std::string::npos) << text;
+  EXPECT_EQ(text.find("mprotect(0x20000"), std::string::npos) << text;
+  EXPECT_LT(text.find("madvise(0x20000, 8192, 14)"), text.find("preadv")) << text;
+  EXPECT_NE(text.find(", 2, 0, 0)\nmprotect"), std::string::npos) << "one preadv for both runs: " << text;
+}
+
+}  // namespace
+}  // namespace upkeep::native
