@@ -71,15 +71,21 @@ class StoodStill {
   virtual Result<void> resume() = 0;
 };
 
+// Where the tasks are to go.
+struct Destination {
+  // PIDs and thread IDs below may be taken by kernel threads there, which makes them impossible.
+  pid_t lowest_safe_pid = 0;
+  std::string release;  // `uname -r`; empty: not known, and nothing is said about it
+};
+
 class Engine {
  public:
   virtual ~Engine() = default;
   virtual std::string name() const = 0;
 
   // What stands in the way of carrying SET; nothing is stopped for it. What this accepts, snapshot() then
-  // carries. PIDs and thread IDs below LOWEST_SAFE_PID may be taken by kernel threads in the new kernel,
-  // which makes them impossible there.
-  virtual std::vector<Finding> check(const CarrySet& set, pid_t lowest_safe_pid) = 0;
+  // carries and restore() in DESTINATION makes again.
+  virtual std::vector<Finding> check(const CarrySet& set, const Destination& destination) = 0;
 
   // Copies memory beforehand where that makes the window shorter; stops the tasks for a moment (reported as
   // the fact "engine.prepare"). Returns false where the kernel or the carry set does not lend itself to it.

@@ -104,7 +104,7 @@ class Checker {
     if (!made) return refuse("--engine", made.error().message(), "");
     auto lowest = lowest_safe_pid();
     if (!lowest) return refuse("the process list", lowest.error().message(), "");
-    auto findings = (*made)->check(report_.set, *lowest);
+    auto findings = (*made)->check(report_.set, {*lowest, report_.target ? report_.target->release : ""});
     if (auto mounts = os::read_mountinfo(1)) {
       for (auto& finding : landing::check_files(report_.set.pids(), *mounts))
         findings.push_back(std::move(finding));

@@ -79,11 +79,12 @@ TreeFacts read_tree(const CarriedTree& tree, std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set, pid_t lowest_safe_pid) {
+std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set,
+                               const Destination& destination) {
   std::vector<Finding> findings;
   if (!check_program(options, findings)) return findings;
   MachineFacts machine;
-  machine.lowest_safe_pid = lowest_safe_pid;
+  machine.destination = destination;
   machine.namespaces = read_namespaces("/proc/self");
   machine.holders = read_holders();
   machine.writes = opened_for_writing;

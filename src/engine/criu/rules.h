@@ -10,6 +10,7 @@
 #include "engine/carry_set.h"
 #include "engine/criu/socket_facts.h"
 #include "engine/criu/task_facts.h"
+#include "engine/engine.h"
 
 namespace upkeep::engine::criu {
 
@@ -27,7 +28,7 @@ struct MachineFacts {
   std::set<std::string> carried_ends;                          // local addresses of all carried inet sockets
   std::function<std::string(pid_t)> name_of;                   // "412 (sshd)"
   std::function<bool(pid_t, const std::string& link)> writes;  // has this open for writing
-  pid_t lowest_safe_pid = 0;
+  Destination destination;
 };
 
 std::vector<Finding> judge(const TreeFacts& tree, const MachineFacts& machine);
