@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from . import place, qemu
+from . import place
 
 PID1 = r"upkeep-init: pid 1"
 
@@ -128,98 +128,6 @@ class Journey:
         return self.m.wait_console(PID1, 1, since)[0]
 
   def verify(self):
-    m = self.m
-    if self.expect_gap:
-      try:
-        self.writer.expect("^gap", 30)
-      except place.LabError as error:
-        m.check(False, f"the client's connection went on: {error}")
-    time.sleep(1)
-    self.report = self.writer.finish()
-    r = self.report
-    same = m.ssh(f"readlink /proc/{self.pid}/exe", check=False).out.strip()
-    m.check("redis" in same, f"process {self.pid} is still redis ({same or 'gone'})")
-    m.check(r["connection"] == "open", f"the same connection goes on ({r['connection']})")
-    lost = m.ask("redis_numbered_writer.py", "verify", self.writer.out)
-    m.check(lost["lost"] == 0 and r["acked"] > 0, f"of {r['acked']} acknowledged writes {lost['lost']} are lost")
-    after = m.ask("redis_data.py", "digest", "--keys", self.keys)
-    m.check(after["digest"] == self.before["digest"] and after["missing"] == 0, f"the {self.keys} keys are what they were")
-    m.fact("writes_acked", r["acked"])
-    m.fact("writes_lost", lost["lost"])
-    m.fact("digest_equal", after["digest"] == self.before["digest"])
-    m.fact("same_pid", "redis" in same)
-    m.fact("same_connection", r["connection"] == "open")
-    m.fact("keys", self.keys)
-    m.fact("window_outside_s", r["window_outside_s"])
-
-
-class Journey:
-  """An upgrade of the machine, and what must be the same around it. Use as a context: it captures packets meanwhile."""
-
-  def __init__(self, m, to=None):
-    self.m, self.to = m, to or m.to_release
-    self.from_ = None
-
-  def __enter__(self):
-    m = self.m
-    self.from_ = m.uname()
-    self.capture = m.capture(f"capture-{self.to.partition('+')[0]}")
-    self.network = m.ip_json()
-    return self
-
-  def __exit__(self, *_):
-    return False
-
-  def upgrade(self, pids, arguments="", timeout=180, on_boot=None, hang_up=False):
-    """Starts the upgrade as its user would and follows it into the new kernel.
-
-    on_boot: called with the physical address of the store when the new kernel has begun to boot.
-    hang_up: end the ssh connection that it was started from as soon as it says what it does.
-    """
-    m = self.m
-    since = self.since = m.console_mark()
-    carry = " ".join(map(str, pids))
-    client = m.start(f"upkeep upgrade --to {self.to} --carry {carry} --yes {arguments}", "upgrade")
-    with place.progress(f"upkeep upgrade --to {self.to}"):
-      try:
-        if hang_up:
-          client.expect("ok +check", 60)
-          client.process.kill()
-        if on_boot:
-          _, store = m.wait_console(r"upkeep\.store=0x([0-9a-f]+) ", timeout, since)
-          on_boot(int(store[1], 16))
-        self.pid1_at = self._await_pid1(client, timeout, since)
-      except place.LabError as error:
-        said = client.out.read_text(errors="replace") + client.err.read_text(errors="replace")
-        raise place.LabError(f"the new kernel's PID 1 did not come up; upkeep said:\n{said[-3000:]}\n{error}") from None
-    with place.progress("waiting for the machine to settle"):
-      m.wait_ssh(timeout)
-      self.status = json.loads(m.ssh("upkeep status --wait --json", timeout=timeout, check=False).out)
-    self.summary = self.status["upgrade"]
-    for stage in self.summary["stages"]:   # those that nobody was logged in to follow
-      if stage["name"] in ("snapshot", "jump", "land", "restore", "resume", "settle"):
-        print(f"  {stage['state']:<4} {stage['name']:<10}{stage['s']:6.2f} s  {stage['kernel']}", flush=True)
-    if self.summary["outcome"] != "upgraded":   # what tells why does not outlive the machine
-      logs = m.ssh("cd /run/upkeep && tail -n 200 $(find . -name '*.log'); cat /var/lib/upkeep/*/journal.jsonl", check=False).out
-      (m.run_dir / "engine.log").write_text(logs)
-    m.fact("window_s", self.summary.get("window_s"))
-    m.fact("window", self.summary.get("window"))
-
-  def _await_pid1(self, client, timeout, since):
-    """When the new kernel's PID 1 spoke. An upgrade that ended before the jump is not waited for."""
-    deadline, shown = time.monotonic() + timeout, 0
-    while True:
-      shown = _show(client.out, shown)
-      ended = client.process.poll() not in (None, 255, -9)   # 255: ssh lost its connection, as it does in the jump; -9: we hung up
-      try:
-        return self.m.wait_console(PID1, 0.5, since)[0]
-      except qemu.GuestDied:
-        raise
-      except place.LabError:
-        if ended or time.monotonic() > deadline:
-          raise
-
-  def verify(self):
     m, s = self.m, self.summary
     m.check(m.uname() == self.to, f"the machine runs {self.to}")
     m.check(s["outcome"] == "upgraded", f"upkeep says: {s['outcome']} {s.get('message', '')}")
@@ -231,7 +139,6 @@ class Journey:
     self._follow_connections()
     state = m.wait_systemd()
     m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
-
 
   def verify_not_restored(self, why, begun=False):
     """The new kernel runs without the tasks, and says so everywhere. why: a regular expression; begun: restoring was tried."""
