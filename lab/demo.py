@@ -9,6 +9,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from labkit import bare, kernels, place, run, upgrades  # noqa: E402
 
 
+LAST_LINE = ("from", "to", "same_pid", "same_connection", "keys", "digest_equal", "writes_acked", "writes_lost", "window_s",
+             "window_outside_s", "bare_kexec_s", "engine")
+
+
 def arguments():
   p = argparse.ArgumentParser(prog="./demo", description=__doc__)
   p.add_argument("--from", dest="from_", default="6.12", metavar="KERNEL", help="6.1, 6.12, 6.18, 7.3 or an exact release")
@@ -21,8 +25,8 @@ def arguments():
   return p.parse_args()
 
 
-def text(facts, summary):
-  parts = summary["window"]["parts"]
+def text(facts):
+  parts = facts["window"]["parts"]
   width = max(len(part["name"]) for part in parts)
   lines = ["", f"  {facts['from']}  ->  {facts['to']}", "",
            f"  redis-server     {'the same process' if facts['same_pid'] else 'NOT the same process'}, "
@@ -40,23 +44,20 @@ def text(facts, summary):
 
 def main():
   a = arguments()
-  kernel = {"from": a.from_, "to": a.to}
   if a.parse_only:
     return 0
   scenario = run.scenario("redis")
   result = run.play(scenario, a.from_, a.to, a.deb, a.keep, None, {"keys": str(a.keys), "bare": "yes"})
-  if run.report(result) != 0:
-    return 1
-  facts = result["facts"]
-  last = {"from": result["from"], "to": result["to"], **{k: facts[k] for k in (
-      "same_pid", "same_connection", "keys", "digest_equal", "writes_acked", "writes_lost", "window_s", "window_outside_s",
-      "bare_kexec_s")}, "engine": "criu"}
-  print(text({**facts, **kernel, "from": result["from"], "to": result["to"]}, {"window": facts["window"]}))
-  line = json.dumps(last)
+  code = run.report(result)
+  facts = result.get("facts", {}) | {"from": result.get("from"), "to": result.get("to"), "engine": "criu"}
+  if not all(name in facts for name in LAST_LINE):   # it ended before there was something to tell
+    return code or 1
+  print(text(facts))
+  line = json.dumps({name: facts[name] for name in LAST_LINE})
   if a.json:
     pathlib.Path(a.json).write_text(line + "\n")
   print(line, flush=True)
-  return 0
+  return code
 
 
 run.main_guard(main)

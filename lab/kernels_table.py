@@ -24,11 +24,14 @@ def main():
   newest = {}
   for path in sorted((place.CACHE / "runs").glob("redis-*/result.json")):
     r = json.loads(path.read_text())
-    if r.get("facts", {}).get("window_s") is not None:
+    if {"window_s", "refused"} & set(r.get("facts", {})):
       newest[r["from"], r["to"]] = r
   print(HEAD)
   for (a, b), r in sorted(newest.items()):
     f = r["facts"]
+    if "refused" in f:
+      print(f"| {a} | {b} | refused beforehand: {f['refused']} |  |  | {f.get('writes_acked', 0)}, {f.get('writes_lost', '?')} |")
+      continue
     failed = [c["what"] for c in r["checks"] if not c["ok"]]
     print(f"| {a} | {b} | {'all holds' if r['ok'] else 'fails: ' + '; '.join(failed)} | {f['window_s']:.1f} s | "
           f"{f.get('window_outside_s', 0):.1f} s | {f.get('writes_acked', 0)}, {f.get('writes_lost', '?')} |")

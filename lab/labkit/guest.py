@@ -198,6 +198,14 @@ class Machine:
       self.qemu.close()
       self.qemu = None
 
+  def pause(self):
+    """Stops the machine's processors; go_on() lets them run again, with the wall clock right."""
+    self.qemu.monitor.command("stop")
+
+  def go_on(self):
+    self.qemu.monitor.command("cont")
+    self.ssh(f"date -u -s @{time.time() + 0.05:.2f}")
+
   def shut_down(self, timeout=60):
     """Asks systemd to power off, and waits for it."""
     self.ssh("systemctl poweroff", check=False, timeout=20)

@@ -5,6 +5,7 @@ networking would end TCP itself; through the tap a client in the namespace talks
 """
 
 import ctypes
+import itertools
 import json
 import os
 import pathlib
@@ -176,8 +177,10 @@ class Monitor:
 class Network:
   """A network namespace with a tap device, gone at the end."""
 
+  _made = itertools.count(1)
+
   def __init__(self):
-    self.name = f"upk-{os.getpid()}"
+    self.name = f"upk-{os.getpid()}-{next(self._made)}"
     self.exec = ["ip", "netns", "exec", self.name]
     place.run(["ip", "netns", "add", self.name])
     try:
@@ -260,8 +263,8 @@ class Qemu:
     if self.death:
       raise GuestDied(f"{self.death}; the console's last lines:\n  " + "\n  ".join(self.console.tail()))
 
-  def wait_console(self, pattern, timeout, since=0):
-    """Waits for a console line from number `since` on; (time, match)."""
+  def find_console(self, pattern, timeout, since=0):
+    """Waits for a console line from number `since` on; (time, match), or None where it has not come in time."""
     pattern = re.compile(pattern) if isinstance(pattern, str) else pattern
     deadline = time.monotonic() + timeout
     with self.console.changed:
@@ -273,9 +276,22 @@ class Qemu:
           break
         self.console.changed.wait(min(left, 1.0))
     self.check()
+    return None
+
+  def wait_console(self, pattern, timeout, since=0):
+    """As find_console(), but a line that does not come is an error, with what tells a hang from a host that is too busy."""
+    before = self.processor_time()
+    if found := self.find_console(pattern, timeout, since):
+      return found
+    used = self.processor_time() - before
     self.save_registers()
-    raise place.LabError(f"the console did not show /{pattern.pattern}/ within {timeout:g} s; its last lines:\n  "
-                         + "\n  ".join(self.console.tail(15)))
+    raise place.LabError(f"the console did not show /{getattr(pattern, 'pattern', pattern)}/ within {timeout:g} s, in which QEMU had "
+                         f"{used:.1f} s of processor time; its last lines:\n  " + "\n  ".join(self.console.tail(15)))
+
+  def processor_time(self):
+    """Seconds that QEMU has had of the host's processors."""
+    user, system = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
   def save_registers(self):
     """Writes where each CPU is, three times, to registers.txt: tells a hang from a crawl."""

@@ -9,7 +9,7 @@ import re
 import subprocess
 import time
 
-from . import place, qemu
+from . import place
 
 PID1 = r"upkeep-init: pid 1"
 
@@ -107,6 +107,9 @@ class Journey:
       m.wait_ssh(timeout)
       self.status = json.loads(m.ssh("upkeep status --wait --json", timeout=timeout, check=False).out)
     self.summary = self.status["upgrade"]
+    for stage in self.summary["stages"]:   # those that nobody was logged in to follow
+      if stage["name"] in ("snapshot", "jump", "land", "restore", "resume", "settle"):
+        print(f"  {stage['state']:<4} {stage['name']:<10}{stage['s']:6.2f} s  {stage['kernel']}", flush=True)
     if self.summary["outcome"] != "upgraded":   # what tells why does not outlive the machine
       logs = m.ssh("cd /run/upkeep && tail -n 200 $(find . -name '*.log'); cat /var/lib/upkeep/*/journal.jsonl", check=False).out
       (m.run_dir / "engine.log").write_text(logs)
@@ -115,16 +118,14 @@ class Journey:
 
   def _await_pid1(self, client, timeout, since):
     """When the new kernel's PID 1 spoke. An upgrade that ended before the jump is not waited for."""
-    deadline = time.monotonic() + timeout
+    deadline, shown = time.monotonic() + timeout, 0
     while True:
+      shown = _show(client.out, shown)
       ended = client.process.poll() not in (None, 255, -9)   # 255: ssh lost its connection, as it does in the jump; -9: we hung up
-      try:
-        return self.m.wait_console(PID1, 3, since)[0]
-      except qemu.GuestDied:
-        raise
-      except place.LabError:
-        if ended or time.monotonic() > deadline:
-          raise
+      if found := self.m.qemu.find_console(PID1, 0.5, since):
+        return found[0]
+      if ended or time.monotonic() > deadline:
+        return self.m.wait_console(PID1, 1, since)[0]
 
   def verify(self):
     m, s = self.m, self.summary
@@ -138,7 +139,6 @@ class Journey:
     self._follow_connections()
     state = m.wait_systemd()
     m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
-
 
   def verify_not_restored(self, why, begun=False):
     """The new kernel runs without the tasks, and says so everywhere. why: a regular expression; begun: restoring was tried."""
@@ -169,6 +169,15 @@ class Journey:
                          f"{len(through)} connection{'' if len(through) == 1 else 's'} through the upgrade")
     m.fact("bytes_followed", followed.bytes)
     m.fact("bytes_followed_through", carried)
+
+
+def _show(path, shown):
+  """Prints the stages that upkeep has told of in the file PATH after its first `shown` lines; how many lines there are."""
+  lines = [line.rstrip() for line in path.read_text(errors="replace").splitlines(keepends=True) if line.endswith("\n")]
+  for line in lines[shown:]:
+    if line.startswith("  "):
+      print(line, flush=True)
+  return len(lines)
 
 
 def stable(entries):

@@ -14,7 +14,6 @@ def run(m):
   legs = int(m.settings["legs"])
   folder = m.run_dir / "bare"
   folder.mkdir()
-  m.network.close()              # the measurement makes its own
   times = bare.measure(m.from_release, m.to_release, image, legs=legs, run_dir=folder, deb=m.deb)
   m.check(len(times) == legs and all(0.2 < t < 60 for t in times), f"{legs} jumps took a plausible time each: {times}")
   m.fact("legs", times)

@@ -62,9 +62,14 @@ def run(m):
 def fail(m, to, pids):
   """An upgrade whose tasks cannot be restored; its ID and the size that the file had in the snapshot."""
   m.ssh("setsid -f python3 /root/writer.py </dev/null >/dev/null 2>&1")
+  told = m.ssh(f"upkeep check --to {to} --carry {' '.join(map(str, pids))}", check=False).out
+  m.check(f"may write to {FEED} as well" in told, "check warns of it beforehand")
   with upgrades.Journey(m, to) as journey:
     journey.upgrade(pids)
   journey.verify_not_restored("bad size", begun=True)
+  settled = m.ssh(f"cat /var/lib/upkeep/{journey.summary['id']}/journal.jsonl").out
+  m.check('"handed_back"' in settled, "the memory that held the images is given back all the same")
+  m.check(m.ssh("systemctl is-active cron", check=False).out.strip() == "active", "what was stopped for the upgrade runs again")
   alive = m.ssh("pgrep -c redis-server; pgrep -fc '^python3 /root'", check=False).out.split()
   m.check(alive == ["0", "0"], f"no carried task runs ({alive})")
   found = re.search(r"bad size (\d+) \(expect (\d+)\)", journey.summary["message"])

@@ -56,6 +56,8 @@ def run(m):
   download.wait(120)
   got = download.json()
   m.check(got.get("sha256") == want, f"the download is complete, byte for byte ({got})")
+  m.check(got["longest_gap_s"] <= 1.5 * m.facts["window_s"], f"it stood still for {got['longest_gap_s']:.1f} s, not much longer than the window")
+  m.fact("download_gap_s", got["longest_gap_s"])
   state = m.ssh("systemctl show -p ActiveState -p MainPID nginx").out.split()
   m.check(f"MainPID={nginx}" in state and "ActiveState=active" in state, f"nginx.service is the carried nginx ({state})")
   m.check(m.ssh("pgrep -c -f 'nginx: master'").out.strip() == "1", "nginx was not started twice")

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <thread>
 
 #include "cli/journals.h"
 #include "landing/settle.h"
@@ -50,6 +51,12 @@ Result<report::Summary> follow_upgrade(const Context& context, const std::string
     if (!alive && Clock::now() - last_seen_alive > kPatience) break;
   }
   progress.finish();
+  // The end is in the journal a moment before the worker is gone (it syncs, and frees the store's memory):
+  // whoever starts the next upgrade at once shall not be told that this one is under way.
+  for (const auto end = Clock::now() + kPatience;
+       upgrade::machine_lock_holder() != 0 && Clock::now() < end;) {
+    std::this_thread::sleep_for(kFrame / 4);
+  }
   return report::summarise(all, {id, false});
 }
 

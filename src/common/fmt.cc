@@ -1,6 +1,6 @@
-// fmt's own code, compiled once. The library comes header-only (FMT_HEADER_ONLY) or shared, and upkeep-init is
-// static: header-only it was compiled anew in each source file, which took half the time of a build.
-// What is instantiated here is what fmt/core.h and fmt/format.h (9.1) declare and leave to the library.
+// fmt's own code, compiled once. The library comes header-only (FMT_HEADER_ONLY) or shared, and upkeep-init
+// is static: header-only it was compiled anew in each source file, which took half the time of a build. What
+// is instantiated here is what fmt/core.h and fmt/format.h (9.1) declare and leave to the library.
 
 #include <fmt/format-inl.h>
 

@@ -80,13 +80,6 @@ CarriedTask task_from_json(const nlohmann::json& json) {
   return task;
 }
 
-// Names are bytes to the kernel and UTF-8 to JSON.
-std::string printable(const std::string& text) {
-  std::string result;
-  for (char c : text) result.push_back(c >= 0x20 && c < 0x7f ? c : '?');
-  return result;
-}
-
 }  // namespace
 
 bool CarriedTree::led_from_outside() const {
@@ -167,6 +160,12 @@ std::string unit_of_cgroup(std::string_view cgroup) {
     cgroup.remove_prefix(slash + 1);
   }
   return "";
+}
+
+std::string printable(const std::string& text) {
+  std::string result;
+  for (char c : text) result.push_back(c >= 0x20 && c < 0x7f ? c : '?');
+  return result;
 }
 
 nlohmann::json to_json(const CarrySet& set) {

@@ -53,6 +53,9 @@ Result<CarrySet> collect(const std::vector<pid_t>& roots);
 // and slices are none. The escapes of systemd are left as they are.
 std::string unit_of_cgroup(std::string_view cgroup);
 
+// Names are bytes to the kernel and UTF-8 to JSON: whatever is not printable ASCII becomes '?'. A set that
+// was read from JSON has such names; compare with names made alike.
+std::string printable(const std::string& text);
 nlohmann::json to_json(const CarrySet& set);
 Result<CarrySet> carry_set_from_json(const nlohmann::json& json);
 

@@ -64,9 +64,18 @@ class StoodStill {
   virtual ~StoodStill() = default;
   // What restore() needs beside the images; part of the manifest that crosses.
   virtual const nlohmann::json& manifest() const = 0;
+  // The trees as they stand still. Until then tasks came and went: what was asked for names the roots only.
+  virtual const CarrySet& set() const = 0;
   // Every task runs on as if nothing had happened, and what the snapshot left on disk is gone. Only the first
   // call does something.
   virtual Result<void> resume() = 0;
+};
+
+// Where the tasks are to go.
+struct Destination {
+  // PIDs and thread IDs below may be taken by kernel threads there, which makes them impossible.
+  pid_t lowest_safe_pid = 0;
+  std::string release;  // `uname -r`; empty: not known, and nothing is said about it
 };
 
 class Engine {
@@ -75,9 +84,8 @@ class Engine {
   virtual std::string name() const = 0;
 
   // What stands in the way of carrying SET; nothing is stopped for it. What this accepts, snapshot() then
-  // carries. PIDs and thread IDs below LOWEST_SAFE_PID may be taken by kernel threads in the new kernel,
-  // which makes them impossible there.
-  virtual std::vector<Finding> check(const CarrySet& set, pid_t lowest_safe_pid) = 0;
+  // carries and restore() in DESTINATION makes again.
+  virtual std::vector<Finding> check(const CarrySet& set, const Destination& destination) = 0;
 
   // Copies memory beforehand where that makes the window shorter; stops the tasks for a moment (reported as
   // the fact "engine.prepare"). Returns false where the kernel or the carry set does not lend itself to it.

@@ -84,7 +84,8 @@ Result<void> bring_back(OpenedStore& store, Extraction extraction, EventQueue& e
 Result<void> prepare_settle(const landing::Manifest& manifest) {
   for (const auto& adoption : manifest.adoptions) TRY(landing::prepare_adoption(adoption));
   TRY(os::make_directories("/run/upkeep", 0755));
-  TRY(os::replace_file(landing::kSettlePath, to_json(manifest).dump()));
+  TRY_ASSIGN(const auto text, landing::to_text(manifest));
+  TRY(os::replace_file(landing::kSettlePath, text));
   const std::string units = "/run/systemd/system";
   TRY(os::make_directories(units + "/multi-user.target.wants"));
   TRY(os::replace_file(units + "/upkeep-settle.service",

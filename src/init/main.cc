@@ -61,8 +61,13 @@ Result<void> carry_over(Result<OpenedStore>& store, Result<Extraction> extractio
     return tl::unexpected(store.error());
   }
   if (!extraction) return tl::unexpected(std::move(extraction).error());
-  TRY(bring_back(*store, std::move(*extraction), events));
-  return prepare_settle(store->manifest);
+  auto restored = bring_back(*store, std::move(*extraction), events);
+  auto& manifest = store->manifest;
+  manifest.restored = restored.has_value();
+  // Without the tasks a unit starts as in any boot, and memory and stopped units come back all the same.
+  if (!restored) manifest.adoptions.clear();
+  auto prepared = prepare_settle(manifest);
+  return restored ? prepared : restored;
 }
 
 int run() {
@@ -78,6 +83,7 @@ int run() {
   if (store != 0) (void)reserve_pids(config->highest_pid);
   // Opened before the root is mounted: a damaged store is known before anything else happens.
   auto opened = store == 0 ? Result<OpenedStore>(Err("no store")) : open_store(store, first, events);
+  if (opened) (void)reserve_pids(landing::highest_pid(opened->manifest));  // children were born since prepare
   auto extraction = opened ? begin_extraction(*opened) : Result<Extraction>(Err("no store"));
   if (auto loaded = load_modules(); !loaded)
     say(loaded.error().message());  // the root may be there all the same

@@ -174,12 +174,4 @@ Result<ModuleSet> modules_for(const Needs& needs, const std::string& release, co
   return std::move(collector).take();
 }
 
-Result<ModuleSet> modules_by_name(std::span<const std::string_view> names, const std::string& release,
-                                  const ModuleRoots& roots) {
-  Needs needs;
-  needs.physical_links = false;
-  for (const auto name : names) needs.optional_names.emplace_back(name);
-  return modules_for(needs, release, roots);
-}
-
 }  // namespace upkeep::initramfs

@@ -5,7 +5,6 @@
 // and built in from 6.12), so the device's modalias decides, looked up in the target's own index; today's
 // driver only chooses among several answers.
 
-#include <span>
 #include <string>
 #include <vector>
 
@@ -48,17 +47,7 @@ struct Needs {
 // not even listed in modules.builtin, so asking for it by name would be an error there.
 inline constexpr std::string_view hold_modules[] = {"nf_tables"};
 
-// What criu asks the kernel for while it restores. There is no modprobe in the initramfs, so they are loaded
-// from the root file system once that is mounted (modules_by_name), and only if they are not built in.
-inline constexpr std::string_view criu_modules[] = {"inet_diag",      "tcp_diag",  "udp_diag",
-                                                    "raw_diag",       "unix_diag", "netlink_diag",
-                                                    "af_packet_diag", "tun",       "nf_tables"};
-
 // An error names the device and its alias, or the name, that the target has no module for.
 Result<ModuleSet> modules_for(const Needs& needs, const std::string& release, const ModuleRoots& roots = {});
-
-// Just these, with what they need; the unknown ones are in `missing`.
-Result<ModuleSet> modules_by_name(std::span<const std::string_view> names, const std::string& release,
-                                  const ModuleRoots& roots = {});
 
 }  // namespace upkeep::initramfs

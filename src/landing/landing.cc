@@ -70,8 +70,8 @@ class Restoration {
     for (const auto& tree : set_.trees) {
       for (const auto& task : tree.tasks) {
         TRY_ASSIGN(auto stat, os::read_stat(task.pid));
-        if (stat.comm != task.comm)
-          return Err("process {} was '{}' and is '{}'", task.pid, task.comm, stat.comm);
+        if (const auto name = engine::printable(stat.comm); name != engine::printable(task.comm))
+          return Err("process {} was '{}' and is '{}'", task.pid, task.comm, name);
         TRY_ASSIGN(auto threads, os::list_threads(task.pid));
         if (threads.size() != task.threads.size())
           return Err("process {} had {} threads and has {}", task.pid, task.threads.size(), threads.size());
@@ -89,6 +89,8 @@ class Restoration {
     auto prodded = net::prod_peers(peers_);
     if (!prodded) return emit_({"warning", "resume", prodded.error().message()});
     for (const auto& warning : prodded->warnings) emit_({"warning", "resume", warning});
+    if (auto probed = net::probe_windows(set_.pids()); !probed)
+      emit_({"warning", "resume", probed.error().message()});
   }
 
   const Landing& landing_;

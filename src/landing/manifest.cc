@@ -1,5 +1,7 @@
 #include "landing/manifest.h"
 
+#include "engine/carry_set.h"
+
 namespace upkeep::landing {
 
 nlohmann::json to_json(const Manifest& manifest) {
@@ -21,6 +23,7 @@ nlohmann::json to_json(const Manifest& manifest) {
                          {"clocks", os::to_json(manifest.clocks)},
                          {"tsc_frequency", manifest.tsc_frequency},
                          {"window_begin_ns", manifest.window_begin_ns},
+                         {"restored", manifest.restored},
                          {"store", nlohmann::json::array()},
                          {"mounts", nlohmann::json::array()},
                          {"adoptions", nlohmann::json::array()}};
@@ -54,6 +57,7 @@ Result<Manifest> manifest_from_json(const nlohmann::json& json) {
     json.at("settle_writes").get_to(manifest.settle_writes);
     json.at("tsc_frequency").get_to(manifest.tsc_frequency);
     json.at("window_begin_ns").get_to(manifest.window_begin_ns);
+    json.at("restored").get_to(manifest.restored);
     TRY_ASSIGN(manifest.clocks, os::clock_reading_from_json(json.at("clocks")));
     for (const auto& entry : json.at("store")) {
       manifest.store.push_back(
@@ -77,6 +81,17 @@ Result<Manifest> parse_manifest(std::string_view text) {
   auto json = nlohmann::json::parse(text, nullptr, false);
   if (json.is_discarded()) return Err("the manifest is not JSON");
   return manifest_from_json(json);
+}
+
+Result<std::string> to_text(const Manifest& manifest) try {
+  return to_json(manifest).dump();
+} catch (const nlohmann::json::exception& error) {
+  return Err("a name among what is carried is not UTF-8: {}", error.what());
+}
+
+int highest_pid(const Manifest& manifest) {
+  const auto set = engine::carry_set_from_json(manifest.carry_set);
+  return set ? set->highest_id() : 0;
 }
 
 }  // namespace upkeep::landing

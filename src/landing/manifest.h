@@ -35,11 +35,17 @@ struct Manifest {
   os::ClockReading clocks;           // the last thing read before the jump
   double tsc_frequency = 0;          // ticks a second; 0: not known
   std::int64_t window_begin_ns = 0;  // CLOCK_REALTIME of the first stop
+  bool restored = true;              // for settle: whether the tasks run
 };
 
 nlohmann::json to_json(const Manifest& manifest);
 // Refuses other versions by number, and whatever is not a manifest by the field that shows it.
 Result<Manifest> manifest_from_json(const nlohmann::json& json);
 Result<Manifest> parse_manifest(std::string_view text);
+// An error where a name in it is not UTF-8, which JSON cannot hold.
+Result<std::string> to_text(const Manifest& manifest);
+
+// Of all carried tasks and threads; 0 where the carry set cannot be read, which restoring tells.
+int highest_pid(const Manifest& manifest);
 
 }  // namespace upkeep::landing

@@ -66,10 +66,12 @@ Result<void> settle(const std::string& manifest_path) {
   }
   hand_memory_back(manifest, journal);
   TRY(journal.append({"stage_done", "settle", ""}));
-  TRY(journal.append({"upgrade_ended",
-                      "",
-                      "everything runs on the new kernel",
-                      {{"outcome", "upgraded"}, {"exit_code", 0}}}));
+  if (manifest.restored) {
+    TRY(journal.append({"upgrade_ended",
+                        "",
+                        "everything runs on the new kernel",
+                        {{"outcome", "upgraded"}, {"exit_code", 0}}}));
+  }
   TRY(journal.sync());
   return os::remove_tree(manifest_path);
 }

@@ -164,8 +164,9 @@ std::uint64_t RunningChecksum::value() const {
 }
 
 std::uint64_t checksum(std::span<const std::byte> bytes) {
-  if (bytes.data() == nullptr) return XXH64("", 0, 0);  // no bytes at all
-  return XXH64(bytes.data(), bytes.size(), 0);
+  const void* const data = bytes.data();
+  if (data == nullptr) return XXH64("", 0, 0);  // no bytes at all
+  return XXH64(data, bytes.size(), 0);
 }
 
 bool StoredFile::is_folder() const { return S_ISDIR(mode); }

@@ -1,13 +1,16 @@
 #include "net/tcp_peers.h"
 
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <set>
 
@@ -96,6 +99,18 @@ Result<void> read_sequences(os::Fd fd, TcpPeer& peer) {
   return {};
 }
 
+// Into repair mode, USE, and out of it in the way LEAVING. Repair mode overwrites SO_REUSEADDR, going in and
+// coming out.
+template <typename Use>
+Result<void> through_repair_mode(os::Fd fd, int leaving, const Use& use) {
+  const auto reuse = option<int>(fd, SOL_SOCKET, SO_REUSEADDR).value_or(0);
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON}, "enter repair mode"));
+  auto used = use();
+  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, leaving, "leave repair mode"));
+  TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "put SO_REUSEADDR back"));
+  return used;
+}
+
 Result<TcpPeer> look_at(os::Fd fd) {
   sockaddr_storage local = {}, remote = {};
   socklen_t size = sizeof local;
@@ -116,13 +131,7 @@ Result<TcpPeer> look_at(os::Fd fd) {
     TRY(read_sequences(fd, peer));
     return peer;
   }
-  // Repair mode overwrites SO_REUSEADDR, going in and coming out.
-  const auto reuse = option<int>(fd, SOL_SOCKET, SO_REUSEADDR).value_or(0);
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON}, "enter repair mode"));
-  auto read = read_sequences(fd, peer);
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_OFF_NO_WP}, "leave repair mode"));
-  TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "put SO_REUSEADDR back"));
-  TRY(read);
+  TRY(through_repair_mode(fd, TCP_REPAIR_OFF_NO_WP, [&] { return read_sequences(fd, peer); }));
   return peer;
 }
 
@@ -139,10 +148,9 @@ std::vector<std::pair<int, std::string>> sockets_of(pid_t pid) {
   return sockets;
 }
 
-}  // namespace
-
-Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
-  std::vector<TcpPeer> peers;
+// Calls USE for each TCP connection of the tasks, once for each socket; ends with its first error.
+Result<void> for_each_connection(const std::vector<pid_t>& pids,
+                                 const std::function<Result<void>(os::Fd)>& use) {
   std::set<std::string> seen;
   for (pid_t pid : pids) {
     auto pidfd = os::open_pidfd(pid);
@@ -154,14 +162,31 @@ Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
       if (!fd.valid() && (errno == EBADF || errno == ESRCH)) continue;  // closed meanwhile
       if (!fd.valid()) return ErrnoErr("descriptor {} of process {}", number, pid);
       if (!is_connection(fd)) continue;
-      auto peer = look_at(fd);
-      if (!peer)
-        return tl::unexpected(
-            std::move(peer).error().in(fmt::format("TCP socket {} of process {}", number, pid)));
-      peers.push_back(std::move(*peer));
+      TRY_IN(fmt::format("TCP socket {} of process {}", number, pid), use(fd));
     }
   }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
+  std::vector<TcpPeer> peers;
+  TRY(for_each_connection(pids, [&](os::Fd fd) {
+    return look_at(fd).map([&](TcpPeer peer) { peers.push_back(std::move(peer)); });
+  }));
   return peers;
+}
+
+Result<unsigned> probe_windows(const std::vector<pid_t>& pids) {
+  unsigned probes = 0;
+  TRY(for_each_connection(pids, [&](os::Fd fd) {
+    int waiting = 0;
+    if (::ioctl(fd.get(), SIOCOUTQ, &waiting) < 0 || waiting == 0) return Result<void>();
+    ++probes;
+    return through_repair_mode(fd, TCP_REPAIR_OFF, [] { return Result<void>(); });
+  }));
+  return probes;
 }
 
 nlohmann::json to_json(const std::vector<TcpPeer>& peers) {

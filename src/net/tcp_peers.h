@@ -42,4 +42,10 @@ Result<std::vector<TcpPeer>> tcp_peers_from_json(const nlohmann::json& json);
 // descriptors of threads that have a table of their own. A task that is gone by now has none.
 Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids);
 
+// Asks the peers of those connections of these tasks that have data to send where they are, by a window probe
+// each: whatever the peer told while the network was held is told again, instead of after our own
+// retransmission timer. Leaving repair mode sends one (tcp_send_window_probe(), Linux 3.5). Returns how many.
+// With the network open, and for tasks that stand still: in between a task's own write would fail.
+Result<unsigned> probe_windows(const std::vector<pid_t>& pids);
+
 }  // namespace upkeep::net

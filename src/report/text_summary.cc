@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <utility>
 
 #include "report/format.h"
@@ -39,8 +40,8 @@ std::string pause_text(const Window& window) {
 std::string bar(const Style& style, std::int64_t part, std::int64_t whole, int cells) {
   static constexpr std::array<const char*, 8> kEighths = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
   if (whole <= 0) return "";
-  auto eighths =
-      static_cast<std::size_t>(static_cast<double>(part) / static_cast<double>(whole) * cells * 8 + 0.5);
+  auto eighths = static_cast<std::size_t>(
+      std::lround(static_cast<double>(part) / static_cast<double>(whole) * cells * 8));
   if (!style.unicode) return std::string((eighths + 4) / 8, '#');
   std::string text;
   for (std::size_t i = 0; i < eighths / 8; ++i) text += "█";

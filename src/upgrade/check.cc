@@ -96,13 +96,15 @@ class Checker {
 
   void look_at_tasks() {
     auto set = engine::collect(request_.carry);
-    if (!set) return refuse("--carry", set.error().message(), "");
+    if (!set)
+      return refuse("--carry", set.error().message(),
+                    "name the root of a tree that is there, and that upkeep was not started from");
     report_.set = std::move(*set);
     auto made = engine::make_engine(request_.engine);
     if (!made) return refuse("--engine", made.error().message(), "");
     auto lowest = lowest_safe_pid();
     if (!lowest) return refuse("the process list", lowest.error().message(), "");
-    auto findings = (*made)->check(report_.set, *lowest);
+    auto findings = (*made)->check(report_.set, {*lowest, report_.target ? report_.target->release : ""});
     if (auto mounts = os::read_mountinfo(1)) {
       for (auto& finding : landing::check_files(report_.set.pids(), *mounts))
         findings.push_back(std::move(finding));

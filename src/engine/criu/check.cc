@@ -1,4 +1,7 @@
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cstdlib>
 
 #include "engine/criu/operations.h"
 #include "engine/criu/rules.h"
@@ -40,6 +43,20 @@ bool check_program(const EngineOptions& options, std::vector<Finding>& findings)
   return true;
 }
 
+// Whether PID has the file behind LINK open for writing: the flags of fdinfo are in octal
+// (proc_pid_fdinfo(5)).
+bool opened_for_writing(pid_t pid, const std::string& link) {
+  const std::string folder = fmt::format("/proc/{}/", pid);
+  for (const auto& name : os::list_directory(folder + "fd").value_or(std::vector<std::string>())) {
+    if (os::read_link(folder + "fd/" + name).value_or("") != link) continue;
+    const auto info = os::read_file(folder + "fdinfo/" + name);
+    if (!info) continue;
+    const auto flags = os::parse_key_values(*info)["flags"];
+    if ((std::strtol(flags.c_str(), nullptr, 8) & O_ACCMODE) != O_RDONLY) return true;
+  }
+  return false;
+}
+
 TreeFacts read_tree(const CarriedTree& tree, std::vector<Finding>& findings) {
   TreeFacts facts;
   facts.tree = &tree;
@@ -62,13 +79,15 @@ TreeFacts read_tree(const CarriedTree& tree, std::vector<Finding>& findings) {
 
 }  // namespace
 
-std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set, pid_t lowest_safe_pid) {
+std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set,
+                               const Destination& destination) {
   std::vector<Finding> findings;
   if (!check_program(options, findings)) return findings;
   MachineFacts machine;
-  machine.lowest_safe_pid = lowest_safe_pid;
+  machine.destination = destination;
   machine.namespaces = read_namespaces("/proc/self");
   machine.holders = read_holders();
+  machine.writes = opened_for_writing;
   machine.name_of = [](pid_t pid) {
     auto stat = os::read_stat(pid);
     return fmt::format("{} ({})", pid, stat ? stat->comm : "?");

@@ -17,8 +17,8 @@ class CriuEngine : public Engine {
     if (options_.program.argv.empty()) options_.program.argv = {os::find_program("criu")};
   }
   std::string name() const override { return "criu"; }
-  std::vector<Finding> check(const CarrySet& set, pid_t lowest_safe_pid) override {
-    return check_set(options_, set, lowest_safe_pid);
+  std::vector<Finding> check(const CarrySet& set, const Destination& destination) override {
+    return check_set(options_, set, destination);
   }
   Result<bool> prepare(const CarrySet& set, const std::string& images, const EventSink& facts) override {
     return copy_beforehand(options_, set, images, facts);

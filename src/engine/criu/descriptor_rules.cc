@@ -96,6 +96,14 @@ void judge_path(const TaskFacts& task, const Descriptor& descriptor, Ruling& rul
         name_of(task, descriptor),
         fmt::format("{} is unlinked and larger than {} MB", descriptor.link, kGhostLimit >> 20), kLeaveOut);
   }
+  if (auto other = is_regular(descriptor) ? ruling.outsider_writing(descriptor.link) : ""; !other.empty()) {
+    ruling.warn(
+        name_of(task, descriptor),
+        fmt::format("{} may write to {} as well, and is not in its tree: where the file grows after the "
+                    "snapshot, criu does not open it again",
+                    other, descriptor.link),
+        "stop that program for the upgrade, or carry the tree that both are in");
+  }
   if (descriptor.displaced) {
     ruling.refuse(name_of(task, descriptor),
                   fmt::format("{} is another file by now, or cannot be reached any more", descriptor.link),

@@ -12,13 +12,14 @@
 
 namespace upkeep::engine::criu {
 
-Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& set,
+Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& asked,
                                                   const SnapshotRequest& request, const SnapshotHooks& hooks);
 Result<bool> copy_beforehand(const EngineOptions& options, const CarrySet& set, const std::string& images,
                              const EventSink& facts);
 Result<Restored> restore_trees(const EngineOptions& options, KernelProbe& probe, const std::string& images,
                                const nlohmann::json& manifest, const RestoreHooks& hooks);
-std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set, pid_t lowest_safe_pid);
+std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set,
+                               const Destination& destination);
 
 // A conversation about one tree, its folders open; each request of criu has a work folder of its own.
 struct Job {

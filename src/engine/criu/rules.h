@@ -10,6 +10,7 @@
 #include "engine/carry_set.h"
 #include "engine/criu/socket_facts.h"
 #include "engine/criu/task_facts.h"
+#include "engine/engine.h"
 
 namespace upkeep::engine::criu {
 
@@ -24,9 +25,10 @@ struct MachineFacts {
   std::map<std::string, std::uint64_t, std::less<>> namespaces;  // upkeep's own, and so criu's
   UnixSockets unix_sockets;
   Holders holders;
-  std::set<std::string> carried_ends;         // local addresses of all carried inet sockets
-  std::function<std::string(pid_t)> name_of;  // "412 (sshd)"
-  pid_t lowest_safe_pid = 0;
+  std::set<std::string> carried_ends;                          // local addresses of all carried inet sockets
+  std::function<std::string(pid_t)> name_of;                   // "412 (sshd)"
+  std::function<bool(pid_t, const std::string& link)> writes;  // has this open for writing
+  Destination destination;
 };
 
 std::vector<Finding> judge(const TreeFacts& tree, const MachineFacts& machine);

@@ -1,6 +1,7 @@
 #pragma once
 // What the rules about one tree have in common: who is inside, and the findings, each reason once.
 
+#include <functional>
 #include <set>
 #include <string>
 #include <vector>
@@ -23,12 +24,15 @@ class Ruling {
   }  // the master of /dev/pts/INDEX
   // Somebody outside who has this open as well: "891 (systemd-journald)"; empty: nobody.
   std::string outsider_holding(const std::string& link) const;
+  // The same, of those who may write to it.
+  std::string outsider_writing(const std::string& link) const;
 
   void refuse(const std::string& subject, std::string why, std::string remedy);
   void warn(const std::string& subject, std::string why, std::string remedy);
   std::vector<Finding> take() { return std::move(findings_); }
 
  private:
+  std::string outsider(const std::string& link, const std::function<bool(pid_t)>& matters) const;
   void add(Finding::Severity severity, const std::string& subject, std::string why, std::string remedy);
   std::set<pid_t> pids_;
   std::set<std::uint64_t> sockets_;

@@ -38,6 +38,7 @@ class CriuStoodStill : public StoodStill {
       : sessions_(std::move(sessions)), set_(std::move(set)), manifest_(std::move(manifest)) {}
   ~CriuStoodStill() override { (void)let_go(); }
   const nlohmann::json& manifest() const override { return manifest_; }
+  const CarrySet& set() const override { return set_; }
 
   Result<void> resume() override { return let_go(); }
 
@@ -108,8 +109,18 @@ nlohmann::json manifest_of(const CarrySet& set, const std::vector<Plan>& plans) 
   return {{"engine", "criu"}, {"version", 1}, {"trees", std::move(trees)}, {"carry", to_json(set)}};
 }
 
-// Stops the trees one after the other, least critical first, then lets all criu read at once.
-Result<void> stop_and_read(std::vector<Session>& sessions, std::vector<Plan>& plans,
+// The same roots with the tasks that they have now.
+Result<void> look_again(CarrySet& set, std::vector<Plan>& plans) {
+  TRY_ASSIGN(auto now, collect(set.roots()));
+  if (now.trees.size() != plans.size()) return Err("one of the trees has become a part of another one");
+  set = std::move(now);
+  for (std::size_t i = 0; i < plans.size(); ++i) plans[i].tree = &set.trees[i];
+  return {};
+}
+
+// Stops the trees one after the other, least critical first, then lets all criu read at once. SET becomes
+// what stands still.
+Result<void> stop_and_read(std::vector<Session>& sessions, CarrySet& set, std::vector<Plan>& plans,
                            const SnapshotRequest& request, const SnapshotHooks& hooks) {
   const auto begin = Clock::now();
   Patience patience{Clock::time_point::max(), hooks.cancelled, "the deadline for the snapshot is over"};
@@ -123,6 +134,7 @@ Result<void> stop_and_read(std::vector<Session>& sessions, std::vector<Plan>& pl
 
   const auto closed = Clock::now();
   TRY(answer_all(sessions, true));
+  TRY(look_again(set, plans));  // criu reads meanwhile
   for (auto& plan : plans) plan.outside = outside_names(*plan.tree);
   TRY(run_until(sessions, "post-dump", patience));
   std::uint64_t bytes = 0;
@@ -138,9 +150,10 @@ Result<void> stop_and_read(std::vector<Session>& sessions, std::vector<Plan>& pl
 
 }  // namespace
 
-Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& set,
+Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, const CarrySet& asked,
                                                   const SnapshotRequest& request,
                                                   const SnapshotHooks& hooks) {
+  CarrySet set = asked;
   std::vector<Plan> plans;
   std::vector<Session>
       sessions;  // whatever happens below: when they go, criu puts the tasks back as they were
@@ -155,12 +168,13 @@ Result<std::unique_ptr<StoodStill>> take_snapshot(const EngineOptions& options, 
     sessions.push_back(std::move(session));
   }
   if (hooks.on_ready) TRY(hooks.on_ready());
-  if (auto done = stop_and_read(sessions, plans, request, hooks); !done) {
+  if (auto done = stop_and_read(sessions, set, plans, request, hooks); !done) {
     break_off(sessions);
     heal(set);
     return tl::unexpected(std::move(done).error());
   }
-  return std::make_unique<CriuStoodStill>(std::move(sessions), set, manifest_of(set, plans));
+  auto manifest = manifest_of(set, plans);
+  return std::make_unique<CriuStoodStill>(std::move(sessions), std::move(set), std::move(manifest));
 }
 
 }  // namespace upkeep::engine::criu

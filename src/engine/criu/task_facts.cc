@@ -6,6 +6,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstring>
 
 #include "os/file.h"
 #include "os/procfs.h"
@@ -86,6 +87,20 @@ int word_size_of(const std::string& program) {
   return head[4] == std::byte{1} ? 32 : 64;
 }
 
+unsigned rseq_size_of(const std::string& folder) {
+  constexpr std::uint64_t kFeatureSize = 27;  // AT_RSEQ_FEATURE_SIZE, Linux 6.3
+  auto environment = os::read_file(folder + "/environ");
+  if (environment && environment->find("glibc.pthread.rseq=0") != std::string::npos) return 0;
+  auto vector = os::read_file(folder + "/auxv");
+  if (!vector) return 0;
+  for (std::size_t at = 0; at + 16 <= vector->size(); at += 16) {
+    std::array<std::uint64_t, 2> entry;
+    std::memcpy(entry.data(), vector->data() + at, sizeof entry);
+    if (entry[0] == kFeatureSize) return static_cast<unsigned>(entry[1]);
+  }
+  return 0;
+}
+
 std::string security_label(const std::string& folder) {
   auto label = os::read_file(folder + "/attr/apparmor/current");
   if (!label) label = os::read_file(folder + "/attr/current");
@@ -155,6 +170,7 @@ Result<TaskFacts> read_task(pid_t pid, const std::string& proc) {
   facts.mappings = parse_mappings(maps);
   facts.security = security_label(folder);
   facts.word_size = word_size_of(folder + "/exe");
+  facts.rseq_size = rseq_size_of(folder);
   facts.shares_memory = proc == "/proc" && shares_memory_with(pid, stat.ppid);
   return facts;
 }

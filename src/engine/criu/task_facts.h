@@ -44,6 +44,9 @@ struct TaskFacts {
   std::string security;        // AppArmor's label, "" where there is none
   int word_size = 0;           // bits of the program; 0: unknown
   bool shares_memory = false;  // with its parent (vfork, clone with CLONE_VM)
+  // Bytes that the C library registers for restartable sequences (rseq) as far as the auxiliary vector and
+  // GLIBC_TUNABLES tell; 0: none, or not known.
+  unsigned rseq_size = 0;
 };
 
 // Errors name the file. PROC: where /proc is.

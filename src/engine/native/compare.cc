@@ -1,6 +1,7 @@
 #include "engine/native/compare.h"
 
 #include <signal.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <cstring>
@@ -71,6 +72,17 @@ void forget_initial_state(StoppedThread& thread) {
   std::fill(bytes.begin() + kInUse, bytes.begin() + kLegacyEnd, std::uint8_t{0});
 }
 
+// A sleep whose time was over when it was taken up again is made anew instead of gone on with
+// (rebuild/finish.cc).
+void forget_ended_sleep(StoppedThread& thread) {
+  constexpr std::size_t kRax = 10, kOrigRax = 15;                      // in user_regs_struct
+  constexpr std::uint64_t kNoHand = ~513ULL, kRestartBlock = ~515ULL;  // -514 and -516, linux/errno.h
+  constexpr std::uint64_t kSleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, SYS_futex, SYS_poll};
+  auto& general = thread.registers.general;
+  if (general[kRax] == kNoHand && std::ranges::find(kSleeps, general[kOrigRax]) != std::end(kSleeps))
+    general[kRax] = kRestartBlock;
+}
+
 json comparable(Snapshot snapshot) {
   Renumbered pipes, shared, sockets;
   snapshot.clocks = {};
@@ -88,6 +100,7 @@ json comparable(Snapshot snapshot) {
     }
     for (auto& thread : process.threads) {
       if (thread.stopped) forget_initial_state(*thread.stopped);
+      if (thread.stopped) forget_ended_sleep(*thread.stopped);
     }
     forget_time(process);
   }

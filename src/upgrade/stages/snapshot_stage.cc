@@ -25,6 +25,7 @@ class SnapshotStage final : public Stage {
   std::string_view name() const override { return "snapshot"; }
 
   Result<void> apply(Run& run) override {
+    run.set = run.stood_still->set();
     auto& manifest = run.manifest;
     manifest.id = run.plan.id;
     manifest.from = os::kernel_release();
@@ -61,7 +62,8 @@ class SnapshotStage final : public Stage {
   static Result<void> finish_store(Run& run) {
     run.manifest.clocks = os::read_clocks();
     run.manifest.tsc_frequency = os::tsc_frequency(run.clocks_at_start, run.manifest.clocks).value_or(0);
-    TRY(run.writer->add_bytes(std::string(memory::kManifestName), to_json(run.manifest).dump()));
+    TRY_ASSIGN(const auto manifest, landing::to_text(run.manifest));
+    TRY(run.writer->add_bytes(std::string(memory::kManifestName), manifest));
     TRY(run.writer->finish());
     TRY(run.store->in_place());
     run.fact({{"carried_bytes", run.writer->used()}});

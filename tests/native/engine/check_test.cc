@@ -22,7 +22,7 @@ class Check : public EngineTest {
     auto set = collect({pid});
     EXPECT_TRUE(set);
     std::vector<Finding> result;
-    for (auto& finding : engine_->check(*set, lowest)) {
+    for (auto& finding : engine_->check(*set, {lowest, ""})) {
       if (finding.severity == Finding::Severity::refusal) result.push_back(std::move(finding));
     }
     return result;
@@ -133,7 +133,7 @@ TEST_F(Check, SaysWhereCriuIsMissing) {
   auto set = collect({subject.pid()});
   ASSERT_OK(set);
   auto engine = criu::make_engine({{{"/nonexistent/criu"}, ""}, folder_.path() + "/work", "/sys/fs/cgroup"});
-  auto found = engine->check(*set, 1);
+  auto found = engine->check(*set, {1, ""});
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found.front().severity, Finding::Severity::refusal);
   EXPECT_EQ(found.front().why, "criu: criu could not be started");

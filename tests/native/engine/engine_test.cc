@@ -34,6 +34,31 @@ TEST_F(Promises, RunsOnWhenLetGo) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
+// As a shell loop's, or a server's workers: the set that was asked for is old by the time that all stand
+// still.
+TEST_F(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
+  Subject subject({}, [] {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::poll(nullptr, 0, 20);
+      ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+  });
+  std::vector<pid_t> stood;
+  hooks_.on_parked = [&]() -> Result<void> {
+    TRY_ASSIGN(stood, os::process_tree(subject.pid()));
+    return {};
+  };
+  for (int i = 0; i < 3; ++i) {
+    auto still = snapshot({subject.pid()});
+    ASSERT_OK(still);
+    EXPECT_EQ((*still)->set().pids(), stood);
+    EXPECT_EQ(carry_set_from_json((*still)->manifest().at("carry"))->pids(), stood);
+  }
+  EXPECT_TRUE(carry({&subject}));
+}
+
 TEST_F(Promises, HooksComeWhenTheySay) {
   Subject subject;
   std::vector<std::string> order;

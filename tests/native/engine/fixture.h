@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,7 +27,9 @@ inline std::vector<std::string> matches(const std::string& pattern) {
 // This system's criu, else the one in the lab's Debian 13 folder, run by that folder's own loader.
 inline engine::criu::Program find_criu() {
   if (auto path = os::find_program("criu"); !path.empty()) return {{path}, ""};
-  for (const auto& path : matches("/var/cache/upkeep/base/*/usr/sbin/criu")) {
+  const char* cache = std::getenv("UPKEEP_CACHE");
+  for (const auto& path :
+       matches(std::string(cache != nullptr ? cache : "/var/cache/upkeep") + "/base/*/usr/sbin/criu")) {
     const std::string root = path.substr(0, path.size() - std::string("/usr/sbin/criu").size());
     return {
         {root + "/lib64/ld-linux-x86-64.so.2", "--library-path", root + "/usr/lib/x86_64-linux-gnu", path},

@@ -174,15 +174,6 @@ TEST_F(RealKernels, DependenciesComeFirst) {
   }
 }
 
-TEST_F(RealKernels, WhatCriuNeedsIsFoundInTheRoot) {
-  for (const auto& kernel : kernels()) {
-    const auto set = modules_by_name(criu_modules, kernel.release,
-                                     {"/sys", kernel.modules, "/nonexistent", "none", {"/nonexistent"}});
-    ASSERT_TRUE(set) << set.error().message();
-    EXPECT_THAT(set->missing, testing::IsEmpty()) << kernel.release;
-  }
-}
-
 TEST_F(RealKernels, InitramfsIsListedByCpio) {
   const GuestSysfs sysfs("virtio_blk");
   const std::string program = sysfs.root() + "/init", path = sysfs.root() + "/initramfs.cpio";

@@ -108,10 +108,13 @@ TEST_F(Inspection, FilesAndWhoSharesThem) {
 
 TEST_F(Inspection, ThreadsTimersAndLimits) {
   Subject subject([] {
+    static std::atomic<bool> there = false;
     std::thread([] {
       ::prctl(PR_SET_NAME, "other");
+      there = true;
       for (;;) ::pause();
     }).detach();
+    while (!there) ::usleep(1000);
     const itimerval later = {{0, 0}, {5000, 0}};
     ::setitimer(ITIMER_REAL, &later, nullptr);
     sigevent event = {};

@@ -1,6 +1,9 @@
 #include <gmock/gmock.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -106,6 +109,35 @@ TEST_F(PeersTest, SocketsAreLeftAsTheyWere) {
   EXPECT_EQ(option<tcp_info>(plain, IPPROTO_TCP, TCP_INFO).tcpi_segs_out, segments);  // no window probe
   EXPECT_EQ(option<int>(repaired, IPPROTO_TCP, TCP_REPAIR), 1);
   EXPECT_EQ(option<int>(repaired, IPPROTO_TCP, TCP_REPAIR_QUEUE), queue);
+}
+
+int unacknowledged(const os::UniqueFd& socket) {
+  int bytes = 0;
+  EXPECT_EQ(::ioctl(socket.get(), SIOCOUTQ, &bytes), 0);
+  return bytes;
+}
+
+// Of two connections only the one whose peer has no room left has something to ask.
+TEST_F(PeersTest, OnlyThoseWithSomethingToSendProbe) {
+  auto [idle, client1] = connection(machine_, "10.1.0.1", outside_);
+  auto [stuck, client2] = connection(machine_, "10.1.0.1", outside_);
+  const int on = 1;
+  ASSERT_EQ(::setsockopt(stuck.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+  const std::string data(1 << 20, 'x');
+  while (::send(stuck.get(), data.data(), data.size(), MSG_DONTWAIT) > 0) continue;
+  ASSERT_EQ(errno, EAGAIN);
+  for (int tries = 0; tries < 1000 && unacknowledged(idle) + unacknowledged(client1) > 0; ++tries)
+    ::usleep(5000);
+  const auto idle_before = option<tcp_info>(idle, IPPROTO_TCP, TCP_INFO).tcpi_segs_out;
+  const auto stuck_before = option<tcp_info>(stuck, IPPROTO_TCP, TCP_INFO).tcpi_segs_out;
+
+  const auto probes = probe_windows({::getpid()});
+  ASSERT_TRUE(probes) << probes.error().message();
+  EXPECT_EQ(*probes, 1U);
+  EXPECT_EQ(option<tcp_info>(idle, IPPROTO_TCP, TCP_INFO).tcpi_segs_out, idle_before);
+  EXPECT_GT(option<tcp_info>(stuck, IPPROTO_TCP, TCP_INFO).tcpi_segs_out, stuck_before);
+  EXPECT_EQ(option<int>(stuck, SOL_SOCKET, SO_REUSEADDR), 1);
+  EXPECT_EQ(option<int>(stuck, IPPROTO_TCP, TCP_REPAIR), 0);
 }
 
 TEST_F(PeersTest, MappedAddressesAreIpv4) {

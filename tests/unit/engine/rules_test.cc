@@ -27,7 +27,7 @@ class Rules : public ::testing::Test {
       machine_.namespaces[kind] = task.namespaces[kind] = 100;
     }
     tree_.tasks = {task};
-    machine_.lowest_safe_pid = 200;
+    machine_.destination.lowest_safe_pid = 200;
     machine_.name_of = [](pid_t pid) { return "outsider " + std::to_string(pid); };
   }
 
@@ -312,6 +312,31 @@ TEST_F(Rules, OtherFamilies) {
 TEST_F(Rules, EachReasonOnce) {
   for (int i = 0; i < 5; ++i) descriptor("anon_inode:[io_uring]");
   EXPECT_EQ(judge(tree_, machine_).size(), 1U);
+}
+
+TEST_F(Rules, RestartableSequencesOfANewerKernel) {
+  task().rseq_size = 33;
+  for (const char* release : {"", "6.3.0", "6.12.117+deb13-cloud-amd64", "7.3.4", "10.0"}) {
+    machine_.destination.release = release;
+    EXPECT_EQ(refusals(), "") << release;
+  }
+  machine_.destination.release = "6.1.0-56-cloud-amd64";
+  EXPECT_HAS(refusals(), "33 bytes of restartable sequences (rseq), and 6.1.0-56-cloud-amd64 takes 32");
+  task().rseq_size = 28;
+  EXPECT_EQ(refusals(), "");
+}
+
+TEST_F(Rules, FilesThatOthersWrite) {
+  descriptor("/var/log/shared", S_IFREG);
+  machine_.holders.emplace("/var/log/shared", 412);
+  machine_.holders.emplace("/var/log/shared", 700);
+  machine_.writes = [](pid_t, const std::string&) { return false; };
+  EXPECT_EQ(warnings(), "");
+  machine_.writes = [](pid_t pid, const std::string& link) {
+    return pid == 412 || link == "/var/log/shared";
+  };
+  EXPECT_HAS(warnings(), "outsider 700 may write to /var/log/shared as well");
+  EXPECT_EQ(refusals(), "");
 }
 
 TEST_F(Rules, ZombiesAndLeaders) {

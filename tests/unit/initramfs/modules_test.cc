@@ -204,8 +204,6 @@ TEST_F(ModulesTest, NamesAskedFor) {
       order(modules(
           {.file_systems = {}, .physical_links = false, .names = {"nfnetlink"}, .optional_names = {}})),
       ElementsAre(HasSubstr("no module 'nfnetlink'")));
-  const std::string_view names[] = {"failover", "nothing"};
-  EXPECT_THAT(order(modules_by_name(names, tree_.release(), tree_.roots())), ElementsAre("failover?"));
 }
 
 TEST_F(ModulesTest, OptionsAndFirmwareGoAlong) {
