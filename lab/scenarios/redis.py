@@ -21,13 +21,13 @@ INITRAMFS = "/var/tmp/initramfs.cpio"
 def run(m):
   service = upgrades.Redis(m, int(m.settings["keys"]))
   service.start()
+  for (from_, to), why in REFUSED.items():
+    if m.from_release.startswith(from_ + ".") and m.to_release.startswith(to + "."):
+      return refused(m, service, why)
   measure = m.settings["bare"] == "yes"
   if measure:   # it lies on a tmpfs that does not outlive the jump
     m.ssh("systemd-run -q --collect sh -c 'while [ \"$(cat /sys/kernel/kexec_loaded)\" != 1 ]; do sleep 0.1; done; "
           f"cp /run/upkeep/*/initramfs.cpio {INITRAMFS}'")
-  for (from_, to), why in REFUSED.items():
-    if m.from_release.startswith(from_ + ".") and m.to_release.startswith(to + "."):
-      return refused(m, service, why)
   with upgrades.Journey(m) as journey:
     journey.upgrade(service.pids())
   service.verify()

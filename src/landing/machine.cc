@@ -9,6 +9,7 @@
 #include <set>
 
 #include "os/file.h"
+#include "os/procfs.h"
 
 namespace upkeep::landing {
 namespace {
@@ -42,10 +43,8 @@ void add_links(pid_t pid, const std::string& folder, const std::string& how, std
 // Names that the process's unix sockets are bound to, from /proc/net/unix ("Num: ... Inode Path").
 std::vector<std::string> socket_names(pid_t pid) {
   std::set<std::string> inodes;
-  auto names = os::list_directory(fmt::format("/proc/{}/fd", pid));
-  for (const auto& name : names.value_or(std::vector<std::string>())) {
-    auto target = os::read_link(fmt::format("/proc/{}/fd/{}", pid, name));
-    if (target && target->starts_with("socket:[")) inodes.insert(target->substr(8, target->size() - 9));
+  for (const auto& [number, link] : os::list_descriptors(pid)) {
+    if (link.starts_with("socket:[")) inodes.insert(link.substr(8, link.size() - 9));
   }
   std::vector<std::string> bound;
   auto table = os::read_file(fmt::format("/proc/{}/net/unix", pid));

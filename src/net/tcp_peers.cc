@@ -16,7 +16,7 @@
 
 #include "net/messages.h"
 #include "os/child.h"
-#include "os/file.h"
+#include "os/procfs.h"
 
 namespace upkeep::net {
 namespace {
@@ -135,19 +135,6 @@ Result<TcpPeer> look_at(os::Fd fd) {
   return peer;
 }
 
-// Descriptors of sockets, with their inode numbers.
-std::vector<std::pair<int, std::string>> sockets_of(pid_t pid) {
-  std::vector<std::pair<int, std::string>> sockets;
-  const std::string folder = fmt::format("/proc/{}/fd", pid);
-  for (const auto& name : os::list_directory(folder).value_or(std::vector<std::string>{})) {
-    auto link = os::read_link(fmt::format("{}/{}", folder, name));
-    int number = -1;
-    std::from_chars(name.data(), name.data() + name.size(), number);
-    if (link && link->starts_with("socket:[") && number >= 0) sockets.emplace_back(number, *link);
-  }
-  return sockets;
-}
-
 // Calls USE for each TCP connection of the tasks, once for each socket; ends with its first error.
 Result<void> for_each_connection(const std::vector<pid_t>& pids,
                                  const std::function<Result<void>(os::Fd)>& use) {
@@ -156,8 +143,8 @@ Result<void> for_each_connection(const std::vector<pid_t>& pids,
     auto pidfd = os::open_pidfd(pid);
     if (!pidfd && pidfd.error().code() == ESRCH) continue;
     if (!pidfd) return tl::unexpected(std::move(pidfd).error());
-    for (const auto& [number, inode] : sockets_of(pid)) {
-      if (!seen.insert(inode).second) continue;
+    for (const auto& [number, link] : os::list_descriptors(pid)) {
+      if (!link.starts_with("socket:[") || !seen.insert(link).second) continue;
       os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd->get(), number, 0)));
       if (!fd.valid() && (errno == EBADF || errno == ESRCH)) continue;  // closed meanwhile
       if (!fd.valid()) return ErrnoErr("descriptor {} of process {}", number, pid);

@@ -137,6 +137,19 @@ std::map<std::string, std::string, std::less<>> parse_key_values(std::string_vie
 Result<std::vector<pid_t>> list_processes() { return numbers_in("/proc"); }
 Result<std::vector<pid_t>> list_threads(pid_t pid) { return numbers_in(fmt::format("/proc/{}/task", pid)); }
 
+std::vector<LinkedDescriptor> list_descriptors(pid_t pid) {
+  std::vector<LinkedDescriptor> found;
+  const auto folder = fmt::format("/proc/{}/fd", pid);
+  for (const auto& name : list_directory(folder).value_or(std::vector<std::string>())) {
+    LinkedDescriptor descriptor;
+    auto link = read_link(fmt::format("{}/{}", folder, name));
+    if (!link || !parse_number(name, descriptor.number)) continue;
+    descriptor.link = std::move(*link);
+    found.push_back(std::move(descriptor));
+  }
+  return found;
+}
+
 Result<std::vector<pid_t>> process_tree(pid_t root) {
   TRY_ASSIGN(auto root_stat, read_stat(root));
   if (root_stat.kernel_thread()) return Err("{} ({}) is a kernel thread", root, root_stat.comm);

@@ -46,6 +46,13 @@ std::map<std::string, std::string, std::less<>> parse_key_values(std::string_vie
 // All process IDs, ascending; threads of one.
 Result<std::vector<pid_t>> list_processes();
 Result<std::vector<pid_t>> list_threads(pid_t pid);
+// The descriptors of a process and what their links say ("/var/log/x", "socket:[71]"), proc_pid_fd(5). Those
+// that are closed meanwhile are left out; a process that is gone, or may not be looked at, has none.
+struct LinkedDescriptor {
+  int number = -1;
+  std::string link;
+};
+std::vector<LinkedDescriptor> list_descriptors(pid_t pid);
 // ROOT and all its descendants, parents before children; kernel threads never are among them.
 Result<std::vector<pid_t>> process_tree(pid_t root);
 

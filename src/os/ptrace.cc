@@ -109,9 +109,6 @@ Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
 }
 
 Result<void> Tracee::resume(int signal) const { return checked("PTRACE_CONT", PTRACE_CONT, tid_, 0, signal); }
-Result<void> Tracee::step(int signal) const {
-  return checked("PTRACE_SINGLESTEP", PTRACE_SINGLESTEP, tid_, 0, signal);
-}
 Result<void> Tracee::resume_to_system_call() const {
   return checked("PTRACE_SYSCALL", PTRACE_SYSCALL, tid_, 0, 0);
 }

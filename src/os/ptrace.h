@@ -58,7 +58,6 @@ class Tracee {
   Result<bool> poll(Stop& stop) const;
 
   Result<void> resume(int signal = 0) const;   // PTRACE_CONT
-  Result<void> step(int signal = 0) const;     // PTRACE_SINGLESTEP
   Result<void> resume_to_system_call() const;  // PTRACE_SYSCALL
   Result<void> detach(int signal = 0);         // from a stop
   void forget() { tid_ = 0; }                  // it has ended

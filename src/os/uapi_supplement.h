@@ -24,4 +24,13 @@ inline constexpr unsigned long kPagemapScan = 0xc0606610;  // _IOWR('f', 16, str
 inline constexpr std::uint64_t kPageIsFile = 1U << 2U, kPageIsPresent = 1U << 3U, kPageIsSwapped = 1U << 4U,
                                kPageIsZero = 1U << 5U, kPageIsGuard = 1U << 8U;
 
+// struct sched_attr of linux/sched/types.h in its first version; sched_setattr(2). glibc has it from 2.41 on.
+struct SchedulingAttributes {
+  std::uint32_t size, policy;
+  std::uint64_t flags;
+  std::int32_t nice;
+  std::uint32_t priority;
+  std::uint64_t runtime, deadline, period;
+};
+
 }  // namespace upkeep::os

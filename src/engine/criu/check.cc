@@ -46,10 +46,9 @@ bool check_program(const EngineOptions& options, std::vector<Finding>& findings)
 // Whether PID has the file behind LINK open for writing: the flags of fdinfo are in octal
 // (proc_pid_fdinfo(5)).
 bool opened_for_writing(pid_t pid, const std::string& link) {
-  const std::string folder = fmt::format("/proc/{}/", pid);
-  for (const auto& name : os::list_directory(folder + "fd").value_or(std::vector<std::string>())) {
-    if (os::read_link(folder + "fd/" + name).value_or("") != link) continue;
-    const auto info = os::read_file(folder + "fdinfo/" + name);
+  for (const auto& descriptor : os::list_descriptors(pid)) {
+    if (descriptor.link != link) continue;
+    const auto info = os::read_file(fmt::format("/proc/{}/fdinfo/{}", pid, descriptor.number));
     if (!info) continue;
     const auto flags = os::parse_key_values(*info)["flags"];
     if ((std::strtol(flags.c_str(), nullptr, 8) & O_ACCMODE) != O_RDONLY) return true;

@@ -15,8 +15,8 @@
 
 #include "os/child.h"
 #include "os/fd.h"
-#include "os/file.h"
 #include "os/netlink.h"
+#include "os/procfs.h"
 
 namespace upkeep::engine::criu {
 namespace {
@@ -131,13 +131,10 @@ Result<SocketFacts> read_socket(pid_t pid, int descriptor) {
 }
 
 int end_tcp_repair(pid_t pid) {
-  auto numbers = os::list_directory(fmt::format("/proc/{}/fd", pid));
-  if (!numbers) return 0;
   int ended = 0;
-  for (const auto& number : *numbers) {
-    auto link = os::read_link(fmt::format("/proc/{}/fd/{}", pid, number));
-    if (!link || !link->starts_with("socket:[")) continue;
-    auto fd = take(pid, std::atoi(number.c_str()));
+  for (const auto& [number, link] : os::list_descriptors(pid)) {
+    if (!link.starts_with("socket:[")) continue;
+    auto fd = take(pid, number);
     if (!fd || option(*fd, IPPROTO_TCP, TCP_REPAIR) == 0) continue;
     int off = kRepairOffWithoutProbe;
     if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_REPAIR, &off, sizeof off) == 0) ++ended;

@@ -11,6 +11,7 @@
 #include "engine/criu/socket_facts.h"
 #include "engine/criu/task_facts.h"
 #include "os/file.h"
+#include "os/procfs.h"
 
 namespace upkeep::engine::criu {
 namespace {
@@ -18,12 +19,9 @@ namespace {
 std::set<std::uint64_t> sockets_of(const CarriedTree& tree) {
   std::set<std::uint64_t> inodes;
   for (const auto& task : tree.tasks) {
-    const std::string folder = fmt::format("/proc/{}/fd", task.pid);
-    auto numbers = os::list_directory(folder);
-    if (!numbers) continue;
-    for (const auto& number : *numbers) {
+    for (auto& [number, link] : os::list_descriptors(task.pid)) {
       Descriptor descriptor;
-      descriptor.link = os::read_link(folder + "/" + number).value_or("");
+      descriptor.link = std::move(link);
       if (descriptor.link.starts_with("socket:[")) inodes.insert(descriptor.inode());
     }
   }

@@ -13,6 +13,7 @@
 #include "engine/native/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
+#include "os/uapi_supplement.h"
 
 namespace upkeep::native {
 namespace {
@@ -54,18 +55,9 @@ Result<Credentials> parse_credentials(std::string_view status) {
   return result;
 }
 
-// struct sched_attr of linux/sched/types.h in its first version.
-struct SchedulingAttributes {
-  std::uint32_t size, policy;
-  std::uint64_t flags;
-  std::int32_t nice;
-  std::uint32_t priority;
-  std::uint64_t runtime, deadline, period;
-};
-
 Result<Scheduling> read_scheduling(pid_t pid, pid_t tid) {
   Scheduling result;
-  SchedulingAttributes attributes = {};
+  os::SchedulingAttributes attributes = {};
   if (::syscall(SYS_sched_getattr, tid, &attributes, sizeof attributes, 0) < 0)
     return ErrnoErr("sched_getattr {}", tid);
   result.policy = attributes.policy;

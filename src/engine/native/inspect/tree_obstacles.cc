@@ -7,11 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <map>
 #include <set>
 
-#include "os/file.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -28,21 +26,22 @@ std::set<std::string> shared_names(const Snapshot& snapshot) {
   return names;
 }
 
+// Calls LOOK with each descriptor of each process that is neither part of the tree nor the caller.
+template <typename Look>
+void for_each_outside_descriptor(const Snapshot& snapshot, const Look& look) {
+  for (pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
+    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+    for (const auto& descriptor : os::list_descriptors(pid)) look(pid, descriptor);
+  }
+}
+
 void find_outside_holders(Snapshot& snapshot) {
   const auto wanted = shared_names(snapshot);
-  auto pids = os::list_processes();
-  if (wanted.empty() || !pids) return;
+  if (wanted.empty()) return;
   std::map<std::string, pid_t> holders;
-  for (pid_t pid : *pids) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
-    const auto folder = fmt::format("/proc/{}/fd", pid);
-    auto numbers = os::list_directory(folder);
-    if (!numbers) continue;
-    for (const auto& number : *numbers) {
-      auto link = os::read_link(folder + "/" + number);
-      if (link && wanted.contains(*link)) holders.emplace(*link, pid);
-    }
-  }
+  for_each_outside_descriptor(snapshot, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+    if (wanted.contains(theirs.link)) holders.emplace(theirs.link, pid);
+  });
   for (const auto& process : snapshot.processes) {
     for (const auto& descriptor : process.descriptors) {
       const auto& name = snapshot.files[descriptor.file].name;
@@ -71,27 +70,19 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
       if (name.starts_with("anon_inode:")) ours[name].push_back({process.pid, descriptor.fd});
     }
   }
-  auto pids = os::list_processes();
-  if (ours.empty() || !pids) return;
-  for (pid_t pid : *pids) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
-    const auto folder = fmt::format("/proc/{}/fd", pid);
-    auto numbers = os::list_directory(folder);
-    if (!numbers) continue;
-    for (const auto& number : *numbers) {
-      auto link = os::read_link(folder + "/" + number);
-      const auto same_kind = link ? ours.find(*link) : ours.end();
-      if (same_kind == ours.end()) continue;
-      for (const auto& one : same_kind->second) {
-        if (::syscall(SYS_kcmp, one.pid, pid, kKcmpFile, one.fd, std::atoi(number.c_str())) == 0)
-          snapshot.obstacles.push_back(
-              {one.pid, fmt::format("descriptor {} ({})", one.fd, *link),
-               fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
-                           os::command_line(pid)),
-               "carry that process too"});
-      }
+  if (ours.empty()) return;
+  for_each_outside_descriptor(snapshot, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+    const auto same_kind = ours.find(theirs.link);
+    if (same_kind == ours.end()) return;
+    for (const auto& one : same_kind->second) {
+      if (::syscall(SYS_kcmp, one.pid, pid, kKcmpFile, one.fd, theirs.number) == 0)
+        snapshot.obstacles.push_back(
+            {one.pid, fmt::format("descriptor {} ({})", one.fd, theirs.link),
+             fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
+                         os::command_line(pid)),
+             "carry that process too"});
     }
-  }
+  });
 }
 
 // The other end of a pair has to be there too.

@@ -75,19 +75,15 @@ void make_posix_timers(Program& program, const StoppedProcess& state, bool timer
   if (timer_ids) program.call(SYS_prctl, {os::kPrTimerCreateRestoreIds, 0, 0, 0, 0});
 }
 
-// struct sched_attr in its first version; sched_setattr(2).
-struct SchedulingAttributes {
-  std::uint32_t size, policy;
-  std::uint64_t flags;
-  std::int32_t nice;
-  std::uint32_t priority;
-  std::uint64_t runtime, deadline, period;
-};
-
 void set_scheduling(Program& program, const Scheduling& scheduling) {
-  const SchedulingAttributes attributes = {
-      sizeof(SchedulingAttributes), scheduling.policy,  scheduling.flags,    scheduling.nice,
-      scheduling.priority,          scheduling.runtime, scheduling.deadline, scheduling.period};
+  const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
+                                               scheduling.policy,
+                                               scheduling.flags,
+                                               scheduling.nice,
+                                               scheduling.priority,
+                                               scheduling.runtime,
+                                               scheduling.deadline,
+                                               scheduling.period};
   program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
   program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
                                        program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
