@@ -11,7 +11,7 @@ and any of these constants:
   FRESH         True: really boots; else the guest comes from a snapshot of one that has just booted (much faster)
   BOOT          False: run(m) calls m.boot() or m.boot_ready() itself
   NEEDS_DEB     True: needs upkeep in the guest
-  SETTINGS      {"name": default}: what --set name=value may change; run(m) reads m.settings
+  SETTINGS      {"name": default}: what --set name=value may change; run(m) reads m.settings. Every scenario has "engine"
 """
 
 import datetime
@@ -28,6 +28,7 @@ import traceback
 from . import guest, place, qemu
 
 KEEP_RUNS = 30
+EVERY_SCENARIO = {"engine": "criu"}   # settings
 
 
 class Scenario:
@@ -89,12 +90,13 @@ def play(s, from_=None, to=None, deb=None, keep=False, timeout=None, settings=No
   deb = deb or default_deb()
   if s.get("NEEDS_DEB") and not deb:
     raise place.LabError(f"{s.name} needs upkeep's package: --deb FILE, or UPKEEP_DEB")
-  unknown = set(settings or {}) - set(s.get("SETTINGS", {}))
+  defaults = {**EVERY_SCENARIO, **s.get("SETTINGS", {})}
+  unknown = set(settings or {}) - set(defaults)
   if unknown:
     raise place.LabError(f"{s.name} has no setting called {', '.join(sorted(unknown))}")
   with place.lock("vm.lock", "another virtual machine is running on this host: waiting for it"):
     return _play(s, from_ or s.get("FROM", "6.12"), to or s.get("TO"), deb, keep, timeout or s.get("TIMEOUT", 300),
-                 {**s.get("SETTINGS", {}), **(settings or {})})
+                 {**defaults, **(settings or {})})
 
 
 def _play(s, from_, to, deb, keep, timeout, settings):

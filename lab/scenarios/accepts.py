@@ -88,7 +88,7 @@ def pid_of(m, find):
 
 def look(m, name, pid):
   """Why `upkeep check` refuses it; nothing where it accepts it. A refusal must name one of its tasks and say what to do."""
-  check = f"{OUTSIDE}upkeep check --to {m.to_release} --carry {pid}"
+  check = f"{OUTSIDE}upkeep check --to {m.to_release} --engine {m.settings['engine']} --carry {pid}"
   done = m.ssh(f"{check} --json", check=False, timeout=120)
   report = json.loads(done.out)
   m.check((done.rc == 0) == report["possible"] and done.rc in (0, 1), f"{name}: exit code {done.rc}, possible: {report['possible']}")
@@ -117,7 +117,7 @@ def dry_run(m, subjects):
   starts = [start_time(m, pid) for pid in pids]
   names = ", ".join(name for name, _, _ in subjects)
   with place.progress(f"a dry run with {names}"):
-    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --carry {' '.join(map(str, pids))} --yes --dry-run", check=False, timeout=150)
+    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --engine {m.settings['engine']} --carry {' '.join(map(str, pids))} --yes --dry-run", check=False, timeout=150)
     status = json.loads(m.ssh("upkeep status --wait --json", check=False, timeout=150).out)
   outcome = status["upgrade"]["outcome"]
   m.check(done.rc == 0 and outcome == "dry_run", f"{names}: accepted, and the dry run ends as {outcome}"

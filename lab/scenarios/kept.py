@@ -62,7 +62,7 @@ def run(m):
 def fail(m, to, pids):
   """An upgrade whose tasks cannot be restored; its ID and the size that the file had in the snapshot."""
   m.ssh("setsid -f python3 /root/writer.py </dev/null >/dev/null 2>&1")
-  told = m.ssh(f"upkeep check --to {to} --carry {' '.join(map(str, pids))}", check=False).out
+  told = m.ssh(f"upkeep check --to {to} --engine {m.settings['engine']} --carry {' '.join(map(str, pids))}", check=False).out
   m.check(f"may write to {FEED} as well" in told, "check warns of it beforehand")
   with upgrades.Journey(m, to) as journey:
     journey.upgrade(pids)

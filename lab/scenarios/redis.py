@@ -44,7 +44,7 @@ def refused(m, service, why):
   """Check and upgrade both say why, and the service does not notice."""
   service.expect_gap = False
   for command in ("check", "upgrade --yes"):
-    done = m.ssh(f"upkeep {command} --to {m.to_release} --carry {service.pid}", check=False, timeout=120)
+    done = m.ssh(f"upkeep {command} --to {m.to_release} --engine {m.settings['engine']} --carry {service.pid}", check=False, timeout=120)
     m.check(done.rc == 1 and why in done.out + done.err and f"{service.pid} (redis-server)" in done.out + done.err,
             f"`upkeep {command}` refuses: {(done.out + done.err).strip()[-400:]}")
   m.fact("refused", why)

@@ -48,7 +48,7 @@ class Trial:
     place.say(f"  {what}")
     known = m.ssh("ls /var/lib/upkeep/*/journal.jsonl 2>/dev/null | tr '\\n' ' '; " + before, check=False).out.strip()
     watcher = m.start(f"python3 /root/watch.py {stage} '{action}' '{known}'", f"watch-{self.count}") if stage else None
-    result = m.ssh(f"upkeep upgrade --to {to or m.to_release} --carry {self.service.pid} --yes {arguments}", timeout=150, check=False)
+    result = m.ssh(f"upkeep upgrade --to {to or m.to_release} --engine {m.settings['engine']} --carry {self.service.pid} --yes {arguments}", timeout=150, check=False)
     said = result.out + result.err
     if watcher:
       m.check(watcher.wait(70) == 0, f"{what}: the stage was reached")

@@ -1,6 +1,6 @@
 #pragma once
 // The seam: what carries tasks from one kernel to the next. Callers know a carry set, a folder of images and
-// a manifest; which engine fills and reads them (criu today, one of this project later) stays behind here.
+// a manifest; which engine fills and reads them stays behind here.
 //
 // What the design asks of every engine:
 //  - snapshot() ends with everything standing still and the images complete; nothing is ever killed by it.
@@ -20,6 +20,7 @@
 #include "common/finding.h"
 #include "common/result.h"
 #include "engine/carry_set.h"
+#include "engine/destination.h"
 
 namespace upkeep::engine {
 
@@ -69,13 +70,6 @@ class StoodStill {
   // Every task runs on as if nothing had happened, and what the snapshot left on disk is gone. Only the first
   // call does something.
   virtual Result<void> resume() = 0;
-};
-
-// Where the tasks are to go.
-struct Destination {
-  // PIDs and thread IDs below may be taken by kernel threads there, which makes them impossible.
-  pid_t lowest_safe_pid = 0;
-  std::string release;  // `uname -r`; empty: not known, and nothing is said about it
 };
 
 class Engine {

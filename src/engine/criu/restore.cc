@@ -57,14 +57,6 @@ std::vector<std::string> names_outside(const Manifest& manifest) {
   return names;
 }
 
-// New tasks, criu's own included, take the next free PID: beyond those that are needed.
-void keep_clear_of(pid_t highest) {
-  const std::string path = "/proc/sys/kernel/ns_last_pid";
-  auto last = os::read_file(path);
-  if (last && std::strtol(last->c_str(), nullptr, 10) < highest)
-    (void)os::write_value(path, std::to_string(highest));
-}
-
 // Contents are checksummed by whoever carries the images. Sizes are looked at here since criu does not.
 Result<std::uint64_t> check_files(const TreeImages& tree, const std::string& images) {
   std::uint64_t total = 0;
@@ -78,16 +70,6 @@ Result<std::uint64_t> check_files(const TreeImages& tree, const std::string& ima
     total += size;
   }
   return total;
-}
-
-Result<void> nobody_is_there(const CarrySet& set) {
-  for (pid_t pid : set.pids()) {
-    if (os::exists(fmt::format("/proc/{}", pid))) {
-      return Err("PID {} is taken by '{}'", pid,
-                 os::read_file(fmt::format("/proc/{}/comm", pid)).value_or("?"));
-    }
-  }
-  return {};
 }
 
 Result<Session> begin_restore(const EngineOptions& options, const TreeImages& tree,

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <utility>
 
 #include "engine/criu/ruling.h"
@@ -58,35 +57,15 @@ void judge_ids(const TaskFacts& task, Ruling& ruling) {
   for (const auto& carried : ruling.tree.tree->tasks) {
     if (carried.pid != task.pid) continue;
     for (pid_t id : carried.threads) {
-      if (id >= ruling.machine.destination.lowest_safe_pid) continue;
-      ruling.refuse(
-          name_of(task),
-          fmt::format("PID {} is so low that a thread of the new kernel may have it (they go up to {})", id,
-                      ruling.machine.destination.lowest_safe_pid - 1),
-          "restart it: a new process has a higher number");
+      auto why = why_not_this_id(id, ruling.machine.destination);
+      if (!why.empty()) ruling.refuse(name_of(task), std::move(why), kHigherId);
     }
   }
 }
 
-// "6.12.117+deb13-cloud-amd64" is not older than 6.3. What cannot be read is not older than anything.
-bool older(const std::string& release, int major_number, int minor_number) {
-  int have_major = 0, have_minor = 0;
-  if (std::sscanf(release.c_str(), "%d.%d", &have_major, &have_minor) != 2) return false;
-  return std::pair(have_major, have_minor) < std::pair(major_number, minor_number);
-}
-
-// What a kernel before 6.3 takes for the area of restartable sequences is 32 bytes and nothing else; the C
-// library registers as many as the kernel that a program was started on knows features of
-// (AT_RSEQ_FEATURE_SIZE, getauxval(3)).
 void judge_restartable_sequences(const TaskFacts& task, Ruling& ruling) {
-  constexpr unsigned kOriginal = 32;
-  const std::string& release = ruling.machine.destination.release;
-  if (task.rseq_size <= kOriginal || !older(release, 6, 3)) return;
-  ruling.refuse(
-      name_of(task),
-      fmt::format("it was started on a kernel with {} bytes of restartable sequences (rseq), and {} takes {}",
-                  task.rseq_size, release, kOriginal),
-      "go to Linux 6.3 or newer, or start it with GLIBC_TUNABLES=glibc.pthread.rseq=0");
+  auto why = why_not_this_rseq(task.rseq_size, ruling.machine.destination);
+  if (!why.empty()) ruling.refuse(name_of(task), std::move(why), kSmallerRseq);
 }
 
 void judge_mapping(const TaskFacts& task, const Mapping& mapping, Ruling& ruling) {

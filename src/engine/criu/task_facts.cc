@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstring>
 
+#include "engine/destination.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -85,20 +86,6 @@ int word_size_of(const std::string& program) {
   if (!file || !os::pread_all(*file, head, 0)) return 0;
   if (head[0] != std::byte{0x7f}) return 0;
   return head[4] == std::byte{1} ? 32 : 64;
-}
-
-unsigned rseq_size_of(const std::string& folder) {
-  constexpr std::uint64_t kFeatureSize = 27;  // AT_RSEQ_FEATURE_SIZE, Linux 6.3
-  auto environment = os::read_file(folder + "/environ");
-  if (environment && environment->find("glibc.pthread.rseq=0") != std::string::npos) return 0;
-  auto vector = os::read_file(folder + "/auxv");
-  if (!vector) return 0;
-  for (std::size_t at = 0; at + 16 <= vector->size(); at += 16) {
-    std::array<std::uint64_t, 2> entry;
-    std::memcpy(entry.data(), vector->data() + at, sizeof entry);
-    if (entry[0] == kFeatureSize) return static_cast<unsigned>(entry[1]);
-  }
-  return 0;
 }
 
 std::string security_label(const std::string& folder) {

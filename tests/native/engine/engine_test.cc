@@ -11,9 +11,10 @@ namespace {
 
 using namespace upkeep::testing;
 
-using Promises = EngineTest;
+using Promises = EveryEngine;
+INSTANTIATE_TEST_SUITE_P(Engines, Promises, all_engines, engine_name);
 
-TEST_F(Promises, StandsStillAndRunsOn) {
+TEST_P(Promises, StandsStillAndRunsOn) {
   Subject subject;
   ASSERT_TRUE(moves(subject.pid()));
   auto still = snapshot({subject.pid()});
@@ -24,7 +25,7 @@ TEST_F(Promises, StandsStillAndRunsOn) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Promises, RunsOnWhenLetGo) {
+TEST_P(Promises, RunsOnWhenLetGo) {
   Subject subject;
   {
     auto still = snapshot({subject.pid()});
@@ -36,7 +37,7 @@ TEST_F(Promises, RunsOnWhenLetGo) {
 
 // As a shell loop's, or a server's workers: the set that was asked for is old by the time that all stand
 // still.
-TEST_F(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
+TEST_P(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
   Subject subject({}, [] {
     const pid_t child = ::fork();
     if (child == 0) {
@@ -59,7 +60,7 @@ TEST_F(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
   EXPECT_TRUE(carry({&subject}));
 }
 
-TEST_F(Promises, HooksComeWhenTheySay) {
+TEST_P(Promises, HooksComeWhenTheySay) {
   Subject subject;
   std::vector<std::string> order;
   hooks_.on_ready = [&]() -> Result<void> {
@@ -86,7 +87,7 @@ TEST_F(Promises, HooksComeWhenTheySay) {
   EXPECT_EQ(order, (std::vector<std::string>{"ready", "parked", "started", "restored", "resuming"}));
 }
 
-TEST_F(Promises, CountsOnUnderItsPid) {
+TEST_P(Promises, CountsOnUnderItsPid) {
   Subject subject;
   ASSERT_TRUE(moves(subject.pid()));
   auto before = peek(subject.pid());
@@ -95,7 +96,7 @@ TEST_F(Promises, CountsOnUnderItsPid) {
   EXPECT_LT(peek(subject.pid()), before + 1'000'000);
 }
 
-TEST_F(Promises, ThreeTimesInARow) {
+TEST_P(Promises, ThreeTimesInARow) {
   // value 0: the last time read; value 1: how often it went back
   Subject subject({}, [] {
     timespec now = {};
@@ -111,7 +112,7 @@ TEST_F(Promises, ThreeTimesInARow) {
   }
 }
 
-TEST_F(Promises, SeveralTreesStopTogether) {
+TEST_P(Promises, SeveralTreesStopTogether) {
   Subject first, second, third;
   hooks_.on_parked = [&]() -> Result<void> {
     EXPECT_TRUE(stands_still(first.pid()));
@@ -123,7 +124,7 @@ TEST_F(Promises, SeveralTreesStopTogether) {
   EXPECT_TRUE(moves(second.pid()));
 }
 
-TEST_F(Promises, CarriesAWholeTree) {
+TEST_P(Promises, CarriesAWholeTree) {
   // The child is watched through its own copy of the board.
   Subject subject([] {
     if (auto child = ::fork(); child != 0) {
@@ -146,7 +147,7 @@ TEST_F(Promises, CarriesAWholeTree) {
   ::kill(child, SIGKILL);
 }
 
-TEST_F(Promises, NothingRunsThatIsRefused) {
+TEST_P(Promises, NothingRunsThatIsRefused) {
   Subject subject;
   nlohmann::json manifest;
   {
@@ -171,7 +172,7 @@ TEST_F(Promises, NothingRunsThatIsRefused) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Promises, CopyBeforehandIsUsed) {
+TEST_P(Promises, CopyBeforehandIsUsed) {
   Subject subject;
   auto set = collect({subject.pid()});
   ASSERT_OK(set);

@@ -9,9 +9,10 @@ namespace {
 
 using namespace upkeep::testing;
 
-using Undo = EngineTest;
+using Undo = EveryEngine;
+INSTANTIATE_TEST_SUITE_P(Engines, Undo, all_engines, engine_name);
 
-TEST_F(Undo, ErrorBeforeStopping) {
+TEST_P(Undo, ErrorBeforeStopping) {
   Subject subject;
   hooks_.on_ready = []() -> Result<void> { return Err("not now"); };
   auto still = snapshot({subject.pid()});
@@ -20,7 +21,7 @@ TEST_F(Undo, ErrorBeforeStopping) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Undo, ErrorWhenParked) {
+TEST_P(Undo, ErrorWhenParked) {
   Subject first, second;
   hooks_.on_parked = []() -> Result<void> { return Err("the network cannot be closed"); };
   auto still = snapshot({first.pid(), second.pid()});
@@ -30,7 +31,7 @@ TEST_F(Undo, ErrorWhenParked) {
   EXPECT_TRUE(moves(second.pid()));
 }
 
-TEST_F(Undo, Cancelled) {
+TEST_P(Undo, Cancelled) {
   Subject subject;
   bool cancel = false;
   hooks_.on_parked = [&]() -> Result<void> {
@@ -47,7 +48,7 @@ TEST_F(Undo, Cancelled) {
   }
 }
 
-TEST_F(Undo, DeadlineOver) {
+TEST_P(Undo, DeadlineOver) {
   Subject first, second;
   auto set = collect({first.pid(), second.pid()});
   ASSERT_OK(set);
@@ -62,7 +63,7 @@ TEST_F(Undo, DeadlineOver) {
   EXPECT_TRUE(moves(second.pid()));
 }
 
-TEST_F(Undo, NoPlaceForTheImages) {
+TEST_P(Undo, NoPlaceForTheImages) {
   Subject subject;
   images_ = folder_.path() + "/images/file";
   ASSERT_TRUE(os::replace_file(images_, "in the way"));
@@ -71,34 +72,7 @@ TEST_F(Undo, NoPlaceForTheImages) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Undo, CriuKilledWhileTasksStandStill) {
-  Subject subject;
-  auto still = snapshot({subject.pid()});
-  ASSERT_OK(still);
-  ASSERT_TRUE(stands_still(subject.pid()));
-  auto criu = criu_processes();
-  ASSERT_EQ(criu.size(), 1U);
-  ::kill(criu.front(), SIGKILL);
-  EXPECT_TRUE(moves(subject.pid()));
-  auto resumed = (*still)->resume();
-  ASSERT_FALSE(resumed);
-  EXPECT_NE(resumed.error().message().find("killed by signal 9"), std::string::npos)
-      << resumed.error().message();
-  EXPECT_TRUE(moves(subject.pid()));
-}
-
-TEST_F(Undo, CriuKilledWhenParked) {
-  Subject subject;
-  hooks_.on_parked = [&]() -> Result<void> {
-    for (pid_t pid : criu_processes()) ::kill(pid, SIGKILL);
-    return {};
-  };
-  auto still = snapshot({subject.pid()});
-  ASSERT_FALSE(still);
-  EXPECT_TRUE(moves(subject.pid()));
-}
-
-TEST_F(Undo, UpkeepKilled) {
+TEST_P(Undo, UpkeepKilled) {
   Subject subject;
   auto upkeep = os::fork_child([&]() -> int {
     auto still = snapshot({subject.pid()});
@@ -114,7 +88,7 @@ TEST_F(Undo, UpkeepKilled) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Undo, UpkeepKilledWhileCriuReads) {
+TEST_P(Undo, UpkeepKilledWhenParked) {
   Subject subject;
   auto upkeep = os::fork_child([&]() -> int {
     hooks_.on_parked = []() -> Result<void> {
@@ -127,6 +101,35 @@ TEST_F(Undo, UpkeepKilledWhileCriuReads) {
   auto status = os::wait_child(*upkeep, std::chrono::seconds(20));
   ASSERT_OK(status);
   EXPECT_EQ(status->signal(), SIGKILL);
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+using CriuUndo = EngineTest;
+
+TEST_F(CriuUndo, KilledWhileTasksStandStill) {
+  Subject subject;
+  auto still = snapshot({subject.pid()});
+  ASSERT_OK(still);
+  ASSERT_TRUE(stands_still(subject.pid()));
+  auto criu = criu_processes();
+  ASSERT_EQ(criu.size(), 1U);
+  ::kill(criu.front(), SIGKILL);
+  EXPECT_TRUE(moves(subject.pid()));
+  auto resumed = (*still)->resume();
+  ASSERT_FALSE(resumed);
+  EXPECT_NE(resumed.error().message().find("killed by signal 9"), std::string::npos)
+      << resumed.error().message();
+  EXPECT_TRUE(moves(subject.pid()));
+}
+
+TEST_F(CriuUndo, KilledWhenParked) {
+  Subject subject;
+  hooks_.on_parked = [&]() -> Result<void> {
+    for (pid_t pid : criu_processes()) ::kill(pid, SIGKILL);
+    return {};
+  };
+  auto still = snapshot({subject.pid()});
+  ASSERT_FALSE(still);
   EXPECT_TRUE(moves(subject.pid()));
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// The criu engine on tasks of the test's own, on this machine's kernel. Skipped where there is no criu.
+// An engine on tasks of the test's own, on this machine's kernel. Skipped where it is criu and there is none.
 
 #include <glob.h>
 #include <gtest/gtest.h>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/criu/criu_engine.h"
+#include "engine/native/native_engine.h"
 #include "os/procfs.h"
 #include "subject.h"
 
@@ -43,13 +44,16 @@ class EngineTest : public ::testing::Test {
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     (void)::setsid();  // whoever runs the tests may have a leader that this PID namespace does not see
-    auto program = find_criu();
-    if (program.argv.empty()) GTEST_SKIP() << "no criu on this machine";
     images_ = folder_.path() + "/images";
     ASSERT_TRUE(os::make_directories(images_, 0700));
-    engine_ = engine::criu::make_engine({program, folder_.path() + "/work", "/sys/fs/cgroup"});
+    make_engine();
     hooks_.facts = [this](const Event& event) { facts_.update(event.data); };
     restore_hooks_.facts = hooks_.facts;
+  }
+  virtual void make_engine() {
+    auto program = find_criu();
+    if (program.argv.empty()) GTEST_SKIP() << "no criu on this machine";
+    engine_ = engine::criu::make_engine({program, folder_.path() + "/work", "/sys/fs/cgroup"});
   }
   void TearDown() override {
     for (const auto& [name, value] : facts_.items())
@@ -116,6 +120,19 @@ class EngineTest : public ::testing::Test {
     return set ? set->pids() : std::vector<pid_t>();
   }
 };
+
+// What holds of all of them. The parameter is the engine's name.
+class EveryEngine : public EngineTest, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void make_engine() override {
+    if (std::string(GetParam()) == "native")
+      engine_ = native::make_engine();
+    else
+      EngineTest::make_engine();
+  }
+};
+inline const auto all_engines = ::testing::Values("criu", "native");
+inline std::string engine_name(const ::testing::TestParamInfo<const char*>& engine) { return engine.param; }
 
 #define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()
 

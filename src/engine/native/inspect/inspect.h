@@ -14,9 +14,12 @@ namespace upkeep::native {
 // Where page contents go. The position is where they can be found again.
 using PageSink = std::function<Result<std::uint64_t>(std::span<const std::byte> pages)>;
 
+class PagesAhead;
+
 struct InspectRequest {
   bool page_runs = true;  // which pages have contents; with a sink, also the contents
   PageSink sink;
+  const PagesAhead* ahead = nullptr;  // what was given to the same sink before (ahead.h)
 };
 
 // Everything, from tasks that stand still. What is not understood, and what cannot be made again, is among

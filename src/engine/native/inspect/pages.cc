@@ -1,81 +1,18 @@
 // Which pages have contents of their own, and the contents.
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
+#include "engine/native/inspect/ahead.h"
+#include "engine/native/inspect/own_pages.h"
 #include "engine/native/inspect/readers.h"
 #include "os/file.h"
-#include "os/uapi_supplement.h"
 
 namespace upkeep::native {
 namespace {
-
-struct Range {
-  std::uint64_t start, end;
-};
-
-// PAGEMAP_SCAN walks page tables, so that terabytes that were only reserved cost nothing. Private pages:
-// there or swapped out, not the file's own, not the zero page.
-Result<std::vector<Range>> scan(os::Fd pagemap, const Mapping& mapping) {
-  std::vector<Range> ranges;
-  std::array<os::PageRegion, 512> found;
-  os::PagemapScan request;
-  request.size = sizeof request;
-  request.start = mapping.start;
-  request.end = mapping.end;
-  request.vec = reinterpret_cast<std::uintptr_t>(found.data());
-  request.vec_len = found.size();
-  request.category_inverted = os::kPageIsFile | os::kPageIsZero;
-  request.category_mask = os::kPageIsFile | os::kPageIsZero;
-  request.category_anyof_mask = os::kPageIsPresent | os::kPageIsSwapped;
-  request.return_mask = os::kPageIsPresent | os::kPageIsSwapped;
-  while (request.start < mapping.end) {
-    const int count = ::ioctl(pagemap.get(), os::kPagemapScan, &request);
-    if (count < 0) return ErrnoErr("PAGEMAP_SCAN");
-    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-      if (!ranges.empty() && ranges.back().end == found[i].start)
-        ranges.back().end = found[i].end;
-      else
-        ranges.push_back({found[i].start, found[i].end});
-    }
-    if (request.walk_end <= request.start) break;
-    request.start = request.walk_end;
-  }
-  return ranges;
-}
-
-// Kernels before 6.7.
-Result<std::vector<Range>> read_entries(os::Fd pagemap, const Mapping& mapping) {
-  constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U, kOfFile = 1ULL << 61U;
-  std::vector<Range> ranges;
-  std::vector<std::uint64_t> entries(8192);
-  for (std::uint64_t at = mapping.start; at < mapping.end;) {
-    entries.resize(std::min<std::uint64_t>(8192, (mapping.end - at) / kPage));
-    TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
-                      static_cast<off_t>(at / kPage * sizeof(std::uint64_t))));
-    for (auto entry : entries) {
-      if ((entry & kPresentOrSwapped) != 0 && (entry & kOfFile) == 0) {
-        if (!ranges.empty() && ranges.back().end == at)
-          ranges.back().end += kPage;
-        else
-          ranges.push_back({at, at + kPage});
-      }
-      at += kPage;
-    }
-  }
-  return ranges;
-}
-
-Result<std::vector<Range>> own_pages(os::Fd pagemap, const Mapping& mapping) {
-  auto ranges = scan(pagemap, mapping);
-  if (ranges || ranges.error().code() != ENOTTY) return ranges;
-  return read_entries(pagemap, mapping);
-}
 
 bool all_zero(std::span<const std::byte> page) {
   return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
@@ -97,6 +34,10 @@ class Collector {
     }
     return {};
   }
+  // Pages whose contents lie where the sink put them before.
+  void reuse(const PageRange& range, std::uint64_t position) {
+    append(range.start, (range.end - range.start) / kPage, position);
+  }
 
  private:
   Result<void> add_run(std::uint64_t address, std::span<const std::byte> bytes) {
@@ -104,20 +45,29 @@ class Collector {
     if (request_.sink) {
       TRY_ASSIGN(position, request_.sink(bytes));
     }
+    append(address, bytes.size() / kPage, position);
+    return {};
+  }
+  void append(std::uint64_t address, std::uint64_t count, std::uint64_t position) {
     if (!runs_.empty()) {
       auto& last = runs_.back();
       const auto length = last.count * kPage;
       if (last.address + length == address && (!request_.sink || last.position + length == position)) {
-        last.count += bytes.size() / kPage;
-        return {};
+        last.count += count;
+        return;
       }
     }
-    runs_.push_back({address, bytes.size() / kPage, position});
-    return {};
+    runs_.push_back({address, count, position});
   }
   std::vector<PageRun>& runs_;
   const InspectRequest& request_;
 };
+
+Result<std::vector<PagesAhead::Part>> parts_of(const PageRange& range, pid_t pid, os::Fd pagemap,
+                                               const InspectRequest& request) {
+  if (request.ahead == nullptr) return std::vector<PagesAhead::Part>{{range, std::nullopt}};
+  return request.ahead->divide(pid, pagemap, range);
+}
 
 }  // namespace
 
@@ -132,11 +82,19 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
     if (mapping.shared || (mapping.kind != "file" && !anonymous)) continue;
     TRY_ASSIGN(const auto ranges, own_pages(pagemap, mapping));
     for (const auto& range : ranges) {
-      for (auto at = range.start; at < range.end;) {
-        const auto piece = std::span(buffer).first(std::min<std::size_t>(buffer.size(), range.end - at));
-        TRY_IN(fmt::format("process {}", pid), contents.read(at, piece));
-        TRY(collector.add(at, piece, anonymous));
-        at += piece.size();
+      TRY_ASSIGN(const auto parts, parts_of(range, pid, pagemap, request));
+      for (const auto& part : parts) {
+        if (part.copied_to) {
+          collector.reuse(part.range, *part.copied_to);
+          continue;
+        }
+        for (auto at = part.range.start; at < part.range.end;) {
+          const auto piece =
+              std::span(buffer).first(std::min<std::size_t>(buffer.size(), part.range.end - at));
+          TRY_IN(fmt::format("process {}", pid), contents.read(at, piece));
+          TRY(collector.add(at, piece, anonymous));
+          at += piece.size();
+        }
       }
     }
   }

@@ -1,0 +1,36 @@
+#pragma once
+// Where tasks go, and what of theirs cannot be had there. One rule for each reason, shared by the engines;
+// each answers with the reason, empty where there is none.
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "common/result.h"
+#include "engine/carry_set.h"
+
+namespace upkeep::engine {
+
+struct Destination {
+  // PIDs and thread IDs below may be taken by kernel threads there, which makes them impossible.
+  pid_t lowest_safe_pid = 0;
+  std::string release;  // `uname -r`; empty: not known, and nothing is said about it
+};
+
+std::string why_not_this_id(pid_t id, const Destination& destination);
+inline constexpr const char* kHigherId = "restart it: a new process has a higher number";
+
+// SIZE: bytes of the area that a thread has registered with rseq(2). What a kernel before 6.3 takes is 32
+// bytes and nothing else; the C library registers as many as the kernel that a program was started on knows
+// features of (AT_RSEQ_FEATURE_SIZE, getauxval(3)).
+std::string why_not_this_rseq(unsigned size, const Destination& destination);
+inline constexpr const char* kSmallerRseq =
+    "go to Linux 6.3 or newer, or start it with GLIBC_TUNABLES=glibc.pthread.rseq=0";
+// What the libc of a process has registered, from its auxiliary vector; 0: nothing. FOLDER: /proc/PID.
+unsigned rseq_size_of(const std::string& folder);
+
+// In this kernel, before tasks are made: new processes take the next free PID, beyond those that are needed.
+void keep_clear_of(pid_t highest);
+Result<void> nobody_is_there(const CarrySet& set);
+
+}  // namespace upkeep::engine

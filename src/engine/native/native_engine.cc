@@ -1,0 +1,205 @@
+#include "engine/native/native_engine.h"
+
+#include <signal.h>
+
+#include <cerrno>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "engine/cgroup.h"
+#include "engine/native/image.h"
+#include "engine/native/verify.h"
+#include "os/procfs.h"
+
+namespace upkeep::native {
+namespace {
+
+using engine::CarrySet;
+using engine::Destination;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kVersion = 1;
+
+double milliseconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
+
+void tell(const EventSink& sink, const std::string& message, nlohmann::json data) {
+  if (sink) sink(Event{"fact", "", message, std::move(data), 0, ""});
+}
+
+std::string title_of(pid_t id) {
+  auto stat = os::read_stat(id);
+  return fmt::format("{} ({})", id, stat ? stat->comm : "?");
+}
+
+class Checker {
+ public:
+  Checker(const CarrySet& set, const Destination& destination) : set_(set), destination_(destination) {}
+
+  std::vector<Finding> look() {
+    auto seen = glance(set_.roots());
+    if (!seen) {
+      refuse("--carry", seen.error().message(), "");
+      return std::move(findings_);
+    }
+    for (const auto& obstacle : seen->obstacles)
+      refuse(fmt::format("{}, {}", title_of(obstacle.pid), obstacle.what), obstacle.why, obstacle.remedy);
+    for (const auto& tree : set_.trees) {
+      for (const auto& task : tree.tasks) look_at(task);
+    }
+    return std::move(findings_);
+  }
+
+ private:
+  void look_at(const engine::CarriedTask& task) {
+    for (pid_t id : task.threads)
+      refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);
+    const auto rseq = engine::rseq_size_of(fmt::format("/proc/{}", task.pid));
+    refuse(title_of(task.pid), engine::why_not_this_rseq(rseq, destination_), engine::kSmallerRseq);
+  }
+  // WHY: empty where there is nothing to refuse.
+  void refuse(std::string what, std::string why, std::string remedy) {
+    if (!why.empty())
+      findings_.push_back({Finding::Severity::refusal, std::move(what), std::move(why), std::move(remedy)});
+  }
+
+  const CarrySet& set_;
+  const Destination& destination_;
+  std::vector<Finding> findings_;
+};
+
+class NativeStoodStill : public engine::StoodStill {
+ public:
+  NativeStoodStill(StoppedTree tree, CarrySet set)
+      : tree_(std::move(tree)),
+        set_(std::move(set)),
+        manifest_({{"engine", "native"}, {"version", kVersion}, {"carry", to_json(set_)}}) {}
+  const nlohmann::json& manifest() const override { return manifest_; }
+  const CarrySet& set() const override { return set_; }
+  Result<void> resume() override {
+    tree_.reset();
+    return {};
+  }
+
+ private:
+  std::optional<StoppedTree> tree_;
+  CarrySet set_;
+  nlohmann::json manifest_;
+};
+
+Result<CarrySet> carried_by(const nlohmann::json& manifest) try {
+  if (const auto name = manifest.at("engine").get<std::string>(); name != "native")
+    return Err("the image was made by engine '{}'", name);
+  if (const int version = manifest.at("version").get<int>(); version != kVersion)
+    return Err("an image of the unknown version {} of engine 'native'", version);
+  return engine::carry_set_from_json(manifest.at("carry"));
+} catch (const nlohmann::json::exception& error) {
+  return Err("manifest: {}", error.what());
+}
+
+// Those that a signal had stopped before stay so when they are let go.
+void stop_again(const Snapshot& snapshot) {
+  for (const auto& process : snapshot.processes) {
+    if (!process.exit_status && process.job_stopped) ::kill(process.pid, SIGSTOP);
+  }
+}
+
+class NativeEngine : public engine::Engine {
+ public:
+  std::string name() const override { return "native"; }
+
+  std::vector<Finding> check(const CarrySet& set, const Destination& destination) override {
+    return Checker(set, destination).look();
+  }
+
+  Result<bool> prepare(const CarrySet& set, const std::string& images, const EventSink& facts) override {
+    if (!PagesAhead::possible()) return false;
+    remove_image(images);
+    TRY_ASSIGN(auto image, ImageWriter::create(images));
+    std::uint64_t bytes = 0;
+    for (pid_t pid : set.pids()) {
+      auto copied = image.copy_ahead(pid);
+      if (!copied && os::read_stat(pid)) return tl::unexpected(std::move(copied).error());
+      bytes += copied.value_or(0);  // one that has ended has nothing to copy
+    }
+    tell(facts, "memory copied beforehand",
+         {{"engine.prepare_pause_ms", 0}, {"engine.prepare_pages", bytes / kPage}});
+    image_.emplace(std::move(image));
+    return true;
+  }
+
+  Result<std::unique_ptr<engine::StoodStill>> snapshot(const CarrySet& set,
+                                                       const engine::SnapshotRequest& request,
+                                                       const engine::SnapshotHooks& hooks) override {
+    const auto begin = Clock::now();
+    auto still_wanted = [&]() -> Result<void> {
+      if (hooks.cancelled && hooks.cancelled()) return tl::unexpected(Error("it was broken off", ECANCELED));
+      if (request.deadline.count() > 0 && Clock::now() > begin + request.deadline)
+        return tl::unexpected(Error("the deadline for the snapshot is over", ETIMEDOUT));
+      return {};
+    };
+    auto image = std::exchange(image_, std::nullopt);
+    if (!image) {
+      remove_image(request.images);
+      TRY_ASSIGN(image, ImageWriter::create(request.images));
+    }
+    if (hooks.on_ready) TRY(hooks.on_ready());
+    TRY_ASSIGN(auto tree, StoppedTree::stop(set.roots()));
+    tell(hooks.facts, "all tasks stand still", {{"engine.parked_ms", milliseconds_since(begin)}});
+    TRY(still_wanted());
+    if (hooks.on_parked) TRY(hooks.on_parked());
+    const auto closed = Clock::now();
+    TRY_ASSIGN(auto now, engine::collect(set.roots()));
+    TRY(image->write(tree, /*durable=*/false));
+    TRY(still_wanted());
+    tell(hooks.facts, "the image is complete",
+         {{"engine.snapshot_ms", milliseconds_since(closed)}, {"engine.images_bytes", image->page_bytes()}});
+    return std::make_unique<NativeStoodStill>(std::move(tree), std::move(now));
+  }
+
+  void begin_restore() override {}
+
+  Result<engine::Restored> restore(const std::string& images, const nlohmann::json& manifest,
+                                   const engine::RestoreHooks& hooks) override {
+    TRY_ASSIGN(const auto carried, carried_by(manifest));
+    auto begin = Clock::now();
+    TRY_ASSIGN(const auto snapshot, load_image(images));
+    if (hooks.on_started) TRY(hooks.on_started());
+    tell(hooks.facts, "image read", {{"engine.images_read_ms", milliseconds_since(begin)}});
+    TRY(engine::nobody_is_there(carried));
+    engine::keep_clear_of(carried.highest_id());
+    begin = Clock::now();
+    TRY_ASSIGN(auto tasks, rebuild(snapshot, pages_of(images)));
+    TRY_ASSIGN(auto tree, verify(snapshot, std::move(tasks)));
+    tell(hooks.facts, "tasks made", {{"engine.rebuild_ms", milliseconds_since(begin)}});
+    const engine::Restored restored{carried.roots(), carried.pids()};
+    if (auto agreed = agree(carried, restored, hooks); !agreed) {
+      (void)tree.kill();
+      return tl::unexpected(std::move(agreed).error());
+    }
+    begin = Clock::now();
+    if (hooks.on_resuming) hooks.on_resuming();
+    stop_again(snapshot);
+    tree = StoppedTree::adopt({});
+    tell(hooks.facts, "tasks run", {{"engine.resume_ms", milliseconds_since(begin)}});
+    return restored;
+  }
+
+ private:
+  static Result<void> agree(const CarrySet& carried, const engine::Restored& restored,
+                            const engine::RestoreHooks& hooks) {
+    TRY(engine::place_in_cgroups(carried));
+    if (hooks.on_restored) TRY(hooks.on_restored(restored.pids));
+    return {};
+  }
+
+  std::optional<ImageWriter> image_;  // begun by prepare()
+};
+
+}  // namespace
+
+std::unique_ptr<engine::Engine> make_engine() { return std::make_unique<NativeEngine>(); }
+
+}  // namespace upkeep::native

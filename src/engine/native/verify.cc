@@ -1,0 +1,31 @@
+#include "engine/native/verify.h"
+
+#include <algorithm>
+
+#include "engine/native/compare.h"
+#include "engine/native/inspect/inspect.h"
+
+namespace upkeep::native {
+
+Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
+  std::vector<HeldProcess> held;
+  for (auto& process : tasks.processes()) {
+    auto& one = held.emplace_back();
+    one.pid = process.pid;
+    one.zombie = process.threads.empty();
+    for (auto& thread : process.threads) one.threads.push_back({std::move(thread), false});
+  }
+  tasks.processes().clear();
+  // In the order of the model, which is not always that in which they were made.
+  auto position = [&](pid_t pid) { return wanted.find(pid) - wanted.processes.data(); };
+  std::sort(held.begin(), held.end(),
+            [&](const auto& a, const auto& b) { return position(a.pid) < position(b.pid); });
+  auto tree = StoppedTree::adopt(std::move(held));
+  auto found = inspect(tree, {});
+  auto same = found ? compare(wanted, *found) : Result<void>(tl::unexpected(std::move(found).error()));
+  if (same) return tree;
+  (void)tree.kill();
+  return tl::unexpected(std::move(same).error());
+}
+
+}  // namespace upkeep::native
