@@ -18,6 +18,7 @@
 
 #include "engine/criu/socket_options.h"
 #include "os/file.h"
+#include "os/hardware_breakpoint.h"
 #include "os/procfs.h"
 
 namespace upkeep::engine::criu {
@@ -89,6 +90,11 @@ Result<Worker> Worker::start(const Program& program, const WorkerOptions& option
   }
   Plan plan{{}, {path.data()}, theirs.get(), output.get(), shim.get(), options.own_ipc, options.own_network};
   if (shim.valid()) plan.envp.push_back(preload.data());
+  // criu finds the end of its code in a task with a hardware breakpoint, and asks nobody whether they work.
+  // Its test switch FI_NO_BREAKPOINTS (fault-injection.h, 2.0 and newer) makes it step by system calls
+  // instead.
+  std::string no_breakpoints = "CRIU_FAULT=130";
+  if (!os::hardware_breakpoints_work()) plan.envp.push_back(no_breakpoints.data());
   plan.envp.push_back(nullptr);
   for (auto& word : words) plan.argv.push_back(word.data());
   plan.argv.push_back(nullptr);

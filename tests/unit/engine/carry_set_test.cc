@@ -128,12 +128,14 @@ TEST(Cgroup, PutsTasksBack) {
 }
 
 TEST(Engines, ByName) {
-  auto engine = make_engine("criu");
-  ASSERT_TRUE(engine);
-  EXPECT_EQ((*engine)->name(), "criu");
-  auto other = make_engine("native");
-  ASSERT_FALSE(other);
-  EXPECT_NE(other.error().message().find("criu"), std::string::npos);
+  for (const char* name : {"criu", "native"}) {
+    auto engine = make_engine(name);
+    ASSERT_TRUE(engine) << name;
+    EXPECT_EQ((*engine)->name(), name);
+    auto other = make_engine("another");
+    ASSERT_FALSE(other);
+    EXPECT_NE(other.error().message().find(name), std::string::npos);
+  }
 }
 
 }  // namespace
