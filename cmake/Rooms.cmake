@@ -20,7 +20,7 @@ set(UPKEEP_MAY_CALL_report common)
 set(UPKEEP_MAY_CALL_landing engine memory net os common)
 set(UPKEEP_MAY_CALL_upgrade landing engine memory kexec initramfs net os common)
 set(UPKEEP_MAY_CALL_recovery upgrade landing memory os common)
-set(UPKEEP_MAY_CALL_cli upgrade recovery report landing engine native_model memory kexec os common)
+set(UPKEEP_MAY_CALL_cli upgrade recovery report landing engine native_model memory kexec net os common)
 set(UPKEEP_MAY_CALL_init landing memory os common)
 
 # Rooms that do not lie right below src/.

@@ -1,7 +1,8 @@
-// upkeep check [--to KERNEL] [--carry PID...]: can this machine do it?
+// upkeep check [--to KERNEL] [--carry PID...] [--carry-unit NAME...]: can this machine do it?
 
 #include <fmt/format.h>
 
+#include "cli/carry_options.h"
 #include "cli/command.h"
 #include "report/text.h"
 #include "upgrade/check.h"
@@ -48,15 +49,20 @@ void print_findings(const upgrade::CheckReport& report) {
 
 void add_check(CLI::App& app, Context& context) {
   auto request = std::make_shared<upgrade::CheckRequest>();
+  auto carry = std::make_shared<CarryOptions>();
   auto* command = add_subcommand(app, context, "check", "can this machine do it? Looks, and touches nothing",
-                                 "  upkeep check\n  upkeep check --to 7.3 --carry 812\n");
+                                 "  upkeep check\n  upkeep check --to 7.3 --carry-unit redis-server\n");
   command->add_option("--to", request->kernel,
                       "the kernel to go to: a release, a series such as 6.12, or a path");
-  command->add_option("--carry", request->carry, "processes to carry, each with its whole tree")
+  command->add_option("--carry", carry->pids, "processes to carry, each with its whole tree")
       ->check(CLI::PositiveNumber);
+  add_carry_unit(*command, *carry);
   command->add_option("--engine", request->engine, "what carries the tasks")->capture_default_str();
-  command->callback([&context, request] {
-    context.run = [&context, request] {
+  command->callback([&context, request, carry] {
+    context.run = [&context, request, carry] {
+      auto roots = carry->roots();
+      if (!roots) return fail(context, roots.error());
+      request->carry = std::move(*roots);
       const auto report = upgrade::check_machine(*request);
       if (context.json)
         print_json(report_json(report));

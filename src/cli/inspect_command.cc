@@ -1,7 +1,9 @@
-// upkeep inspect PID...: what a running tree consists of, as the native engine sees it.
+// upkeep inspect PID... [--carry-unit NAME...]: what a running tree consists of, as the native engine sees
+// it.
 
 #include <fmt/format.h>
 
+#include "cli/carry_options.h"
 #include "cli/command.h"
 #include "engine/native/trees.h"
 
@@ -12,7 +14,7 @@ using native::Process;
 using native::Snapshot;
 
 struct Options {
-  std::vector<pid_t> pids;
+  CarryOptions carry;
   bool no_stop = false;
 };
 
@@ -80,7 +82,9 @@ std::string snapshot_text(const native::Inspected& inspected) {
 }
 
 int run_inspect(const Context& context, const Options& options) {
-  auto inspected = native::inspect_trees(options.pids, !options.no_stop);
+  auto roots = options.carry.roots();
+  if (!roots) return fail(context, roots.error());
+  auto inspected = native::inspect_trees(*roots, !options.no_stop);
   if (!inspected) return fail(context, inspected.error());
   if (context.json) {
     auto json = native::to_json(inspected->snapshot);
@@ -98,12 +102,14 @@ void add_inspect(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   auto* command = add_subcommand(app, context, "inspect", "show what a running tree of processes consists of",
                                  "  upkeep inspect 812\n  upkeep inspect --no-stop --json 812 | jq .files\n");
-  command->add_option("pid", options->pids, "processes, each with its whole tree")
-      ->required()
+  command->add_option("pid", options->carry.pids, "processes, each with its whole tree")
       ->check(CLI::PositiveNumber);
+  add_carry_unit(*command, options->carry);
   command->add_flag("--no-stop", options->no_stop, "read only what needs no stop");
-  command->callback(
-      [&context, options] { context.run = [&context, options] { return run_inspect(context, *options); }; });
+  command->callback([&context, options] {
+    options->carry.require("pid or --carry-unit");
+    context.run = [&context, options] { return run_inspect(context, *options); };
+  });
 }
 
 }  // namespace upkeep::cli

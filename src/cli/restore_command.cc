@@ -2,6 +2,7 @@
 // upkeep restore DIR [--stopped]: makes the trees that `upkeep snapshot` has written to DIR.
 
 #include "cli/command.h"
+#include "cli/held_connections.h"
 #include "cli/journals.h"
 #include "engine/native/trees.h"
 #include "landing/journal.h"
@@ -17,7 +18,8 @@ struct Options {
 };
 
 int restore_folder(const Context& context, const Options& options) {
-  auto restored = native::restore_trees(options.id, options.stopped);
+  HeldConnections connections(options.id);
+  auto restored = native::restore_trees(options.id, options.stopped, connections.hooks());
   if (!restored) return fail(context, restored.error());
   if (context.json)
     print_json({{"roots", restored->roots}, {"pids", restored->pids}});

@@ -1,10 +1,12 @@
-// upkeep upgrade --to KERNEL --carry PID...: checks, asks, starts the worker, and tells what it does.
+// upkeep upgrade --to KERNEL (--carry PID... | --carry-unit NAME...): checks, asks, starts the worker, and
+// tells what it does.
 
 #include <signal.h>
 #include <unistd.h>
 
 #include <thread>
 
+#include "cli/carry_options.h"
 #include "cli/command.h"
 #include "cli/follow.h"
 #include "landing/units.h"
@@ -20,6 +22,7 @@ namespace {
 
 struct Options {
   upgrade::Plan plan;
+  CarryOptions carry;
   bool yes = false;
 };
 
@@ -86,6 +89,9 @@ int tell(const Context& context, const report::Summary& summary) {
 int run_upgrade(const Context& context, Options& options) {
   auto& plan = options.plan;
   plan.state_dir = context.state_dir;
+  auto roots = options.carry.roots();
+  if (!roots) return fail(context, roots.error());
+  plan.carry = std::move(*roots);
   if (::geteuid() == 0) {
     auto recovered = recovery::recover_all(context.state_dir);
     if (!recovered)
@@ -135,9 +141,9 @@ void add_upgrade(CLI::App& app, Context& context) {
       ->add_option("--to", options->plan.kernel,
                    "the kernel to go to: a release, a series such as 6.12, or a path")
       ->required();
-  command->add_option("--carry", options->plan.carry, "processes to carry, each with its whole tree")
-      ->required()
+  command->add_option("--carry", options->carry.pids, "processes to carry, each with its whole tree")
       ->check(CLI::PositiveNumber);
+  add_carry_unit(*command, options->carry);
   command
       ->add_option("--deadline", options->plan.deadline_s,
                    "seconds from the first stop to the jump; over: everything is undone")
@@ -147,8 +153,10 @@ void add_upgrade(CLI::App& app, Context& context) {
   command->add_flag("--dry-run", options->plan.dry_run,
                     "do everything up to the jump, undo it, and say how long the window would have been");
   command->add_flag("-y,--yes", options->yes, "do not ask");
-  command->callback(
-      [&context, options] { context.run = [&context, options] { return run_upgrade(context, *options); }; });
+  command->callback([&context, options] {
+    options->carry.require("--carry or --carry-unit");
+    context.run = [&context, options] { return run_upgrade(context, *options); };
+  });
 }
 
 }  // namespace upkeep::cli

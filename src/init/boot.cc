@@ -148,6 +148,8 @@ Result<void> make_early_mounts(const std::vector<landing::EarlyMount>& mounts) {
     TRY(os::make_directories(mount.mount_point));
     TRY(os::mount_file_system(mount.source, mount.mount_point, mount.fs_type, mount.options));
   }
+  // As systemd makes it anyway: mount namespaces of what is restored receive what is mounted here later.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) < 0) return ErrnoErr("sharing /");
   return {};
 }
 

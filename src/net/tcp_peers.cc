@@ -17,42 +17,22 @@
 #include "net/messages.h"
 #include "os/child.h"
 #include "os/procfs.h"
+#include "os/tcp_repair.h"
 
 namespace upkeep::net {
 namespace {
 
-// States of tcp_states.h in which the peer may have something outstanding; a peer in TIME_WAIT has not.
-enum TcpState : std::uint8_t {
-  kEstablished = 1,
-  kFinWait1 = 4,
-  kFinWait2 = 5,
-  kCloseWait = 8,
-  kLastAck = 9,
-  kClosing = 11
-};
-
-template <typename T>
-std::optional<T> option(os::Fd fd, int level, int name) {
-  T value = {};
-  socklen_t size = sizeof value;
-  if (::getsockopt(fd.get(), level, name, &value, &size) < 0) return std::nullopt;
-  return value;
-}
-
-template <typename T>
-Result<void> set_option(os::Fd fd, int level, int name, const T& value, const char* what) {
-  if (::setsockopt(fd.get(), level, name, &value, sizeof value) < 0) return ErrnoErr("{}", what);
-  return {};
-}
+using os::socket_option;
 
 bool is_connection(os::Fd fd) {
-  const auto domain = option<int>(fd, SOL_SOCKET, SO_DOMAIN);
+  const auto domain = socket_option<int>(fd, SOL_SOCKET, SO_DOMAIN);
   if (domain != AF_INET && domain != AF_INET6) return false;
-  if (option<int>(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP) return false;
-  const auto info = option<tcp_info>(fd, IPPROTO_TCP, TCP_INFO);
+  if (socket_option<int>(fd, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP) return false;
+  const auto info = socket_option<tcp_info>(fd, IPPROTO_TCP, TCP_INFO);
   if (!info) return false;
-  static const std::set<std::uint8_t> open = {kEstablished, kFinWait1, kFinWait2,
-                                              kCloseWait,   kLastAck,  kClosing};
+  // Those in which the peer may have something outstanding; a peer in TIME_WAIT has not.
+  static const std::set<std::uint8_t> open = {os::kTcpEstablished, os::kTcpFinWait1, os::kTcpFinWait2,
+                                              os::kTcpCloseWait,   os::kTcpLastAck,  os::kTcpClosing};
   return open.contains(info->tcpi_state);
 }
 
@@ -84,31 +64,17 @@ std::optional<Name> name_of(const sockaddr_storage& storage) {
   return name;
 }
 
-// Reads what only repair mode shows; the socket is in it.
+// Reads what only repair mode shows. Where criu has chosen a queue its choice is put back.
 Result<void> read_sequences(os::Fd fd, TcpPeer& peer) {
-  // Where criu has chosen a queue its choice is put back.
-  const auto chosen = option<int>(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE);
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, int{TCP_RECV_QUEUE}, "choose the receive queue"));
-  const auto next = option<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ);
-  const auto window = option<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW);
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR_QUEUE, chosen.value_or(TCP_NO_QUEUE),
-                 "choose the queue as before"));
+  TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
+  TRY(os::choose_repair_queue(fd, TCP_RECV_QUEUE));
+  const auto next = socket_option<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ);
+  const auto window = socket_option<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW);
+  TRY(repair.leave(os::TcpRepairMode::Leaving::silently));
   if (!next) return Err("no sequence number of the receive queue");
   peer.receive_next = *next;
   peer.acknowledged = window ? window->rcv_wup : *next;
   return {};
-}
-
-// Into repair mode, USE, and out of it in the way LEAVING. Repair mode overwrites SO_REUSEADDR, going in and
-// coming out.
-template <typename Use>
-Result<void> through_repair_mode(os::Fd fd, int leaving, const Use& use) {
-  const auto reuse = option<int>(fd, SOL_SOCKET, SO_REUSEADDR).value_or(0);
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, int{TCP_REPAIR_ON}, "enter repair mode"));
-  auto used = use();
-  TRY(set_option(fd, IPPROTO_TCP, TCP_REPAIR, leaving, "leave repair mode"));
-  TRY(set_option(fd, SOL_SOCKET, SO_REUSEADDR, reuse, "put SO_REUSEADDR back"));
-  return used;
 }
 
 Result<TcpPeer> look_at(os::Fd fd) {
@@ -127,11 +93,7 @@ Result<TcpPeer> look_at(os::Fd fd) {
   peer.local_port = ours->port;
   peer.peer_port = theirs->port;
   peer.link = theirs->link;
-  if (option<int>(fd, IPPROTO_TCP, TCP_REPAIR).value_or(0) != 0) {
-    TRY(read_sequences(fd, peer));
-    return peer;
-  }
-  TRY(through_repair_mode(fd, TCP_REPAIR_OFF_NO_WP, [&] { return read_sequences(fd, peer); }));
+  TRY(read_sequences(fd, peer));
   return peer;
 }
 
@@ -167,11 +129,12 @@ Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
 
 Result<unsigned> probe_windows(const std::vector<pid_t>& pids) {
   unsigned probes = 0;
-  TRY(for_each_connection(pids, [&](os::Fd fd) {
+  TRY(for_each_connection(pids, [&](os::Fd fd) -> Result<void> {
     int waiting = 0;
-    if (::ioctl(fd.get(), SIOCOUTQ, &waiting) < 0 || waiting == 0) return Result<void>();
+    if (::ioctl(fd.get(), SIOCOUTQ, &waiting) < 0 || waiting == 0) return {};
     ++probes;
-    return through_repair_mode(fd, TCP_REPAIR_OFF, [] { return Result<void>(); });
+    TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
+    return repair.leave(os::TcpRepairMode::Leaving::with_window_probe);
   }));
   return probes;
 }

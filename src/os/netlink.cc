@@ -185,6 +185,8 @@ Result<NetlinkSocket> NetlinkSocket::open(int protocol) {
   if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room) < 0) {
     ::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
   }
+  const int request_room = 64 << 20;  // a batch goes out in one piece
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &request_room, sizeof request_room);
   // The kernel answers while it is asked; this bounds what would be a kernel bug, for a PID 1 that must not
   // hang.
   const timeval limit = {30, 0};

@@ -97,6 +97,11 @@ Result<std::vector<MountInfo>> parse_mountinfo(std::string_view text) {
     mount.root = unescape(fields[3]);
     mount.mount_point = unescape(fields[4]);
     mount.options = std::string(fields[5]);
+    for (auto optional = fields.begin() + 6; optional < dash; ++optional) {
+      if (optional->starts_with("shared:")) (void)parse_number(optional->substr(7), mount.shared);
+      if (optional->starts_with("master:")) (void)parse_number(optional->substr(7), mount.master);
+      if (*optional == "unbindable") mount.unbindable = true;
+    }
     mount.fs_type = std::string(dash[1]);
     mount.source = unescape(dash[2]);
     mount.super_options = std::string(dash[3]);
@@ -168,7 +173,8 @@ Result<std::vector<pid_t>> process_tree(pid_t root) {
 }
 
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind) {
-  TRY_ASSIGN(auto link, read_link(fmt::format("/proc/{}/ns/{}", pid, kind)));
+  TRY_ASSIGN(auto link,
+             read_link(pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind)));
   auto open = link.find('['), close = link.find(']');
   std::uint64_t id = 0;
   if (open == std::string::npos || close == std::string::npos ||

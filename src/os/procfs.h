@@ -33,6 +33,8 @@ struct MountInfo {
   int id = 0, parent = 0;
   unsigned major = 0, minor = 0;
   std::string root, mount_point, options, fs_type, source, super_options;
+  int shared = 0, master = 0;  // peer groups; 0: none
+  bool unbindable = false;
 };
 Result<std::vector<MountInfo>> parse_mountinfo(std::string_view text);
 Result<std::vector<MountInfo>> read_mountinfo(pid_t pid);  // 0: the caller's own
@@ -56,7 +58,7 @@ std::vector<LinkedDescriptor> list_descriptors(pid_t pid);
 // ROOT and all its descendants, parents before children; kernel threads never are among them.
 Result<std::vector<pid_t>> process_tree(pid_t root);
 
-// "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns.
+// "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns. PID 0: our own.
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind);
 // Path of the cgroup in the version 2 hierarchy, "/" for the root one.
 Result<std::string> cgroup_of(pid_t pid);

@@ -186,4 +186,33 @@ Result<unsigned long> Tracee::event_message() const {
   return message;
 }
 
+bool Tracee::dispatches_system_calls() const {
+  struct {
+    std::uint64_t mode, selector, offset, length;
+  } configuration = {};  // struct ptrace_sud_config of linux/ptrace.h
+  return call(kPtraceGetSyscallUserDispatch, tid_, sizeof configuration, &configuration) == 0 &&
+         configuration.mode != 0;
+}
+
+Result<void> Tracee::set_options(unsigned long options) const {
+  return checked("PTRACE_SETOPTIONS", PTRACE_SETOPTIONS, tid_, 0, options | PTRACE_O_TRACESYSGOOD);
+}
+
+Result<std::vector<std::uint8_t>> Tracee::seccomp_filter(std::uint64_t number) const {
+  constexpr std::size_t kInstruction = 8, kMost = 4096;  // struct sock_filter, BPF_MAXINSNS
+  std::vector<std::uint8_t> bytes(kInstruction * kMost);
+  const long count = call(PTRACE_SECCOMP_GET_FILTER, tid_, number, bytes.data());
+  if (count < 0) return ErrnoErr("PTRACE_SECCOMP_GET_FILTER {}", tid_);
+  bytes.resize(static_cast<std::size_t>(count) * kInstruction);
+  return bytes;
+}
+
+Result<std::uint64_t> Tracee::seccomp_flags(std::uint64_t number) const {
+  struct {
+    std::uint64_t number, flags;
+  } metadata = {number, 0};  // struct seccomp_metadata of linux/ptrace.h
+  TRY(checked("PTRACE_SECCOMP_GET_METADATA", PTRACE_SECCOMP_GET_METADATA, tid_, sizeof metadata, &metadata));
+  return metadata.flags;
+}
+
 }  // namespace upkeep::os

@@ -72,6 +72,15 @@ class Tracee {
   Result<std::vector<std::vector<std::uint8_t>>> pending_signals(bool shared) const;
   Result<RseqConfiguration> rseq() const;
   Result<unsigned long> event_message() const;
+  // PR_SET_SYSCALL_USER_DISPATCH is on; false where the kernel cannot tell (before 6.4).
+  bool dispatches_system_calls() const;
+  // Replaces the options of seize(). kSuspendSeccomp: EPERM without CAP_SYS_ADMIN, or under filters
+  // ourselves.
+  Result<void> set_options(unsigned long options) const;
+  // Instructions (struct sock_filter) of the filter with this number, 0 being the oldest one. ENOENT: there
+  // are fewer. Both need CAP_SYS_ADMIN and that we have no filters ourselves (EACCES).
+  Result<std::vector<std::uint8_t>> seccomp_filter(std::uint64_t number) const;
+  Result<std::uint64_t> seccomp_flags(std::uint64_t number) const;  // SECCOMP_FILTER_FLAG_LOG or 0
 
  private:
   explicit Tracee(pid_t tid) : tid_(tid) {}

@@ -5,11 +5,14 @@
 
 namespace upkeep::os {
 
-inline constexpr int kPtraceGetRseqConfiguration = 0x420f;    // linux/ptrace.h, 5.13
-inline constexpr int kPtraceGetSyscallUserDispatch = 0x4211;  // linux/ptrace.h, 6.4
-inline constexpr int kPrTimerCreateRestoreIds = 77;           // linux/prctl.h, 6.15
-inline constexpr int kArchMapVdso64 = 0x2003;                 // asm/prctl.h, under CHECKPOINT_RESTORE
-inline constexpr int kArchGetXcompPerm = 0x1022;              // asm/prctl.h, 5.16
+inline constexpr int kPtraceGetRseqConfiguration = 0x420f;            // linux/ptrace.h, 5.13
+inline constexpr int kPtraceGetSyscallUserDispatch = 0x4211;          // linux/ptrace.h, 6.4
+inline constexpr int kPrSetMdwe = 65, kPrGetMdwe = 66;                // linux/prctl.h, 6.3
+inline constexpr int kPrSetMemoryMerge = 67, kPrGetMemoryMerge = 68;  // linux/prctl.h, 6.4
+inline constexpr int kPrTimerCreateRestoreIds = 77;                   // linux/prctl.h, 6.15
+inline constexpr int kArchMapVdso64 = 0x2003;                         // asm/prctl.h, under CHECKPOINT_RESTORE
+inline constexpr int kArchGetUntagMask = 0x4001;                      // asm/prctl.h, 6.4
+inline constexpr int kArchGetXcompPerm = 0x1022;                      // asm/prctl.h, 5.16
 
 // PAGEMAP_SCAN of linux/fs.h, 6.7.
 struct PageRegion {

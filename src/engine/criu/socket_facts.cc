@@ -17,11 +17,10 @@
 #include "os/fd.h"
 #include "os/netlink.h"
 #include "os/procfs.h"
+#include "os/tcp_repair.h"
 
 namespace upkeep::engine::criu {
 namespace {
-
-constexpr int kRepairOffWithoutProbe = -1;  // TCP_REPAIR_OFF_NO_WP of linux/tcp.h
 
 Result<os::UniqueFd> take(pid_t pid, int descriptor) {
   TRY_ASSIGN(auto task, os::open_pidfd(pid));
@@ -124,7 +123,7 @@ Result<SocketFacts> read_socket(pid_t pid, int descriptor) {
   look_at_addresses(fd, facts);
   if (facts.protocol == IPPROTO_TCP) {
     facts.upper_protocol = text_option(fd, IPPROTO_TCP, TCP_ULP);
-    facts.in_repair = option(fd, IPPROTO_TCP, TCP_REPAIR) != 0;
+    facts.in_repair = os::in_repair_mode(fd);
   }
   if (facts.protocol == IPPROTO_UDP) facts.corked = option(fd, IPPROTO_UDP, UDP_CORK) != 0;
   return facts;
@@ -135,9 +134,9 @@ int end_tcp_repair(pid_t pid) {
   for (const auto& [number, link] : os::list_descriptors(pid)) {
     if (!link.starts_with("socket:[")) continue;
     auto fd = take(pid, number);
-    if (!fd || option(*fd, IPPROTO_TCP, TCP_REPAIR) == 0) continue;
-    int off = kRepairOffWithoutProbe;
-    if (::setsockopt(fd->get(), IPPROTO_TCP, TCP_REPAIR, &off, sizeof off) == 0) ++ended;
+    if (!fd || !os::in_repair_mode(*fd)) continue;
+    constexpr int kForgotten = 0;  // SO_REUSEADDR: repair mode has overwritten it
+    if (os::leave_repair_mode(*fd, kForgotten)) ++ended;
   }
   return ended;
 }

@@ -1,11 +1,17 @@
 #include "engine/native/compare.h"
 
+#include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <map>
+
+#include "os/tcp_repair.h"
 
 namespace upkeep::native {
 namespace {
@@ -64,9 +70,10 @@ void forget_time(Process& process) {
   for (auto& timer : process.stopped->posix_timers) timer.value = 0, timer.overrun = 0;
 }
 
-// The hardware may save a part of the extended registers that is in its initial state, or leave it out.
+// The hardware may save a part of the extended registers that is in its initial state, or leave it out. What
+// the kernel says about the area itself lies before XSTATE_BV.
 void forget_initial_state(StoppedThread& thread) {
-  constexpr std::size_t kInUse = 512, kLegacyEnd = 576;  // XSTATE_BV; what is behind the header
+  constexpr std::size_t kInUse = 464, kLegacyEnd = 576;  // sw_reserved, XSTATE_BV; what is behind the header
   auto& bytes = thread.registers.xstate.data;
   if (bytes.size() < kLegacyEnd) return;
   std::fill(bytes.begin() + kInUse, bytes.begin() + kLegacyEnd, std::uint8_t{0});
@@ -83,7 +90,127 @@ void forget_ended_sleep(StoppedThread& thread) {
     general[kRax] = kRestartBlock;
 }
 
-json comparable(Snapshot snapshot) {
+// What one kernel tells for a task that has not set anything, and another one does not.
+void forget_defaults(Scheduling& scheduling) {
+  constexpr int kClassShift = 13;                                              // linux/ioprio.h
+  if (scheduling.io_priority >> kClassShift == 0) scheduling.io_priority = 0;  // IOPRIO_CLASS_NONE
+  // Real-time tasks have no slack; from 6.14 on the kernel says so.
+  constexpr std::uint32_t kFifo = 1, kRoundRobin = 2, kDeadline = 6;
+  if (scheduling.policy == kFifo || scheduling.policy == kRoundRobin || scheduling.policy == kDeadline)
+    scheduling.timer_slack = 0;
+}
+
+// Flags that say what kind of object is mapped: how its file system, or its driver, lets it be mapped.
+void forget_flags_of_the_object(Mapping& mapping) {
+  constexpr std::array kOfTheObject = {"de", "mm", "io", "pf"};
+  std::erase_if(mapping.flags, [&](const std::string& flag) {
+    return std::ranges::find(kOfTheObject, flag) != kOfTheObject.end();
+  });
+}
+
+// The kernel tunes the sizes of those buffers that nobody has set.
+unsigned locked_buffers(const Socket& socket) {
+  unsigned locked = 0;
+  for (const auto& option : socket.options) {
+    if (option.level == SOL_SOCKET && option.name == SO_BUF_LOCK && option.value.data.size() == sizeof locked)
+      std::memcpy(&locked, option.value.data.data(), sizeof locked);
+  }
+  return locked;
+}
+
+// A FIN is not received anew, and one that was sent is sent once more (rebuild/connections.cc).
+std::uint32_t state_in_repair(std::uint32_t state) {
+  switch (state) {
+    case os::kTcpCloseWait:
+      return os::kTcpEstablished;
+    case os::kTcpFinWait2:
+    case os::kTcpLastAck:
+    case os::kTcpClosing:
+      return os::kTcpFinWait1;
+    default:
+      return state;
+  }
+}
+
+// Its timestamps go on; repair mode overwrites an option; binding an IPv6 socket to one address, as
+// connecting does not, sets IPV6_V6ONLY, which means nothing for a connection.
+void forget_repair_mode(Socket& socket) {
+  auto& connection = *socket.connection;
+  connection.state = state_in_repair(connection.state);
+  if (connection.timestamp) connection.timestamp = 0;
+  constexpr unsigned kSendBuffer = 1, kReceiveBuffer = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK
+  const unsigned locked = locked_buffers(socket);
+  std::erase_if(socket.options, [locked](const auto& option) {
+    if (option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY) return true;
+    if (option.level != SOL_SOCKET) return false;
+    return option.name == SO_REUSEADDR || (option.name == SO_SNDBUF && (locked & kSendBuffer) == 0) ||
+           (option.name == SO_RCVBUF && (locked & kReceiveBuffer) == 0);
+  });
+}
+
+// An empty keyring without a name is as good as none: the program cannot have put anything into the one that
+// it shares with its user, or it would be there.
+void forget_serials(Snapshot& snapshot) {
+  std::vector<Keyring> kept;
+  std::map<std::uint32_t, std::uint32_t> places;
+  for (std::uint32_t i = 0; i < snapshot.keyrings.size(); ++i) {
+    auto& keyring = snapshot.keyrings[i];
+    if (keyring.name == "_ses" && keyring.keys.empty()) continue;
+    places[i] = static_cast<std::uint32_t>(kept.size());
+    keyring.serial = 0;
+    kept.push_back(std::move(keyring));
+  }
+  snapshot.keyrings = std::move(kept);
+  for (auto& process : snapshot.processes) {
+    if (!process.stopped || !process.stopped->keyring) continue;
+    const auto place = places.find(*process.stopped->keyring);
+    process.stopped->keyring = place == places.end() ? std::nullopt : std::optional(place->second);
+  }
+}
+
+// The numbers of mounts, their peer groups and file systems are others; times of folders change with what is
+// mounted in them.
+void forget_mount_numbers(Namespaces& namespaces) {
+  std::map<std::int32_t, std::string> places = {{0, ""}};
+  for (const auto& mount : namespaces.mounts) places[mount.id] = mount.mount_point;
+  std::sort(namespaces.mounts.begin(), namespaces.mounts.end(),
+            [](const Mount& a, const Mount& b) { return a.mount_point < b.mount_point; });
+  for (auto& mount : namespaces.mounts) {
+    mount.source += " on " + places[mount.parent];
+    mount.id = mount.parent = 0;
+    mount.major = mount.minor = 0;
+    mount.shared = mount.shared != 0 ? 1 : 0;
+    mount.master = mount.master != 0 ? 1 : 0;
+    if (!mount.host_path.empty()) mount.contents.clear();
+    for (auto& node : mount.contents) {
+      if (node.device_number == 0 && node.data.data.empty()) node.modified = 0;
+    }
+  }
+}
+
+// What the host has mounted or unmounted in between is no difference.
+void forget_host_mounts(Snapshot& snapshot, const Snapshot& other) {
+  for (std::size_t i = 0; i < snapshot.namespaces.size() && i < other.namespaces.size(); ++i) {
+    std::erase_if(snapshot.namespaces[i].mounts, [&](const Mount& mount) {
+      const auto& theirs = other.namespaces[i].mounts;
+      return mount.inherited && std::none_of(theirs.begin(), theirs.end(), [&](const Mount& their) {
+               return their.mount_point == mount.mount_point && their.fs_type == mount.fs_type;
+             });
+    });
+  }
+}
+
+// What the thread has not switched off itself is a matter of kernel and processor.
+void forget_speculation(ThreadSettings& settings) {
+  for (auto* state : {&settings.store_bypass, &settings.indirect_branch, &settings.l1d_flush}) {
+    if ((*state & PR_SPEC_PRCTL) == 0 || (*state & PR_SPEC_ENABLE) != 0) *state = 0;
+  }
+}
+
+json comparable(Snapshot snapshot, const Snapshot& other) {
+  forget_host_mounts(snapshot, other);
+  for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
+  forget_serials(snapshot);
   Renumbered pipes, shared, sockets;
   snapshot.clocks = {};
   snapshot.kernel.clear();
@@ -91,16 +218,22 @@ json comparable(Snapshot snapshot) {
   const auto roots = snapshot.roots();
   for (auto& process : snapshot.processes) {
     if (std::find(roots.begin(), roots.end(), process.pid) != roots.end()) process.ppid = 0;
+    process.cgroup.clear();  // it is there, or not
+    for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
     merge_mappings(process.memory);
     process.memory.pages.clear();
+    process.memory.contents.clear();
     for (auto& mapping : process.memory.mappings) {
       if (mapping.kind == "shared_memory") mapping.inode = shared(mapping.inode);
       if (mapping.kind == "anonymous") mapping.name.clear(), mapping.offset = 0;
       mapping.device = 0;
     }
     for (auto& thread : process.threads) {
+      forget_defaults(thread.scheduling);
       if (thread.stopped) forget_initial_state(*thread.stopped);
       if (thread.stopped) forget_ended_sleep(*thread.stopped);
+      if (thread.stopped) forget_speculation(thread.stopped->settings);
+      if (thread.stopped) thread.stopped->time_left = 0;
     }
     forget_time(process);
   }
@@ -113,6 +246,7 @@ json comparable(Snapshot snapshot) {
     if (file.kind != "path") file.name.clear();
     if (file.socket) {
       file.socket->inode = sockets(file.socket->inode);
+      if (file.socket->connection) forget_repair_mode(*file.socket);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
     if (file.path) file.path->device = 0;
@@ -132,7 +266,7 @@ std::string shortened(const std::string& text) {
 }  // namespace
 
 Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
-  const auto a = comparable(wanted), b = comparable(found);
+  const auto a = comparable(wanted, found), b = comparable(found, wanted);
   const auto differences = json::diff(a, b);
   if (differences.empty()) return {};
   const auto& first = differences.front();

@@ -9,6 +9,7 @@
 
 #include "engine/cgroup.h"
 #include "engine/native/image.h"
+#include "engine/native/kernel_crossing.h"
 #include "engine/native/verify.h"
 #include "os/procfs.h"
 
@@ -165,13 +166,15 @@ class NativeEngine : public engine::Engine {
                                    const engine::RestoreHooks& hooks) override {
     TRY_ASSIGN(const auto carried, carried_by(manifest));
     auto begin = Clock::now();
-    TRY_ASSIGN(const auto snapshot, load_image(images));
+    TRY_ASSIGN(auto saved, load_image(images));
+    TRY_ASSIGN(const auto snapshot, for_this_kernel(std::move(saved)));
     if (hooks.on_started) TRY(hooks.on_started());
     tell(hooks.facts, "image read", {{"engine.images_read_ms", milliseconds_since(begin)}});
     TRY(engine::nobody_is_there(carried));
     engine::keep_clear_of(carried.highest_id());
     begin = Clock::now();
     TRY_ASSIGN(auto tasks, rebuild(snapshot, pages_of(images)));
+    auto connections = std::move(tasks.connections());
     TRY_ASSIGN(auto tree, verify(snapshot, std::move(tasks)));
     tell(hooks.facts, "tasks made", {{"engine.rebuild_ms", milliseconds_since(begin)}});
     const engine::Restored restored{carried.roots(), carried.pids()};
@@ -180,6 +183,8 @@ class NativeEngine : public engine::Engine {
       return tl::unexpected(std::move(agreed).error());
     }
     begin = Clock::now();
+    if (auto live = connections.go_live(); !live)
+      tell(hooks.facts, "connections", {{"engine.connections_lost", live.error().message()}});
     if (hooks.on_resuming) hooks.on_resuming();
     stop_again(snapshot);
     tree = StoppedTree::adopt({});

@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "engine/carry_set.h"
 #include "engine/native/image.h"
+#include "engine/native/inspect/connections.h"
 #include "engine/native/inspect/inspect.h"
+#include "engine/native/kernel_crossing.h"
 #include "engine/native/rebuild/rebuild.h"
 #include "engine/native/verify.h"
 #include "os/file.h"
@@ -54,6 +57,27 @@ class SaveFolder {
   bool made_ = false, active_ = false;
 };
 
+bool has_connections(const Snapshot& snapshot) {
+  return std::ranges::any_of(snapshot.files, [](const auto& f) { return f.socket && f.socket->connection; });
+}
+
+Result<void> hold(const StoppedTree& tree, const NetworkHooks& network) {
+  if (!network.hold) return {};
+  std::vector<pid_t> pids;
+  for (const auto& process : tree.processes()) pids.push_back(process.pid);
+  return network.hold(pids);
+}
+
+// Connections of theirs outlive them by a moment, in which they are made to end without a word.
+Result<void> end(StoppedTree& tree, const Snapshot& snapshot, const NetworkHooks& network) {
+  TRY_ASSIGN(auto connections, TakenConnections::take(snapshot));
+  TRY(tree.kill());
+  auto kept = network.keep ? network.keep() : Result<void>();
+  TRY(connections.close_silently());
+  TRY_IN("the snapshot is complete, but its connections are lost", std::move(kept));
+  return {};
+}
+
 }  // namespace
 
 Result<Inspected> inspect_trees(const std::vector<pid_t>& roots, bool stop) {
@@ -72,7 +96,8 @@ Result<Inspected> inspect_trees(const std::vector<pid_t>& roots, bool stop) {
   return result;
 }
 
-Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& folder, bool leave_running) {
+Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& folder, bool leave_running,
+                         const NetworkHooks& network) {
   TRY_ASSIGN(const auto set, engine::collect(roots));
   TRY_ASSIGN(const auto before, glance(set.roots()));
   TRY(refuse_obstacles(before));
@@ -81,28 +106,40 @@ Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& fol
   Saved saved;
   const auto begin = Clock::now();
   TRY_ASSIGN(auto tree, StoppedTree::stop(set.roots()));
+  TRY(hold(tree, network));
   TRY_ASSIGN(const auto snapshot, image.write(tree, /*durable=*/true));
+  if (has_connections(snapshot) && !network.hold)
+    return Err("there are TCP connections, and nobody holds the network meanwhile");
   for (const auto& process : snapshot.processes) saved.pids.push_back(process.pid);
   saved.page_bytes = image.page_bytes();
   written.keep();
-  if (!leave_running) TRY(tree.kill());
+  if (!leave_running) TRY(end(tree, snapshot, network));
   saved.stopped_ns = since(begin);
   return saved;
 }
 
 bool is_saved_tree(const std::string& folder) { return holds_image(folder); }
 
-Result<Restored> restore_trees(const std::string& folder, bool stopped) {
+Result<Restored> restore_trees(const std::string& folder, bool stopped, const NetworkHooks& network) {
   TRY_ASSIGN(const auto path, os::real_path(folder));
-  TRY_ASSIGN(const auto snapshot, load_image(path));
+  TRY_ASSIGN(auto saved, load_image(path));
+  TRY_ASSIGN(const auto snapshot, for_this_kernel(std::move(saved)));
   TRY_ASSIGN(auto tasks, rebuild(snapshot, pages_of(path)));
+  auto connections = std::move(tasks.connections());
   TRY_ASSIGN(const auto tree, verify(snapshot, std::move(tasks)));
+  // From here on they are there, whatever else fails.
+  auto live = connections.go_live();
+  if (network.release) {
+    auto released = network.release();
+    if (!released && live) live = std::move(released);
+  }
   Restored restored;
   restored.roots = snapshot.roots();
   for (const auto& process : snapshot.processes) {
     restored.pids.push_back(process.pid);
     if (!process.exit_status && (stopped || process.job_stopped)) ::kill(process.pid, SIGSTOP);
   }
+  TRY_IN("the processes are there again, but not all of their connections", std::move(live));
   return restored;
 }
 

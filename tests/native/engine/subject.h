@@ -45,6 +45,12 @@ inline std::uint64_t peek(pid_t pid, std::size_t word = 0) {
   return value;
 }
 
+// Written from outside.
+inline bool poke(pid_t pid, std::size_t word, std::uint64_t value) {
+  iovec local = {&value, sizeof value}, remote = {reinterpret_cast<void*>(kBoard + 8 * word), sizeof value};
+  return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) == sizeof value;
+}
+
 // Waits for CONDITION, which is looked at often; false: it never came.
 inline bool eventually(const std::function<bool()>& condition,
                        std::chrono::seconds limit = std::chrono::seconds(20)) {

@@ -7,7 +7,7 @@ namespace upkeep::testing {
 ::testing::AssertionResult TreeTest::carry(const Subject& subject) {
   if (!moves(subject.pid())) return ::testing::AssertionFailure() << "it did not run before";
   auto removed = os::remove_tree(images());
-  auto saved = native::save_trees({subject.pid()}, images(), false);
+  auto saved = native::save_trees({subject.pid()}, images(), false, network_);
   if (!removed || !saved) return ::testing::AssertionFailure() << "snapshot: " << saved.error().message();
   // Children whose parents have ended belong to the test, as they would to PID 1.
   const bool gone = eventually([&] {
@@ -15,7 +15,7 @@ namespace upkeep::testing {
     return std::all_of(saved->pids.begin(), saved->pids.end(), [](pid_t pid) { return ::kill(pid, 0) < 0; });
   });
   if (!gone) return ::testing::AssertionFailure() << "it did not end";
-  auto restored = native::restore_trees(images(), false);
+  auto restored = native::restore_trees(images(), false, network_);
   if (!restored) return ::testing::AssertionFailure() << "restore: " << restored.error().message();
   if (!moves(subject.pid())) return ::testing::AssertionFailure() << "it does not run afterwards";
   return ::testing::AssertionSuccess();

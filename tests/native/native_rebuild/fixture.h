@@ -21,6 +21,7 @@ class TreeTest : public ::testing::Test {
   // Saved, ended and made again: it counts on under its PID.
   ::testing::AssertionResult carry(const Subject& subject);
   Folder folder_;
+  upkeep::native::NetworkHooks network_;  // none: a tree with TCP connections is refused
 };
 
 #define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()

@@ -16,7 +16,9 @@ using ::testing::HasSubstr;
 Snapshot example() {
   Snapshot snapshot;
   snapshot.kernel = "6.12.1-test";
+  snapshot.vdso.data = {0x7f, 0x45};
   snapshot.clocks = {1, 2, 3};
+  snapshot.processes.reserve(2);  // the first one is referred to when there is the second
   auto& process = snapshot.processes.emplace_back();
   process.pid = process.pgrp = process.session = 100;
   process.ppid = 1;
@@ -48,6 +50,32 @@ Snapshot example() {
   snapshot.files[1].kind = "epoll";
   snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}, 100};
   snapshot.shared_memory.push_back({77, 8192, {{4096, 1, 0}}});
+  snapshot.seccomp_filters.push_back({{{6, 0, 0, 0, 0, 0, 255, 127}}, true});
+  process.threads.front().seccomp = {2, {0}};
+  snapshot.keyrings.push_back({9, "_ses", 1, 2, 3, {{"user", "invocation_id", 1, 2, 3, {{7, 8}}}}});
+  process.stopped->keyring = 0;
+  auto& namespaces = snapshot.namespaces.emplace_back();
+  namespaces.user = UserNamespace{{{0, 0, 1}}, {{0, 0, 1}}, false};
+  namespaces.uts = UtsNames{"name", "domain"};
+  namespaces.mounts.push_back(
+      {5, 0, 254, 1, "/", "/", "rw", "ext4", "/dev/vda", "rw", 0, 1, false, "/", true, {}});
+  namespaces.mounts.push_back({6,
+                               5,
+                               0,
+                               40,
+                               "/",
+                               "/dev",
+                               "rw",
+                               "tmpfs",
+                               "tmpfs",
+                               "rw",
+                               0,
+                               0,
+                               false,
+                               "",
+                               false,
+                               {{"", 040755, 0, 0, 0, 1, "", {}}, {"/null", 020666, 0, 0, 259, 2, "", {}}}});
+  process.namespaces = 0;
   snapshot.obstacles.push_back({100, "what", "why", ""});
   return snapshot;
 }
@@ -164,6 +192,30 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].shared = true; }),
               HasSubstr("no private mapping"));
   EXPECT_THAT(error([](auto& s) { s.shared_memory[0].size = 4096; }), HasSubstr("out of bounds"));
+}
+
+TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {
+  auto error = [](const std::function<void(Snapshot&)>& change) {
+    auto snapshot = example();
+    change(snapshot);
+    return error_of(write_manifest(snapshot));
+  };
+  EXPECT_THAT(error([](auto& s) { s.processes[0].threads[0].seccomp.filters = {1}; }),
+              HasSubstr("a filter is not there"));
+  EXPECT_THAT(error([](auto& s) { s.seccomp_filters[0].instructions.data.pop_back(); }),
+              HasSubstr("seccomp filter of 7 bytes"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].stopped->keyring = 1; }),
+              HasSubstr("its keyring is not there"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].namespaces = 1; }),
+              HasSubstr("its namespaces are not there"));
+  auto mounts = [&](const std::function<void(std::vector<Mount>&)>& change) {
+    return error([&](Snapshot& s) { change(s.namespaces[0].mounts); });
+  };
+  EXPECT_THAT(mounts([](auto& m) { m[1].id = 5; }), HasSubstr("used twice"));
+  EXPECT_THAT(mounts([](auto& m) { m[1].parent = 7; }), HasSubstr("nothing is below it"));
+  EXPECT_THAT(mounts([](auto& m) { m[0].parent = 6; }), HasSubstr("no root"));
+  EXPECT_THAT(mounts([](auto& m) { m[1].mount_point = "/dev/../etc"; }), HasSubstr("leads out of its place"));
+  EXPECT_THAT(mounts([](auto& m) { m[1].contents[1].path = "/../x"; }), HasSubstr("a file outside of it"));
 }
 
 }  // namespace

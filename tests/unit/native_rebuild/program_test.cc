@@ -78,7 +78,7 @@ TEST(Compile, MemoryIsWritableWhileItIsFilled) {
   Mapping heap{0x20000, 0x22000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"hg"}};
   process.memory.mappings = {code, heap};
   process.memory.pages = {{0x11000, 1, 0}, {0x20000, 2, 4096}};
-  const auto text = compile_memory(process, {0x100000, 0x200000, "/pages", 7, {}}).describe();
+  const auto text = compile_memory(process, {0x100000, 0x200000, 8, 7, {}}).describe();
   EXPECT_NE(text.find("mmap(0x10000, 8192, 7, "), std::string::npos) << text;
   EXPECT_NE(text.find("mprotect(0x10000, 8192, 5)"), std::string::npos) << text;
   EXPECT_EQ(text.find("mprotect(0x20000"), std::string::npos) << text;

@@ -40,6 +40,9 @@ TEST(MountInfo, EscapesAndOptionalFields) {
   EXPECT_EQ((*mounts)[0].major, 254U);
   EXPECT_EQ((*mounts)[0].super_options, "rw,errors=remount-ro");
   EXPECT_EQ((*mounts)[1].mount_point, "/mnt/with space");
+  EXPECT_EQ((*mounts)[1].shared, 2);
+  EXPECT_EQ((*mounts)[1].master, 1);
+  EXPECT_EQ((*mounts)[2].shared, 0);
   EXPECT_EQ(mount_of(*mounts, "/run/redis/x")->mount_point, "/run");
   EXPECT_EQ(mount_of(*mounts, "/runner")->mount_point, "/");
 }

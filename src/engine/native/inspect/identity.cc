@@ -1,4 +1,4 @@
-// IDs, names, credentials, scheduling, limits, folders, namespaces: what /proc and system calls about other
+// IDs, names, credentials, scheduling, limits, folders: what /proc and system calls about other
 // tasks tell without any stop.
 
 #include <sched.h>
@@ -86,18 +86,7 @@ Result<Scheduling> read_scheduling(pid_t pid, pid_t tid) {
   return result;
 }
 
-void look_at_namespaces(pid_t pid, std::vector<Obstacle>& obstacles) {
-  for (const char* kind : {"mnt", "user", "uts", "ipc", "net", "pid", "cgroup"}) {
-    auto own = os::namespace_id(::getpid(), kind), its = os::namespace_id(pid, kind);
-    if (own && its && *own != *its)
-      obstacles.push_back({pid, fmt::format("{} namespace of its own", kind),
-                           "namespaces are not rebuilt by this version", "carry it with the criu engine"});
-  }
-}
-
 void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
-  if (number_of(status, "Seccomp").value_or(0) != 0)
-    obstacles.push_back({tid, "seccomp filters", "they are not rebuilt by this version", ""});
   if (number_of(status, "TracerPid").value_or(0) != 0 &&
       number_of(status, "TracerPid") != static_cast<std::uint64_t>(::getpid()))
     obstacles.push_back(
@@ -105,6 +94,23 @@ void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& o
   const auto features = value_of(status, "x86_Thread_features");
   if (features && features->find("shstk") != std::string_view::npos)
     obstacles.push_back({tid, "a shadow stack", "shadow stacks are not rebuilt by this version", ""});
+}
+
+// New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
+void look_at_label(const std::string& folder, pid_t tid, std::vector<Obstacle>& obstacles) {
+  auto its = os::read_file(folder + "/attr/current"), own = os::read_file("/proc/self/attr/current");
+  if (!its || !own || *its == *own) return;
+  const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
+  obstacles.push_back({tid, fmt::format("security label '{}'", label),
+                       "tasks with a profile of a security module are not rebuilt by this version",
+                       "set the profile aside, or run the program unconfined"});
+}
+
+void look_at_core_scheduling(pid_t tid, std::vector<Obstacle>& obstacles) {
+  constexpr int kThisThread = 0;  // PIDTYPE_PID
+  std::uint64_t cookie = 0;
+  if (::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, tid, kThisThread, &cookie) == 0 && cookie != 0)
+    obstacles.push_back({tid, "a core scheduling cookie", "cookies cannot be made again", ""});
 }
 
 // Signal numbers and the like: the low half of what the kernel prints.
@@ -147,6 +153,10 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);
   TRY_ASSIGN(const auto score, os::read_file(folder + "/oom_score_adj"));
   (void)std::from_chars(score.data(), score.data() + score.size(), process.oom_score_adj);
+  const auto login = os::read_file(folder + "/loginuid").value_or("");  // only where the kernel audits
+  (void)std::from_chars(login.data(), login.data() + login.size(), process.login_uid);
+  TRY_ASSIGN(const auto filter, os::read_file(folder + "/coredump_filter"));
+  (void)std::from_chars(filter.data(), filter.data() + filter.size(), process.coredump_filter, 16);
   TRY_ASSIGN(const auto limits, os::read_file(folder + "/limits"));
   TRY_ASSIGN(process.limits, parse_limits(limits));
   TRY_ASSIGN(process.folders.working_directory, os::read_link(folder + "/cwd"));
@@ -155,13 +165,9 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   const auto umask = number_of(status, "Umask", 8);
   if (!umask) return Err("its status lacks a umask");
   process.folders.umask = static_cast<std::uint32_t>(*umask);
-  if (process.folders.root != "/")
-    obstacles.push_back(
-        {pid, "root folder " + process.folders.root, "chroot is not rebuilt by this version", ""});
   if (process.folders.working_directory.ends_with(" (deleted)"))
     obstacles.push_back(
         {pid, "working directory " + process.folders.working_directory, "it has been removed", ""});
-  look_at_namespaces(pid, obstacles);
   return {};
 }
 
@@ -174,7 +180,10 @@ Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacle
   TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
   TRY_ASSIGN(thread.credentials, parse_credentials(status));
   TRY_ASSIGN(thread.scheduling, read_scheduling(pid, tid));
+  thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));
   look_at_status(tid, status, obstacles);
+  look_at_label(folder, tid, obstacles);
+  look_at_core_scheduling(tid, obstacles);
   return thread;
 }
 

@@ -4,11 +4,14 @@
 #include <time.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/tree_obstacles.h"
+#include "os/namespace.h"
 #include "os/procfs.h"
 #include "os/time_namespace.h"
+#include "os/vdso.h"
 
 namespace upkeep::native {
 namespace {
@@ -19,9 +22,14 @@ std::int64_t now(clockid_t clock) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-Snapshot begin_snapshot() {
+Result<Snapshot> begin_snapshot() {
   Snapshot snapshot;
   snapshot.kernel = os::kernel_release();
+  TRY_ASSIGN(const auto vdso, os::own_vdso());
+  if (!vdso) return snapshot;
+  const auto image = vdso->image();
+  snapshot.vdso.data.resize(image.size());
+  std::memcpy(snapshot.vdso.data.data(), image.data(), image.size());
   return snapshot;
 }
 
@@ -45,23 +53,45 @@ Result<void> read_clocks(Snapshot& snapshot) {
   return {};
 }
 
-Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, DescriptorReader& descriptors,
+// Names of its files are looked up as the process does.
+Result<std::optional<os::InNamespace>> see_as(const Process& process, const Snapshot& snapshot) {
+  if (!process.namespaces || snapshot.namespaces[*process.namespaces].mounts.empty())
+    return std::optional<os::InNamespace>();
+  TRY_ASSIGN(const auto its, os::open_namespace(process.pid, "mnt"));
+  TRY_ASSIGN(auto inside, os::InNamespace::enter(its, "mnt"));
+  return std::optional(std::move(inside));
+}
+
+// What is kept once for all processes that have it.
+struct Readers {
+  explicit Readers(Snapshot& snapshot) : descriptors(snapshot), namespaces(snapshot) {}
+  DescriptorReader descriptors;
+  NamespaceReader namespaces;
+};
+
+Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& readers,
                       const InspectRequest& request) {
   auto& process = snapshot.processes.emplace_back();
   if (held.zombie) return read_zombie(held.pid, process);
   TRY(read_process(held.pid, process, snapshot.obstacles));
+  TRY(readers.namespaces.read(process));
   for (const auto& thread : held.threads) {
     TRY_ASSIGN(auto read, read_thread(held.pid, thread.tracee.tid(), snapshot.obstacles));
     process.threads.push_back(std::move(read));
   }
   TRY_ASSIGN(process.memory, read_address_space(held.pid, true, snapshot.obstacles));
+  if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != checksum(snapshot.vdso))
+    snapshot.obstacles.push_back(
+        {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
-  TRY(read_stopped(held, process, memory, snapshot.obstacles));
+  TRY(read_stopped(held, process, memory, snapshot));
+  TRY(read_seccomp(held, process, snapshot));
   TRY(read_pages(held.pid, process.memory, memory, request));
-  return descriptors.read(process, true);
+  TRY_ASSIGN(const auto inside, see_as(process, snapshot));
+  return readers.descriptors.read(process, true);
 }
 
-Result<void> glance_at(pid_t pid, Snapshot& snapshot, DescriptorReader& descriptors) {
+Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
   Process process;
   TRY_ASSIGN(const auto stat, os::read_stat(pid));
   if (stat.state == 'Z') {
@@ -70,6 +100,7 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, DescriptorReader& descript
     return {};
   }
   TRY(read_process(pid, process, snapshot.obstacles));
+  TRY(readers.namespaces.read(process));
   process.job_stopped = stat.state == 'T';
   TRY_ASSIGN(auto tids, os::list_threads(pid));
   std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
@@ -78,7 +109,10 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, DescriptorReader& descript
       process.threads.push_back(std::move(*thread));
   }
   TRY_ASSIGN(process.memory, read_address_space(pid, false, snapshot.obstacles));
-  TRY(descriptors.read(process, false));
+  {
+    TRY_ASSIGN(const auto inside, see_as(process, snapshot));
+    TRY(readers.descriptors.read(process, false));
+  }
   snapshot.processes.push_back(std::move(process));
   return {};
 }
@@ -86,13 +120,13 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, DescriptorReader& descript
 }  // namespace
 
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
-  auto snapshot = begin_snapshot();
-  DescriptorReader descriptors(snapshot);
+  TRY_ASSIGN(auto snapshot, begin_snapshot());
+  Readers readers(snapshot);
   for (const auto& held : tree.processes()) {
-    auto read = read_one(held, snapshot, descriptors, request);
+    auto read = read_one(held, snapshot, readers, request);
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
-  TRY(descriptors.finish());
+  TRY(readers.descriptors.finish());
   TRY(read_clocks(snapshot));
   TRY(read_shared_memory(snapshot, request));
   look_at_whole_tree(snapshot);
@@ -100,18 +134,18 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
 }
 
 Result<Snapshot> glance(const std::vector<pid_t>& roots) {
-  auto snapshot = begin_snapshot();
-  DescriptorReader descriptors(snapshot);
+  TRY_ASSIGN(auto snapshot, begin_snapshot());
+  Readers readers(snapshot);
   for (pid_t root : roots) {
     TRY_ASSIGN(const auto pids, os::process_tree(root));
     for (pid_t pid : pids) {
       if (snapshot.find(pid) != nullptr) continue;
-      auto read = glance_at(pid, snapshot, descriptors);
+      auto read = glance_at(pid, snapshot, readers);
       if (!read && os::read_stat(pid))
         return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
     }
   }
-  TRY(descriptors.finish());
+  TRY(readers.descriptors.finish());
   TRY(read_clocks(snapshot));
   look_at_whole_tree(snapshot);
   return snapshot;

@@ -2,6 +2,7 @@
 // The parts of a task's state, each read by a file of its own. Every one of them adds to the model, and to
 // the obstacles what it finds that cannot be made again.
 
+#include <array>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,6 +23,21 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
 Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacles);
 Result<void> read_zombie(pid_t pid, Process& process);
 
+// namespaces.cc: those of a process that are other ones than our own.
+class NamespaceReader {
+ public:
+  explicit NamespaceReader(Snapshot& snapshot) : snapshot_(snapshot) {}
+  Result<void> read(Process& process);
+
+ private:
+  Snapshot& snapshot_;
+  std::map<std::string, std::uint64_t> own_;
+  // By their numbers: user, uts, ipc, mnt; 0: our own one.
+  std::map<std::array<std::uint64_t, 4>, std::uint32_t> known_;
+};
+// mounts.cc: the mount namespace of a process, beside our own.
+Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacles);
+
 // address_space.cc. The current end of the heap (brk) comes from the task itself, see read_stopped().
 Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obstacle>& obstacles);
 // pages.cc: fills in `pages`, and stores contents where there is a sink.
@@ -31,7 +47,14 @@ Result<void> read_shared_memory(Snapshot& snapshot, const InspectRequest& reques
 
 // stopped_state.cc: registers, signals, timers and what else only a stopped task tells.
 Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
-                          std::vector<Obstacle>& obstacles);
+                          Snapshot& snapshot);
+// keys.cc: the session keyring, asked for in the task, which is the one who may read its keys.
+Result<void> read_keyring(GuestCalls& calls, Process& process, Snapshot& snapshot);
+// Keyrings of a process or a thread are not rebuilt: refused where there is something in them.
+Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Snapshot& snapshot);
+
+// seccomp.cc: the filters of every thread of a stopped process.
+Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& snapshot);
 
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
@@ -61,6 +84,9 @@ struct DescriptorFacts {
   std::string info;  // of /proc/PID/fdinfo
 };
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
+
+// tcp.cc: what is particular to TCP.
+Result<void> read_tcp(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons);
 
 // socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
 // why it cannot be rebuilt; empty where it can.

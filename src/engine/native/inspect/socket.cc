@@ -33,7 +33,7 @@ struct Numbers {
 const Numbers kSocketNumbers = {
     SOL_SOCKET,
     82,
-    {3, 4, 17, 28, 30, 31, 38, 39, 49, 55, 56, 57, 59, 71, 77},
+    {3, 4, 17, 26, 28, 30, 31, 38, 39, 49, 55, 56, 57, 59, 71, 77},
     {2, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 25, 29, 34, 36, 42, 46, 60, 72}};
 const Numbers kTcpNumbers = {IPPROTO_TCP,
                              37,
@@ -45,8 +45,8 @@ const Numbers kIpNumbers = {IPPROTO_IP,
                             {1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 18, 19, 20, 24, 33, 34, 49}};
 const Numbers kIp6Numbers = {IPPROTO_IPV6,
                              80,
-                             {6, 24, 32, 34, 35, 48, 50, 61},
-                             {1, 16, 18, 19, 23, 25, 26, 29, 33, 49, 51, 66, 67, 70, 72, 74, 75, 76, 78}};
+                             {1, 6, 24, 32, 34, 35, 48, 50, 61},
+                             {16, 18, 19, 23, 25, 26, 29, 33, 49, 51, 66, 67, 70, 72, 74, 75, 76, 78}};
 
 bool contains(std::initializer_list<int> list, int value) {
   return std::find(list.begin(), list.end(), value) != list.end();
@@ -66,10 +66,18 @@ int number_option(os::Fd fd, int level, int name) {
 }
 
 // Whatever differs from a new socket of the same kind, so that nothing is overlooked.
+// A connection that was accepted has some of multicast from the packet that began it, which mean nothing.
+bool means_nothing(const Socket& socket, int level, int name) {
+  if (socket.protocol != IPPROTO_TCP) return false;
+  return level == IPPROTO_IP
+             ? contains({IP_MULTICAST_IF, IP_MULTICAST_TTL}, name)
+             : level == IPPROTO_IPV6 && contains({IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS}, name);
+}
+
 void read_options(os::Fd fd, const Numbers& numbers, os::Fd fresh, Socket& socket,
                   std::vector<std::string>& reasons) {
   for (int name = 1; name <= numbers.last; ++name) {
-    if (contains(numbers.left_out, name)) continue;
+    if (contains(numbers.left_out, name) || means_nothing(socket, numbers.level, name)) continue;
     auto value = option(fd, numbers.level, name);
     if (!value || value == option(fresh, numbers.level, name)) continue;
     if (contains(numbers.carried, name))
@@ -84,6 +92,11 @@ Result<void> read_all_options(os::Fd fd, Socket& socket, std::vector<std::string
   const os::UniqueFd fresh(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
   if (!fresh.valid()) return ErrnoErr("socket");
   read_options(fd, kSocketNumbers, fresh, socket, reasons);
+  // Its length counts instructions, not bytes: only how many there are is asked (sk_get_filter() of the
+  // kernel).
+  socklen_t instructions = 0;
+  if (::getsockopt(fd.get(), SOL_SOCKET, SO_GET_FILTER, nullptr, &instructions) == 0 && instructions != 0)
+    reasons.emplace_back("a packet filter is attached, which is not rebuilt by this version");
   if (socket.protocol == IPPROTO_TCP) read_options(fd, kTcpNumbers, fresh, socket, reasons);
   if (socket.family != AF_UNIX) read_options(fd, kIpNumbers, fresh, socket, reasons);
   if (socket.family == AF_INET6) read_options(fd, kIp6Numbers, fresh, socket, reasons);
@@ -199,20 +212,6 @@ Result<void> read_unix(os::Fd fd, bool stopped, Socket& socket, std::vector<std:
   return peek_messages(fd, socket, reasons);
 }
 
-Result<void> read_tcp(os::Fd fd, Socket& socket, std::vector<std::string>& reasons) {
-  tcp_info info = {};
-  socklen_t size = sizeof info;
-  if (::getsockopt(fd.get(), IPPROTO_TCP, TCP_INFO, &info, &size) < 0) return ErrnoErr("TCP_INFO");
-  if (socket.listening) {
-    // What these fields mean while a socket listens: tcp_get_info() of the kernel.
-    socket.backlog = info.tcpi_sacked;
-    if (info.tcpi_unacked != 0) reasons.emplace_back("connections wait to be accepted");
-  } else if (info.tcpi_state != TCP_CLOSE) {
-    reasons.emplace_back("TCP connections are not rebuilt by this version");
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket) {
@@ -232,7 +231,7 @@ Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, boo
   if (socket.family == AF_UNIX) {
     TRY(read_unix(fd, stopped, socket, reasons));
   } else {
-    TRY(read_tcp(fd, socket, reasons));
+    TRY(read_tcp(fd, stopped, socket, reasons));
   }
   TRY(read_all_options(fd, socket, reasons));
   return reasons;

@@ -1,13 +1,17 @@
 #include "engine/native/inspect/stop.h"
 
+#include <elf.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <set>
 
 #include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/timed_wait.h"
 #include "os/file.h"
 #include "os/procfs.h"
 #include "os/task_memory.h"
@@ -20,7 +24,8 @@ using std::chrono::milliseconds;
 constexpr long kRestartNoHand = -514;  // ERESTARTNOHAND of linux/errno.h: EINTR only where a handler runs
 
 // Calls that answer a stop by a tracer with EINTR, which the program would not have seen otherwise
-// (signal(7)). Reads and writes among them because of SO_RCVTIMEO and SO_SNDTIMEO.
+// (signal(7)). Reads and writes among them because of SO_RCVTIMEO and SO_SNDTIMEO; select and ppoll where the
+// time that is left cannot be written to where it was given.
 constexpr std::initializer_list<long> kNeverRestarted = {
     SYS_epoll_wait,   SYS_epoll_pwait,   441L /* epoll_pwait2 */,
     SYS_semop,        SYS_semtimedop,    SYS_rt_sigtimedwait,
@@ -28,7 +33,8 @@ constexpr std::initializer_list<long> kNeverRestarted = {
     SYS_write,        SYS_readv,         SYS_writev,
     SYS_recvfrom,     SYS_recvmsg,       SYS_recvmmsg,
     SYS_sendto,       SYS_sendmsg,       SYS_sendmmsg,
-    SYS_accept,       SYS_accept4,       SYS_connect};
+    SYS_accept,       SYS_accept4,       SYS_connect,
+    SYS_select,       SYS_pselect6,      SYS_ppoll};
 
 void hide_interruption(user_regs_struct& registers) {
   const auto call = static_cast<long>(registers.orig_rax);
@@ -58,21 +64,30 @@ Result<void> leave_critical_section(const os::Tracee& thread, const os::TaskMemo
   return {};
 }
 
-Result<void> tidy_registers(const os::Tracee& thread, const os::TaskMemory& memory) {
-  TRY_ASSIGN(auto registers, thread.registers());
+Result<void> tidy_registers(pid_t pid, HeldThread& thread, const os::TaskMemory& memory,
+                            const std::optional<TimedWait>& wait) {
+  TRY_ASSIGN(auto registers, thread.tracee.registers());
   const auto before = registers;
   hide_interruption(registers);
-  TRY(leave_critical_section(thread, memory, registers));
-  if (before.rip == registers.rip && before.rax == registers.rax) return {};
-  return thread.set_registers(registers);
+  if (wait) thread.time_left = WaitReader::apply(*wait, pid, thread.tracee.tid(), registers);
+  TRY(leave_critical_section(thread.tracee, memory, registers));
+  if (std::memcmp(&before, &registers, sizeof before) == 0) return {};
+  return thread.tracee.set_registers(registers);
 }
 
 bool gone(const Error& error) { return error.code() == ESRCH || error.code() == ENOENT; }
 
-unsigned long options_for(pid_t tid) {
-  auto status = os::read_file(fmt::format("/proc/{}/status", tid));
-  if (status && number_of(*status, "Seccomp").value_or(0) != 0) return os::Tracee::kSuspendSeccomp;
-  return 0;
+// What is asked of a thread by system calls run in it must not be judged by its filters: one that does not
+// allow them would end it.
+Result<void> suspend_filters(const HeldThread& thread) {
+  auto status = os::read_file(fmt::format("/proc/{}/status", thread.tracee.tid()));
+  if (!status || number_of(*status, "Seccomp").value_or(0) == 0) return {};
+  auto suspended = thread.tracee.set_options(os::Tracee::kSuspendSeccomp);
+  if (suspended) return {};
+  return Err(
+      "thread {}: its seccomp filters cannot be suspended ({}); this takes CAP_SYS_ADMIN, a kernel with "
+      "CHECKPOINT_RESTORE, and no such filters of our own",
+      thread.tracee.tid(), suspended.error().message());
 }
 
 // Waits until the thread stands where no signal is being delivered. False: it has ended.
@@ -97,6 +112,38 @@ Result<bool> await_stop(HeldThread& thread, milliseconds limit) {
   }
 }
 
+// Where the program was told that its vdso is; 0 where it has none.
+std::uint64_t vdso_address(pid_t pid) {
+  auto auxv = os::read_file(fmt::format("/proc/{}/auxv", pid));
+  if (!auxv) return 0;
+  for (std::size_t at = 0; at + sizeof(Elf64_auxv_t) <= auxv->size(); at += sizeof(Elf64_auxv_t)) {
+    Elf64_auxv_t entry = {};
+    std::memcpy(&entry, auxv->data() + at, sizeof entry);
+    if (entry.a_type == AT_SYSINFO_EHDR) return entry.a_un.a_val;
+  }
+  return 0;
+}
+
+// A thread that is reading a clock in the vdso (or in this kernel's, which lies near the first one after an
+// upgrade) goes on until it has: another kernel's clocks are not continued from the middle. One that does
+// nothing else all the time is taken where it is. False: it has ended.
+Result<bool> leave_vdso(HeldThread& thread, std::uint64_t vdso, milliseconds limit) {
+  constexpr int kTries = 100;
+  constexpr std::uint64_t kNear = 1U << 20U;
+  for (int tries = 0; vdso != 0 && tries < kTries && !thread.job_stopped; ++tries) {
+    TRY_ASSIGN(const auto registers, thread.tracee.registers());
+    const bool in_system_call = static_cast<long>(registers.orig_rax) >= 0;
+    if (in_system_call || registers.rip - (vdso - kNear) > 2 * kNear) return true;
+    TRY(thread.tracee.resume());
+    timespec pause = {0, 1'000};  // else it would not get as far as its next instruction
+    ::nanosleep(&pause, nullptr);
+    TRY(thread.tracee.interrupt());
+    TRY_ASSIGN(const bool alive, await_stop(thread, limit));
+    if (!alive) return false;
+  }
+  return true;
+}
+
 Result<bool> is_zombie(pid_t pid) {
   TRY_ASSIGN(auto text, os::read_file(fmt::format("/proc/{}/stat", pid)));
   TRY_ASSIGN(auto stat, StatFields::parse(text));
@@ -115,11 +162,17 @@ HeldProcess* StoppedTree::find(pid_t pid) {
 Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit) {
   auto tids = os::list_threads(process.pid);
   if (!tids) return true;
-  std::vector<HeldThread> taken;
+  struct Taken {
+    HeldThread thread;
+    std::optional<TimedWait> wait;
+  };
+  std::vector<Taken> taken;
+  WaitReader waits;
+  const auto before = os::TaskMemory::open(process.pid);
   for (pid_t tid : *tids) {
     auto known = [tid](const HeldThread& thread) { return thread.tracee.tid() == tid; };
     if (std::any_of(process.threads.begin(), process.threads.end(), known)) continue;
-    auto tracee = os::Tracee::seize(tid, options_for(tid));
+    auto tracee = os::Tracee::seize(tid, 0);
     if (!tracee && gone(tracee.error())) continue;
     if (!tracee && tracee.error().code() == EPERM) {
       auto zombie = is_zombie(tid);
@@ -131,17 +184,20 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
                  process.pid);
     }
     if (!tracee) return tl::unexpected(std::move(tracee).error());
-    taken.push_back({std::move(*tracee), false});
-    TRY(taken.back().tracee.interrupt());
+    taken.push_back({{std::move(*tracee)}, before ? waits.read(process.pid, tid, *before) : std::nullopt});
+    TRY(taken.back().thread.tracee.interrupt());
   }
-  auto memory = os::TaskMemory::open(process.pid);
-  for (auto& thread : taken) {
+  const auto memory = os::TaskMemory::open(process.pid);  // it may have begun another program meanwhile
+  const auto vdso = vdso_address(process.pid);
+  for (auto& [thread, wait] : taken) {
     const pid_t tid = thread.tracee.tid();
     auto stopped = await_stop(thread, limit);
+    if (stopped && *stopped) stopped = leave_vdso(thread, vdso, limit);
     if (!stopped)
       return tl::unexpected(std::move(stopped).error().in(fmt::format("process {}", process.pid)));
     if (!*stopped || !memory) continue;
-    TRY(tidy_registers(thread.tracee, *memory));
+    TRY(suspend_filters(thread));
+    TRY(tidy_registers(process.pid, thread, *memory, wait));
     process.threads.insert(tid == process.pid ? process.threads.begin() : process.threads.end(),
                            std::move(thread));
   }

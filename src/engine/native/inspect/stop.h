@@ -16,6 +16,7 @@ namespace upkeep::native {
 struct HeldThread {
   os::Tracee tracee;
   bool job_stopped = false;
+  std::uint64_t time_left = 0;  // StoppedThread::time_left
 };
 
 struct HeldProcess {

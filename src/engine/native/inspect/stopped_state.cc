@@ -60,6 +60,25 @@ Result<void> read_registers(const os::Tracee& thread, Registers& registers,
   return {};
 }
 
+Result<void> read_settings(GuestCalls& calls, ThreadSettings& settings) {
+  const std::pair<std::uint64_t, std::uint32_t*> kinds[] = {
+      {PR_SPEC_STORE_BYPASS, &settings.store_bypass},
+      {PR_SPEC_INDIRECT_BRANCH, &settings.indirect_branch},
+      {PR_SPEC_L1D_FLUSH, &settings.l1d_flush}};
+  for (const auto& [kind, state] : kinds) {
+    TRY_ASSIGN(const long answer, calls.call(SYS_prctl, {PR_GET_SPECULATION_CTRL, kind}));
+    *state =
+        answer > 0 ? static_cast<std::uint32_t>(answer) : 0;  // ENODEV: this processor needs no such thing
+  }
+  TRY_ASSIGN(settings.tsc, ask_value<std::int32_t>(calls, "PR_GET_TSC", PR_GET_TSC));
+  TRY_ASSIGN(const long mce, ask(calls, "PR_MCE_KILL_GET", SYS_prctl, {PR_MCE_KILL_GET}));
+  settings.mce_kill = static_cast<std::int32_t>(mce);
+  // EPERM: it takes CAP_SYS_RESOURCE to ask, and to have become one.
+  TRY_ASSIGN(const long flusher, calls.call(SYS_prctl, {PR_GET_IO_FLUSHER}));
+  settings.io_flusher = flusher == 1;
+  return {};
+}
+
 Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread, std::vector<Obstacle>& obstacles) {
   auto& state = *thread.stopped;
   TRY(ask(calls, "sigaltstack", SYS_sigaltstack, {0, calls.scratch()}));
@@ -71,6 +90,7 @@ Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread, std::vector<
   TRY_ASSIGN(state.parent_death_signal, ask_value<std::int32_t>(calls, "PR_GET_PDEATHSIG", PR_GET_PDEATHSIG));
   TRY_ASSIGN(const long securebits, ask(calls, "PR_GET_SECUREBITS", SYS_prctl, {PR_GET_SECUREBITS}));
   thread.credentials.securebits = static_cast<std::uint32_t>(securebits);
+  TRY(read_settings(calls, state.settings));
   TRY_ASSIGN(const long permitted, calls.call(SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}));
   if (permitted == 0) {
     TRY_ASSIGN(const auto features, calls.answer<std::uint64_t>());
@@ -91,6 +111,22 @@ Result<void> read_thread_from_outside(const os::Tracee& thread, StoppedThread& s
   if (::syscall(SYS_get_robust_list, thread.tid(), &state.robust_list, &size) < 0)
     return ErrnoErr("get_robust_list {}", thread.tid());
   return {};
+}
+
+// A poll that is made anew waits for what is left, in the milliseconds of its argument. (The task itself, if
+// it is let go, goes on with the time that the kernel has kept.)
+void look_at_interrupted_call(pid_t tid, StoppedThread& state, std::vector<Obstacle>& obstacles) {
+  constexpr std::size_t kRax = 10, kRdx = 12, kOrigRax = 15;  // in user_regs_struct
+  constexpr long kRestartBlock = -516;                        // linux/errno.h
+  constexpr std::uint64_t kMillisecond = 1'000'000;
+  auto& general = state.registers.general;
+  if (static_cast<long>(general[kRax]) != kRestartBlock) return;
+  const auto call = static_cast<long>(general[kOrigRax]);
+  if (call == SYS_poll && state.time_left != 0)
+    general[kRdx] = (state.time_left + kMillisecond - 1) / kMillisecond;
+  if (call == SYS_restart_syscall)
+    obstacles.push_back(
+        {tid, "an interrupted system call", "nobody tells which one it goes on with", "try again"});
 }
 
 Result<void> read_actions(GuestCalls& calls, StoppedProcess& state) {
@@ -144,6 +180,24 @@ Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vect
   state.dumpable = static_cast<std::int32_t>(dumpable);
   TRY_ASSIGN(const long thp, ask(calls, "PR_GET_THP_DISABLE", SYS_prctl, {PR_GET_THP_DISABLE}));
   state.thp_disable = thp != 0;
+  // EINVAL: the kernel does not have them yet (6.3, 6.4).
+  TRY_ASSIGN(const long deny, calls.call(SYS_prctl, {os::kPrGetMdwe}));
+  state.memory_deny_write_execute = deny > 0 ? static_cast<std::uint32_t>(deny) : 0;
+  TRY_ASSIGN(const long merge, calls.call(SYS_prctl, {os::kPrGetMemoryMerge}));
+  state.memory_merge = merge > 0;
+  TRY_ASSIGN(const long cpuid, calls.call(SYS_arch_prctl, {ARCH_GET_CPUID}));
+  if (cpuid == 0)
+    obstacles.push_back(
+        {process.pid, "cpuid instructions that fault", "ARCH_SET_CPUID is not rebuilt by this version", ""});
+  TRY_ASSIGN(const long mask, calls.call(SYS_arch_prctl, {os::kArchGetUntagMask, calls.scratch()}));
+  if (mask == 0) {
+    TRY_ASSIGN(const auto bits, calls.answer<std::uint64_t>());
+    if (bits != ~0ULL)
+      obstacles.push_back({process.pid, "tagged addresses", "they are not rebuilt by this version", ""});
+  }
+  if (thp > 1)
+    obstacles.push_back(
+        {process.pid, "PR_THP_DISABLE_EXCEPT_ADVISED", "it is not rebuilt by this version", ""});
   return {};
 }
 
@@ -163,13 +217,17 @@ void look_for_lost_signals(pid_t tid, std::string_view status, const StoppedThre
 }  // namespace
 
 Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
-                          std::vector<Obstacle>& obstacles) {
+                          Snapshot& snapshot) {
+  auto& obstacles = snapshot.obstacles;
   process.stopped.emplace();
   TRY_ASSIGN(auto shared, held.threads.front().tracee.pending_signals(true));
   for (auto& info : shared) process.stopped->pending.push_back({std::move(info)});
   for (std::size_t i = 0; i < held.threads.size(); ++i) {
     process.job_stopped = process.job_stopped || held.threads[i].job_stopped;
-    TRY(read_thread_from_outside(held.threads[i].tracee, process.threads[i].stopped.emplace(), obstacles));
+    auto& state = process.threads[i].stopped.emplace();
+    TRY(read_thread_from_outside(held.threads[i].tracee, state, obstacles));
+    state.time_left = held.threads[i].time_left;
+    look_at_interrupted_call(process.threads[i].tid, state, obstacles);
     auto status = os::read_file(fmt::format("/proc/{}/task/{}/status", process.pid, process.threads[i].tid));
     if (status)
       look_for_lost_signals(process.threads[i].tid, *status, *process.threads[i].stopped, *process.stopped,
@@ -183,7 +241,9 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
   for (std::size_t i = 0; i < held.threads.size(); ++i) {
     TRY_ASSIGN(auto calls, GuestCalls::begin(held.threads[i].tracee, memory, *code));
     TRY(read_thread_by_call(calls, process.threads[i], obstacles));
+    TRY(look_for_other_keyrings(calls, process.threads[i], snapshot));
     if (i == 0) TRY(read_process_by_call(calls, process, obstacles));
+    if (i == 0) TRY(read_keyring(calls, process, snapshot));
     TRY(calls.end());
   }
   return {};

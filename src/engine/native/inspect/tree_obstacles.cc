@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "os/procfs.h"
 
@@ -139,6 +140,45 @@ void look_at_threads(const Process& process, Snapshot& snapshot) {
   }
 }
 
+// A keyring is handed down from parent to child.
+void look_at_keyrings(Snapshot& snapshot) {
+  std::set<std::uint32_t> made;
+  for (const auto& process : snapshot.processes) {
+    if (!process.stopped) continue;
+    const auto& own = process.stopped->keyring;
+    const auto* parent = snapshot.find(process.ppid);
+    const bool has_parent = parent != nullptr && parent->stopped;
+    if (has_parent && parent->stopped->keyring == own) continue;
+    if (!own && has_parent)
+      snapshot.obstacles.push_back(
+          {process.pid, "session keyring", "it is that of its user, and its parent has another one", ""});
+    if (own && !made.insert(*own).second)
+      snapshot.obstacles.push_back({process.pid, "session keyring " + snapshot.keyrings[*own].name,
+                                    "it is shared with a process that is neither parent nor child", ""});
+  }
+}
+
+// Who has entered a user namespace may not set these any more; its threads have what its leader has.
+void look_at_user_namespaces(Snapshot& snapshot) {
+  for (const auto& process : snapshot.processes) {
+    if (!process.namespaces || !snapshot.namespaces[*process.namespaces].user) continue;
+    for (const auto& thread : process.threads) {
+      const auto ids = [](const Credentials& c) {
+        return std::tuple(c.uid, c.euid, c.suid, c.fsuid, c.gid, c.egid, c.sgid, c.fsgid, c.groups);
+      };
+      const auto& leader = process.threads.front();
+      if (ids(thread.credentials) != ids(leader.credentials))
+        snapshot.obstacles.push_back({process.pid, fmt::format("thread {}", thread.tid),
+                                      "it has another user or group than its process, in a user namespace",
+                                      ""});
+      if (!(thread.scheduling == leader.scheduling) &&
+          (thread.scheduling.policy != 0 || thread.scheduling.nice < leader.scheduling.nice))
+        snapshot.obstacles.push_back({process.pid, fmt::format("thread {}", thread.tid),
+                                      "it is scheduled otherwise than its process, in a user namespace", ""});
+    }
+  }
+}
+
 }  // namespace
 
 void look_at_whole_tree(Snapshot& snapshot) {
@@ -147,6 +187,8 @@ void look_at_whole_tree(Snapshot& snapshot) {
     look_at_sharing(process, snapshot);
     look_at_threads(process, snapshot);
   }
+  look_at_keyrings(snapshot);
+  look_at_user_namespaces(snapshot);
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
   find_lonely_sockets(snapshot);

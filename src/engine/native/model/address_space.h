@@ -2,6 +2,7 @@
 // One address space: what is mapped where, and which pages have contents of their own.
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -85,10 +86,19 @@ struct Layout {
   }
 };
 
+// Bytes that lie in private memory instead of what `pages` say. Made while a tree is rebuilt; no document has
+// them.
+struct Contents {
+  std::uint64_t address = 0;
+  std::vector<std::byte> bytes;
+  bool operator==(const Contents&) const = default;
+};
+
 struct AddressSpace {
   std::string executable;         // path
   std::vector<Mapping> mappings;  // ascending
   std::vector<PageRun> pages;     // ascending; only of private mappings
+  std::vector<Contents> contents;
   Layout layout;
   std::uint64_t vdso_checksum = 0;  // of the code pages; 0 where none is mapped
   bool operator==(const AddressSpace&) const = default;

@@ -35,6 +35,10 @@ std::uint64_t checksum(std::string_view bytes) {
   return hash;
 }
 
+std::uint64_t checksum(const Bytes& bytes) {
+  return checksum({reinterpret_cast<const char*>(bytes.data.data()), bytes.data.size()});
+}
+
 std::string write_manifest(const Snapshot& snapshot) {
   auto content = to_json(snapshot);
   const auto sum = checksum(content.dump());

@@ -44,10 +44,14 @@ struct Obstacle {
 
 struct Snapshot {
   std::string kernel;  // uname -r
+  Bytes vdso;          // the code that this kernel maps as [vdso], vdso(7); none where it has none
   Clocks clocks;
   std::vector<Process> processes;  // parents before children
   std::vector<OpenFile> files;
   std::vector<SharedMemory> shared_memory;
+  std::vector<SeccompFilter> seccomp_filters;
+  std::vector<Keyring> keyrings;
+  std::vector<Namespaces> namespaces;
   std::vector<Obstacle> obstacles;
 
   const Process* find(std::int32_t pid) const;
@@ -55,10 +59,14 @@ struct Snapshot {
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kernel", self.kernel);
+    visit("vdso", self.vdso);
     visit("clocks", self.clocks);
     visit("processes", self.processes);
     visit("files", self.files);
     visit("shared_memory", self.shared_memory);
+    visit("seccomp_filters", self.seccomp_filters);
+    visit("keyrings", self.keyrings);
+    visit("namespaces", self.namespaces);
     visit("obstacles", self.obstacles);
   }
 };
@@ -78,5 +86,6 @@ Result<void> validate(const Snapshot& snapshot);
 
 // 64 bits, against accidents only (FNV-1a).
 std::uint64_t checksum(std::string_view bytes);
+std::uint64_t checksum(const Bytes& bytes);
 
 }  // namespace upkeep::native

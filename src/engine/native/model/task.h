@@ -9,6 +9,7 @@
 
 #include "engine/native/model/address_space.h"
 #include "engine/native/model/files.h"
+#include "engine/native/model/identity.h"
 #include "engine/native/model/text.h"
 
 namespace upkeep::native {
@@ -153,6 +154,10 @@ struct StoppedThread {
   std::uint64_t robust_list = 0;
   RestartableSequence rseq;
   std::int32_t parent_death_signal = 0;
+  ThreadSettings settings;
+  // Nanoseconds until the timeout of the system call that it is in, where the call has one whose end only the
+  // kernel knows (restart_syscall(2)); 0: none, or nobody tells.
+  std::uint64_t time_left = 0;
   bool operator==(const StoppedThread&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("registers", self.registers);
@@ -163,6 +168,8 @@ struct StoppedThread {
     visit("robust_list", self.robust_list);
     visit("rseq", self.rseq);
     visit("parent_death_signal", self.parent_death_signal);
+    visit("settings", self.settings);
+    visit("time_left", self.time_left);
   }
 };
 
@@ -171,6 +178,7 @@ struct Thread {
   std::string comm;
   Credentials credentials;
   Scheduling scheduling;
+  Seccomp seccomp;  // its filters are told only while it stands still
   std::optional<StoppedThread> stopped;
   bool operator==(const Thread&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -178,6 +186,7 @@ struct Thread {
     visit("comm", self.comm);
     visit("credentials", self.credentials);
     visit("scheduling", self.scheduling);
+    visit("seccomp", self.seccomp);
     visit("stopped", self.stopped);
   }
 };
@@ -201,6 +210,9 @@ struct StoppedProcess {
   bool child_subreaper = false;
   std::int32_t dumpable = 0;
   bool thp_disable = false;
+  std::uint32_t memory_deny_write_execute = 0;  // PR_GET_MDWE
+  bool memory_merge = false;                    // PR_GET_MEMORY_MERGE
+  std::optional<std::uint32_t> keyring;         // index into Snapshot::keyrings; none: the user's
   bool operator==(const StoppedProcess&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("actions", self.actions);
@@ -210,6 +222,9 @@ struct StoppedProcess {
     visit("child_subreaper", self.child_subreaper);
     visit("dumpable", self.dumpable);
     visit("thp_disable", self.thp_disable);
+    visit("memory_deny_write_execute", self.memory_deny_write_execute);
+    visit("memory_merge", self.memory_merge);
+    visit("keyring", self.keyring);
   }
 };
 
@@ -234,7 +249,10 @@ struct Process {
   std::string cgroup;
   std::uint32_t personality = 0;
   std::int32_t oom_score_adj = 0;
-  std::vector<Thread> threads;  // the leader is the first one
+  std::uint32_t coredump_filter = 0;
+  std::uint32_t login_uid = ~0U;            // of audit; all ones: nobody has logged in
+  std::optional<std::uint32_t> namespaces;  // index into Snapshot::namespaces; none: the host's
+  std::vector<Thread> threads;              // the leader is the first one
   std::array<Limit, 16> limits = {};
   Folders folders;
   AddressSpace memory;
@@ -254,6 +272,9 @@ struct Process {
     visit("cgroup", self.cgroup);
     visit("personality", self.personality);
     visit("oom_score_adj", self.oom_score_adj);
+    visit("coredump_filter", self.coredump_filter);
+    visit("login_uid", self.login_uid);
+    visit("namespaces", self.namespaces);
     visit("threads", self.threads);
     visit("limits", self.limits);
     visit("folders", self.folders);

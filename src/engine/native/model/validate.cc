@@ -54,7 +54,61 @@ Result<void> check_descriptors(const Process& process, std::size_t files) {
   return {};
 }
 
-Result<void> check_process(const Process& process, std::size_t files, std::set<std::int32_t>& ids) {
+Result<void> check_identity(const Process& process, const Snapshot& snapshot) {
+  if (process.namespaces && *process.namespaces >= snapshot.namespaces.size())
+    return Err("its namespaces are not there");
+  if (process.stopped && process.stopped->keyring && *process.stopped->keyring >= snapshot.keyrings.size())
+    return Err("its keyring is not there");
+  for (const auto& thread : process.threads) {
+    for (const auto filter : thread.seccomp.filters) {
+      if (filter >= snapshot.seccomp_filters.size())
+        return Err("thread {}: a filter is not there", thread.tid);
+    }
+  }
+  return {};
+}
+
+// Names that lead down only.
+bool stays_below(std::string_view path) {
+  return path.starts_with('/') && path.find("/../") == std::string_view::npos && !path.ends_with("/..");
+}
+
+Result<void> check_mounts(const std::vector<Mount>& mounts) {
+  std::set<std::int32_t> ids;
+  std::size_t roots = 0;
+  for (const auto& mount : mounts) {
+    if (mount.id < 1 || !ids.insert(mount.id).second)
+      return Err("mount ID {} is used twice or none", mount.id);
+    // Of a namespace's file the root is a name ("net:[4026531840]").
+    const bool good = stays_below(mount.mount_point) &&
+                      (stays_below(mount.root) || mount.root.find('/') == std::string::npos) &&
+                      (mount.host_path.empty() || stays_below(mount.host_path));
+    if (!good) return Err("the mount at '{}' leads out of its place", mount.mount_point);
+    if (mount.parent == 0 && mount.mount_point == "/") ++roots;
+    for (const auto& node : mount.contents) {
+      if (!node.path.empty() && !stays_below(node.path))
+        return Err("mount {}: a file outside of it", mount.mount_point);
+    }
+  }
+  if (!mounts.empty() && roots != 1) return Err("its mounts have no root, or several");
+  for (const auto& mount : mounts) {
+    if (mount.parent != 0 && !ids.contains(mount.parent))
+      return Err("mount {}: nothing is below it", mount.mount_point);
+  }
+  return {};
+}
+
+Result<void> check_filters(const std::vector<SeccompFilter>& filters) {
+  constexpr std::size_t kInstruction = 8, kMost = 4096;  // struct sock_filter, BPF_MAXINSNS
+  for (const auto& filter : filters) {
+    const auto size = filter.instructions.data.size();
+    if (size == 0 || size % kInstruction != 0 || size / kInstruction > kMost)
+      return Err("a seccomp filter of {} bytes", size);
+  }
+  return {};
+}
+
+Result<void> check_process(const Process& process, const Snapshot& snapshot, std::set<std::int32_t>& ids) {
   if (process.exit_status) {
     if (!ids.insert(process.pid).second) return Err("its ID is used twice");
     return {};
@@ -66,7 +120,27 @@ Result<void> check_process(const Process& process, std::size_t files, std::set<s
       return Err("thread ID {} is used twice or none", thread.tid);
   }
   TRY(check_memory(process.memory));
-  return check_descriptors(process, files);
+  TRY(check_identity(process, snapshot));
+  return check_descriptors(process, snapshot.files.size());
+}
+
+Result<void> check_socket(const Socket& socket) {
+  constexpr std::size_t kLargestName = 128;  // struct sockaddr_storage
+  if (socket.local.data.size() > kLargestName || socket.remote.data.size() > kLargestName)
+    return Err("its name is longer than any");
+  if (!socket.connection) return {};
+  const auto& connection = *socket.connection;
+  constexpr std::uint32_t kLargestScale = 14, kClosing = 11;
+  constexpr std::size_t kLargestQueue = std::size_t{1} << 30U;
+  if (socket.remote.data.empty() || connection.state == 0 || connection.state > kClosing)
+    return Err("it is connected to nothing");
+  if (socket.unread.size() > 1 || connection.unacknowledged.data.size() > kLargestQueue ||
+      connection.unsent > connection.unacknowledged.data.size() + 1)
+    return Err("its queues are impossible");
+  if (connection.snd_wscale.has_value() != connection.rcv_wscale.has_value() ||
+      connection.snd_wscale.value_or(0) > kLargestScale || connection.rcv_wscale.value_or(0) > kLargestScale)
+    return Err("its windows are impossible");
+  return {};
 }
 
 Result<void> check_file(const OpenFile& file, std::size_t files) {
@@ -77,6 +151,7 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
                            (file.kind != "socket" || file.socket);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
+  if (file.socket) TRY(check_socket(*file.socket));
   if (!file.epoll) return {};
   for (const auto& watch : file.epoll->watches) {
     if (watch.file >= files) return Err("it watches a file that is not there");
@@ -88,11 +163,13 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
 
 Result<void> validate(const Snapshot& snapshot) {
   if (snapshot.processes.empty()) return Err("there is no process in it");
+  TRY(check_filters(snapshot.seccomp_filters));
+  for (const auto& namespaces : snapshot.namespaces) TRY(check_mounts(namespaces.mounts));
   std::set<std::int32_t> ids, seen;
   for (const auto& process : snapshot.processes) {
     const auto name = fmt::format("process {}", process.pid);
     if (process.pid < 2 || process.pgrp < 0 || process.session < 0) return Err("{}: impossible IDs", name);
-    TRY_IN(name, check_process(process, snapshot.files.size(), ids));
+    TRY_IN(name, check_process(process, snapshot, ids));
     if (!seen.contains(process.ppid) && snapshot.find(process.ppid) != nullptr)
       return Err("{}: it is listed before its parent", name);
     seen.insert(process.pid);

@@ -8,6 +8,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/program.h"
 
 namespace upkeep::native {
@@ -31,11 +32,11 @@ Program compile_group(const Process& process);
 Program compile_threads(const Process& process);
 Program compile_end(const Process& zombie);
 
-// compile_memory.cc. KEEP: the workshop, which stays. PAGES: path of the page contents. SHARED: descriptors
-// of process RESTORER that hold shared memory, by inode.
+// compile_memory.cc. KEEP: the workshop, which stays. PAGES, SHARED: descriptors of process RESTORER that
+// hold the page contents, and shared memory by its inode.
 struct MemorySources {
   std::uint64_t keep_start = 0, keep_end = 0;
-  std::string pages;
+  int pages = -1;
   std::int32_t restorer = 0;
   std::map<std::uint64_t, int> shared;
 };
@@ -45,10 +46,39 @@ Program compile_memory(const Process& process, const MemorySources& sources);
 Program compile_descriptors(const Process& process, const std::vector<int>& sources, std::int32_t restorer);
 Program compile_watches(const Snapshot& snapshot, const Process& process);  // entries of epoll sets
 
+// compile_identity.cc. A keyring is made in the first process that has it, before its children. The keys that
+// the first program has added, by their serial numbers in the order of the keyring, then get their owners and
+// permissions.
+Program compile_keys(const Keyring& keyring);
+Program compile_key_owners(const Keyring& keyring, const std::vector<std::int64_t>& serials);
+Program compile_login(const Process& process);
+Program compile_settings(const Thread& thread);
+Program compile_process_settings(const Process& process);
+// Filters need CAP_SYS_ADMIN, so they come before the credentials do; those that all
+// threads have in common come before the threads.
+Program compile_common_filters(const Snapshot& snapshot, const Process& process);
+Program compile_filters(const Snapshot& snapshot, const Process& process, const Thread& thread);
+
+// compile_namespaces.cc. The descriptors are process RESTORER's. A user namespace is entered when memory and
+// descriptors are there, which need privilege outside of it, and before there are threads, which could not
+// follow; with it come the user and groups that the process had outside, and whatever else is no longer
+// possible inside.
+Program compile_namespaces(const MadeNamespaces& namespaces, std::int32_t restorer);
+Program compile_user_namespace(const Process& process, const MadeNamespaces& namespaces,
+                               std::int32_t restorer);
+// One thread, with any ID: no ID can be asked for in a user namespace.
+Program compile_any_thread();
+Program compile_thread_end();
+
 // compile_state.cc
 Program compile_signals(const Process& process, bool timer_ids);  // timer_ids: the kernel takes wanted ones
+Program compile_limits(const Process& process);
 Program compile_thread(const Process& process, const Thread& thread);
-// Last, for nothing that needs privilege works after it.
-Program compile_credentials(const Process& process, const Thread& thread);
+// Last, for nothing that needs privilege works after it. IDS: users and groups are set too.
+Program compile_credentials(const Process& process, const Thread& thread, bool ids);
+// Parts of these for programs that are put together otherwise.
+void add_scheduling(Program& program, const Scheduling& scheduling);
+void add_limits(Program& program, const Process& process);
+void add_ids(Program& program, const Credentials& wanted);
 
 }  // namespace upkeep::native

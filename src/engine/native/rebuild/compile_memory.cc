@@ -17,7 +17,7 @@ namespace upkeep::native {
 namespace {
 
 // Descriptors while this goes on: there are no others.
-constexpr int kPages = 0, kRestorer = 1, kFile = 2;
+constexpr int kRestorer = 0, kPages = 1, kFile = 2;
 constexpr std::size_t kMostVectors = 1024;  // IOV_MAX
 
 struct Advice {
@@ -41,13 +41,14 @@ class MemoryCompiler {
   Program compile() {
     program_.call(SYS_munmap, {0, sources_.keep_start});
     program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
-    program_.call(SYS_open, {program_.text(sources_.pages), O_RDONLY});  // kPages
-    program_.call(SYS_pidfd_open, {sources_.restorer, 0});               // kRestorer
+    program_.call(SYS_pidfd_open, {sources_.restorer, 0});           // kRestorer
+    program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
     set_layout();
     for (const auto& mapping : process_.memory.mappings) map(mapping);
     close_file();
     map_vdso();
     read_pages();
+    write_contents();
     for (const auto& mapping : process_.memory.mappings) protect(mapping);
     program_.call(SYS_close_range, {0, ~0U, 0});
     return std::move(program_);
@@ -60,9 +61,16 @@ class MemoryCompiler {
     });
   }
 
+  bool has_contents(const Mapping& mapping) const {
+    return std::any_of(
+        process_.memory.contents.begin(), process_.memory.contents.end(),
+        [&](const Contents& c) { return c.address >= mapping.start && c.address < mapping.end; });
+  }
+
   // Pages are read into memory that has to be writable for that.
   int first_protection(const Mapping& mapping) const {
-    return protection(mapping) | (!mapping.shared && has_pages(mapping) ? PROT_READ | PROT_WRITE : 0);
+    const bool filled = !mapping.shared && (has_pages(mapping) || has_contents(mapping));
+    return protection(mapping) | (filled ? PROT_READ | PROT_WRITE : 0);
   }
 
   // The file of the mappings that follow, as descriptor kFile.
@@ -104,7 +112,8 @@ class MemoryCompiler {
     }
   }
 
-  // The kernel lays code and data out as it did before; that they are the same kernel's has been checked.
+  // This kernel's own: another one's has been made ordinary memory by for_this_kernel(). Code and data are
+  // laid out as in every process.
   void map_vdso() {
     const auto& mappings = process_.memory.mappings;
     const auto first =
@@ -134,6 +143,16 @@ class MemoryCompiler {
       }
     }
     flush();
+  }
+
+  void write_contents() {
+    for (const auto& contents : process_.memory.contents) {
+      const auto bytes = program_.bytes(contents.bytes);
+      const auto from = program_.value(iovec{nullptr, contents.bytes.size()});
+      program_.pointer(from, offsetof(iovec, iov_base), bytes);
+      const auto to = program_.value(iovec{reinterpret_cast<void*>(contents.address), contents.bytes.size()});
+      program_.call(SYS_process_vm_writev, {process_.pid, from, 1, to, 1, 0});
+    }
   }
 
   void protect(const Mapping& mapping) {

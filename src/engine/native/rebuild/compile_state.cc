@@ -75,24 +75,6 @@ void make_posix_timers(Program& program, const StoppedProcess& state, bool timer
   if (timer_ids) program.call(SYS_prctl, {os::kPrTimerCreateRestoreIds, 0, 0, 0, 0});
 }
 
-void set_scheduling(Program& program, const Scheduling& scheduling) {
-  const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
-                                               scheduling.policy,
-                                               scheduling.flags,
-                                               scheduling.nice,
-                                               scheduling.priority,
-                                               scheduling.runtime,
-                                               scheduling.deadline,
-                                               scheduling.period};
-  program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
-  program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
-                                       program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
-  if (scheduling.io_priority != 0)
-    program.call(SYS_ioprio_set, {1 /* IOPRIO_WHO_PROCESS */, 0, scheduling.io_priority});
-  if (scheduling.timer_slack != 0)
-    program.call(SYS_prctl, {PR_SET_TIMERSLACK, scheduling.timer_slack, 0, 0, 0});
-}
-
 struct CapabilitySets {
   __user_cap_data_struct data[2];
 };
@@ -111,6 +93,24 @@ void set_capabilities(Program& program, std::uint64_t effective, std::uint64_t p
 }
 
 }  // namespace
+
+void add_scheduling(Program& program, const Scheduling& scheduling) {
+  const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
+                                               scheduling.policy,
+                                               scheduling.flags,
+                                               scheduling.nice,
+                                               scheduling.priority,
+                                               scheduling.runtime,
+                                               scheduling.deadline,
+                                               scheduling.period};
+  program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
+  program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
+                                       program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
+  if (scheduling.io_priority != 0)
+    program.call(SYS_ioprio_set, {1 /* IOPRIO_WHO_PROCESS */, 0, scheduling.io_priority});
+  if (scheduling.timer_slack != 0)
+    program.call(SYS_prctl, {PR_SET_TIMERSLACK, scheduling.timer_slack, 0, 0, 0});
+}
 
 Program compile_signals(const Process& process, bool timer_ids) {
   Program program;
@@ -133,12 +133,23 @@ Program compile_signals(const Process& process, bool timer_ids) {
   if (state.child_subreaper) program.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0});
   if (state.thp_disable) program.call(SYS_prctl, {PR_SET_THP_DISABLE, 1, 0, 0, 0});
   program.call(SYS_personality, {process.personality});
-  program.call(SYS_chdir, {program.text(process.folders.working_directory)});
   program.call(SYS_umask, {process.folders.umask});
+  return program;
+}
+
+void add_limits(Program& program, const Process& process) {
+  // Both as we see them: the working directory may lie outside of the root.
+  program.call(SYS_chdir, {program.text(process.folders.working_directory)});
+  if (process.folders.root != "/") program.call(SYS_chroot, {program.text(process.folders.root)});
   for (std::size_t which = 0; which < process.limits.size(); ++which) {
     const rlimit limit = {process.limits[which].soft, process.limits[which].hard};
     program.call(SYS_prlimit64, {0, which, program.value(limit), 0});
   }
+}
+
+Program compile_limits(const Process& process) {
+  Program program;
+  add_limits(program, process);
   return program;
 }
 
@@ -157,11 +168,21 @@ Program compile_thread(const Process& process, const Thread& thread) {
     program.call(SYS_rt_tgsigqueueinfo, {process.pid, thread.tid, signal_of(info),
                                          program.bytes(std::as_bytes(std::span(info.data)))});
   }
-  set_scheduling(program, thread.scheduling);
+  add_scheduling(program, thread.scheduling);
   return program;
 }
 
-Program compile_credentials(const Process& process, const Thread& thread) {
+// Changing the user must not take the capabilities that the next steps need.
+void add_ids(Program& program, const Credentials& wanted) {
+  program.call(SYS_prctl, {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0});
+  program.call(SYS_setgroups, {wanted.groups.size(), program.bytes(std::as_bytes(std::span(wanted.groups)))});
+  program.call(SYS_setresgid, {wanted.gid, wanted.egid, wanted.sgid});
+  program.call(SYS_setfsgid, {wanted.fsgid});
+  program.call(SYS_setresuid, {wanted.uid, wanted.euid, wanted.suid});
+  program.call(SYS_setfsuid, {wanted.fsuid});
+}
+
+Program compile_credentials(const Process& process, const Thread& thread, bool ids) {
   Program program;
   const auto& wanted = thread.credentials;
   constexpr int kHighestCapability = 63;
@@ -170,13 +191,7 @@ Program compile_credentials(const Process& process, const Thread& thread) {
     if (!keep)
       program.try_call(SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});  // EINVAL: there is no such one
   }
-  // Changing the user must not take the capabilities that the next steps need.
-  program.call(SYS_prctl, {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0});
-  program.call(SYS_setgroups, {wanted.groups.size(), program.bytes(std::as_bytes(std::span(wanted.groups)))});
-  program.call(SYS_setresgid, {wanted.gid, wanted.egid, wanted.sgid});
-  program.call(SYS_setfsgid, {wanted.fsgid});
-  program.call(SYS_setresuid, {wanted.uid, wanted.euid, wanted.suid});
-  program.call(SYS_setfsuid, {wanted.fsuid});
+  if (ids) add_ids(program, wanted);
   set_capabilities(program, wanted.permitted | (1ULL << CAP_SETPCAP),
                    wanted.permitted | (1ULL << CAP_SETPCAP), wanted.inheritable);
   for (int capability = 0; capability <= kHighestCapability; ++capability) {

@@ -1,5 +1,6 @@
 #include "engine/native/rebuild/finish.h"
 
+#include <linux/futex.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
@@ -42,16 +43,25 @@ Result<user_regs_struct> make_interrupted_call(const os::Tracee& task, const use
   return task.registers();
 }
 
-// The time that a sleep still had to go: the kernel has written it where the program asked for it. Else the
-// whole time: a sleep is never too short.
-Result<timespec> time_left(const os::TaskMemory& memory, std::uint64_t request, std::uint64_t remaining) {
+// The time that a sleep still had to go: the kernel has written it where the program asked for it, or it was
+// worked out (inspect/timed_wait.h). Else the whole time: a sleep is never too short.
+Result<timespec> time_left(const os::TaskMemory& memory, std::uint64_t request, std::uint64_t remaining,
+                           std::uint64_t worked_out) {
+  constexpr std::uint64_t kSecond = 1'000'000'000;
+  if (remaining == 0 && worked_out != 0)
+    return timespec{static_cast<time_t>(worked_out / kSecond), static_cast<long>(worked_out % kSecond)};
   return memory.value<timespec>(remaining != 0 ? remaining : request);
+}
+
+// Whether the futex is waited for for a time. FUTEX_WAIT_BITSET waits until a point in time.
+bool waits_for_a_time(const user_regs_struct& registers) {
+  return (static_cast<int>(registers.rsi) & FUTEX_CMD_MASK) == FUTEX_WAIT && registers.r10 != 0;
 }
 
 // Sleeps whose deadline the kernel keeps aside (restart_syscall(2)) are begun again with the time that is
 // left. Returns what rax has to be for the recorded registers.
 Result<long> take_up_sleep(const os::Tracee& task, const os::TaskMemory& memory,
-                           const user_regs_struct& wanted, Workshop& shop) {
+                           const user_regs_struct& wanted, std::uint64_t worked_out, Workshop& shop) {
   auto registers = wanted;
   registers.rip = shop.system_call();
   registers.rsp = 0;
@@ -59,7 +69,7 @@ Result<long> take_up_sleep(const os::Tracee& task, const os::TaskMemory& memory,
   registers.orig_rax = ~0ULL;
   auto put_time = [&](std::uint64_t request, std::uint64_t remaining,
                       unsigned long long& into) -> Result<void> {
-    TRY_ASSIGN(const auto left, time_left(memory, request, remaining));
+    TRY_ASSIGN(const auto left, time_left(memory, request, remaining, worked_out));
     TRY_ASSIGN(into, shop.lay_out(std::as_bytes(std::span(&left, 1))));
     return {};
   };
@@ -71,8 +81,10 @@ Result<long> take_up_sleep(const os::Tracee& task, const os::TaskMemory& memory,
       TRY(put_time(wanted.rdx, wanted.r10, registers.rdx));
       break;
     case SYS_futex:
+      if (waits_for_a_time(wanted)) TRY(put_time(wanted.r10, 0, registers.r10));
+      break;
     case SYS_poll:
-      break;  // nobody tells how long they have waited: they wait for the whole time again
+      break;  // its argument says already what is left
     default:
       return kRestartNoHand;
   }
@@ -113,7 +125,8 @@ Result<void> finish_process(const Process& process, const std::vector<os::Tracee
     auto& registers = wanted.back();
     if (static_cast<long>(registers.orig_rax) < 0 || static_cast<long>(registers.rax) != kRestartBlock)
       continue;
-    TRY_ASSIGN(const long rax, take_up_sleep(threads[i], memory, registers, shop));
+    const auto left = process.threads[i].stopped->time_left;
+    TRY_ASSIGN(const long rax, take_up_sleep(threads[i], memory, registers, left, shop));
     registers.rax = static_cast<unsigned long long>(rax);
   }
   TRY(remove_workshop(threads.front(), shop));

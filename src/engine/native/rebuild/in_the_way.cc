@@ -7,10 +7,12 @@
 
 #include <elf.h>
 
+#include <map>
 #include <set>
 
 #include "os/file.h"
 #include "os/procfs.h"
+#include "os/vdso.h"
 
 namespace upkeep::native {
 namespace {
@@ -34,14 +36,23 @@ Result<void> id_is_free(std::int32_t id) {
 
 // Our own, which every new process gets too.
 Result<std::uint64_t> own_vdso_checksum() {
-  TRY_ASSIGN(const auto maps, os::read_file("/proc/self/maps"));
-  const auto name = maps.find("[vdso]");
-  if (name == std::string::npos) return 0U;
-  const auto line = maps.rfind('\n', name) + 1;
-  std::uint64_t start = 0, end = 0;
-  if (std::sscanf(maps.c_str() + line, "%lx-%lx", &start, &end) != 2)
-    return Err("/proc/self/maps cannot be read");
-  return checksum({reinterpret_cast<const char*>(start), end - start});
+  TRY_ASSIGN(const auto vdso, os::own_vdso());
+  if (!vdso) return 0U;
+  const auto image = vdso->image();
+  return checksum({reinterpret_cast<const char*>(image.data()), image.size()});
+}
+
+// glibc registers as many bytes as the kernel that it was started under knows; before 6.3 kernels take 32 and
+// nothing else. Those that take more say how many they fill in.
+Result<void> takes_restartable_sequence(const Thread& thread) {
+  constexpr std::uint32_t kFirstSize = 32;
+  constexpr unsigned long kFeatureSize = 27;  // AT_RSEQ_FEATURE_SIZE of linux/auxvec.h
+  const auto size = thread.stopped ? thread.stopped->rseq.size : 0;
+  if (size == 0 || size == kFirstSize || ::getauxval(kFeatureSize) != 0) return {};
+  return Err(
+      "thread {}: its restartable sequences are of {} bytes, of which this kernel takes no more than {} "
+      "(rseq(2))",
+      thread.tid, size, kFirstSize);
 }
 
 Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>& seen) {
@@ -55,11 +66,11 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
 
 }  // namespace
 
-Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot) {
+Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const AllNamespaces& namespaces) {
   for (const auto& obstacle : snapshot.obstacles)
     return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
-  std::set<std::string> files;
+  std::map<std::optional<std::uint32_t>, std::set<std::string>> files;  // by namespaces
   std::set<std::uint64_t> shared;
   for (const auto& memory : snapshot.shared_memory) shared.insert(memory.inode);
   for (const auto& process : snapshot.processes) {
@@ -69,13 +80,15 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot) {
     for (const auto& thread : process.threads) {
       TRY(id_is_free(thread.tid));
       complete = complete && thread.stopped;
+      TRY_IN(fmt::format("process {}", process.pid), takes_restartable_sequence(thread));
     }
     if (!complete) return Err("process {}: it was not stopped when it was read", process.pid);
     if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != vdso)
-      return Err("process {}: its vdso is another kernel's ({}), which this version cannot rebuild",
-                 process.pid, snapshot.kernel);
+      return Err("process {}: its vdso is not this kernel's", process.pid);
+    TRY_ASSIGN(const auto inside, see_as(&process, namespaces));
     for (const auto& mapping : process.memory.mappings) {
-      TRY_IN(fmt::format("process {}", process.pid), mapped_file_is_there(mapping, files));
+      TRY_IN(fmt::format("process {}", process.pid),
+             mapped_file_is_there(mapping, files[process.namespaces]));
       if (mapping.kind == "shared_memory" && !shared.contains(mapping.inode))
         return Err("process {}: shared memory {} is not part of the snapshot", process.pid, mapping.inode);
       if (mapping.kind != "anonymous" && mapping.kind != "file" && mapping.kind != "shared_memory" &&

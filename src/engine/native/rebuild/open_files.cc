@@ -13,6 +13,7 @@
 
 #include "engine/native/rebuild/open_sockets.h"
 #include "os/file.h"
+#include "os/limits.h"
 
 namespace upkeep::native {
 namespace {
@@ -143,13 +144,23 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
 
 }  // namespace
 
-Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot) {
+Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                                             HeldConnections& connections) {
+  os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   Pipes pipes;
-  Sockets sockets;
+  Sockets sockets(connections);
   TRY(make_pairs(snapshot, sockets));
-  for (const auto& file : snapshot.files) {
+  for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
+    const auto& file = snapshot.files[i];
+    // Looked for only where there is one to be found: it takes a look at all descriptors.
+    const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, i);
+    TRY_ASSIGN(auto inside, see_as(holder, namespaces));
     auto fd = open_one(file, pipes, sockets);
+    if (!fd && inside && file.kind == "path") {  // opened before the process went there
+      inside.reset();
+      fd = open_one(file, pipes, sockets);
+    }
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     result.push_back(std::move(*fd));
   }

@@ -5,11 +5,16 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/connections.h"
+#include "engine/native/rebuild/namespaces.h"
 #include "os/fd.h"
 
 namespace upkeep::native {
 
-// One descriptor for each of Snapshot::files. The error names the file.
-Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot);
+// One descriptor for each of Snapshot::files; TCP connections among them are put into CONNECTIONS as well.
+// Where a process that has it open lives in a mount namespace of its own, it is opened there. The error names
+// the file.
+Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                                             HeldConnections& connections);
 
 }  // namespace upkeep::native

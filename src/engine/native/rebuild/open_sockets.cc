@@ -1,5 +1,6 @@
 #include "engine/native/rebuild/open_sockets.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -10,33 +11,12 @@
 #include <array>
 #include <cstring>
 
+#include "engine/native/rebuild/socket_options.h"
+
 namespace upkeep::native {
 namespace {
 
 bool bound(const Socket& socket) { return socket.local.data.size() > sizeof(sa_family_t); }
-
-// Buffer sizes are told doubled; SO_..BUFFORCE takes what exceeds the sysctl limits.
-Result<void> set_option(os::Fd fd, SocketOption option) {
-  if (option.level == SOL_SOCKET && (option.name == SO_RCVBUF || option.name == SO_SNDBUF)) {
-    int size = 0;
-    if (option.value.data.size() != sizeof size) return Err("option {}: not a number", option.name);
-    std::memcpy(&size, option.value.data.data(), sizeof size);
-    size /= 2;
-    const int forced = option.name == SO_RCVBUF ? SO_RCVBUFFORCE : SO_SNDBUFFORCE;
-    if (::setsockopt(fd.get(), SOL_SOCKET, forced, &size, sizeof size) < 0)
-      return ErrnoErr("buffer of {}", size);
-    return {};
-  }
-  if (::setsockopt(fd.get(), option.level, option.name, option.value.data.data(),
-                   static_cast<socklen_t>(option.value.data.size())) < 0)
-    return ErrnoErr("option {} of level {}", option.name, option.level);
-  return {};
-}
-
-Result<void> set_options(os::Fd fd, const Socket& socket) {
-  for (const auto& option : socket.options) TRY(set_option(fd, option));
-  return {};
-}
 
 // What is left in TIME_WAIT of this port is no reason to fail.
 class ReuseAddress {
@@ -73,9 +53,7 @@ Result<void> bind_to_name(os::Fd fd, const Socket& socket) {
     if (::unlink(path.c_str()) < 0) return ErrnoErr("removing {}", path);
   }
   const ReuseAddress reuse(fd);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(socket.local.data.data()),
-             static_cast<socklen_t>(socket.local.data.size())) < 0)
-    return ErrnoErr("bind");
+  TRY(bind_name(fd, socket));
   if (!path.empty() && socket.file &&
       (::chmod(path.c_str(), socket.file->mode) < 0 ||
        ::lchown(path.c_str(), socket.file->uid, socket.file->gid) < 0))
@@ -112,7 +90,33 @@ Result<void> send_to_name(const Socket& socket) {
   return send_unread(sender, socket);
 }
 
+int recorded_reuse_address(const Socket& socket) {
+  int value = 0;
+  for (const auto& option : socket.options) {
+    if (option.level == SOL_SOCKET && option.name == SO_REUSEADDR && option.value.data.size() == sizeof value)
+      std::memcpy(&value, option.value.data.data(), sizeof value);
+  }
+  return value;
+}
+
+// A TCP socket whose connection has ended: nothing can be read or written. That there is no connection to
+// shut down is no error here: it is shut down nevertheless.
+Result<void> shut_down(os::Fd fd, const Socket& socket) {
+  constexpr std::uint32_t kBoth = 3;
+  if (socket.protocol != IPPROTO_TCP || socket.shutdown != kBoth) return {};
+  if (::shutdown(fd.get(), SHUT_RDWR) < 0 && errno != ENOTCONN) return ErrnoErr("shutdown");
+  return {};
+}
+
 }  // namespace
+
+Result<os::UniqueFd> Sockets::connect(const Socket& socket) {
+  TRY_ASSIGN(auto fd, make_connection(socket));
+  os::UniqueFd second(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!second.valid()) return ErrnoErr("dup");
+  connections_.add(std::move(second), recorded_reuse_address(socket));
+  return fd;
+}
 
 Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   if (auto made = ends_.find(socket.inode); made != ends_.end()) {
@@ -120,12 +124,14 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
     TRY(set_options(fd, socket));
     return fd;
   }
+  if (socket.connection) return connect(socket);
   if (socket.peer != 0) return Err("its other end is not part of the snapshot");
   os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
   if (!fd.valid()) return ErrnoErr("socket");
   TRY(set_options(fd, socket));
   if (!is_unbound_inet(socket)) TRY(bind_to_name(fd, socket));
   TRY(send_to_name(socket));
+  TRY(shut_down(fd, socket));
   return fd;
 }
 

@@ -1,6 +1,7 @@
 #include "engine/native/rebuild/rebuild.h"
 
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -10,14 +11,17 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/finish.h"
+#include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/child.h"
 #include "os/file.h"
+#include "os/procfs.h"
 #include "os/time_namespace.h"
 #include "os/uapi_supplement.h"
 
@@ -68,19 +72,16 @@ Result<SharedPieces> make_shared_memory(const Snapshot& snapshot, const std::str
   return pieces;
 }
 
-bool kernel_takes_timer_ids() {
-  constexpr unsigned long kAsk = 2;  // PR_TIMER_CREATE_RESTORE_IDS_GET
-  return ::prctl(os::kPrTimerCreateRestoreIds, kAsk, 0, 0, 0) >= 0;
-}
-
 class Builder {
  public:
   Builder(const Snapshot& snapshot, std::string pages) : snapshot_(snapshot), pages_(std::move(pages)) {}
 
   Result<NewTasks> build() {
-    TRY(look_for_what_is_in_the_way(snapshot_));
+    TRY_ASSIGN(namespaces_, make_namespaces(snapshot_));
+    TRY(look_for_what_is_in_the_way(snapshot_, namespaces_));
     TRY_ASSIGN(const auto births, plan_births(snapshot_));
-    TRY_ASSIGN(const auto files, open_files(snapshot_));
+    TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
+    TRY_ASSIGN(const auto files, open_files(snapshot_, namespaces_, tasks_.connections()));
     TRY_ASSIGN(const auto shared, make_shared_memory(snapshot_, pages_));
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
@@ -88,17 +89,33 @@ class Builder {
     TRY(make_roots());
     for (const auto& birth : births) TRY(make_children(birth));
     TRY(set_groups());
+    TRY(place_in_cgroups(snapshot_));
+    TRY(for_living([login = own_login()](const Process& p) {
+      return p.login_uid == login ? Program() : compile_login(p);
+    }));
+    TRY(for_living([&](const Process& p) { return in_namespaces(p, compile_namespaces); }));
     TRY(fill_memory(shared));
     TRY(end_zombies());
-    for (const auto& process : snapshot_.processes) TRY(make_threads(process));
     std::vector<int> sources;
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
+    TRY(for_living([&](const Process& p) {
+      return in_user_namespace(p) ? compile_user_namespace(p, namespaces_[*p.namespaces], ::getpid())
+                                  : Program();
+    }));
+    for (const auto& process : snapshot_.processes) TRY(make_threads(process));
     const bool timer_ids = kernel_takes_timer_ids();
     TRY(for_living([&](const Process& p) { return compile_signals(p, timer_ids); }));
+    TRY(for_living([&](const Process& p) { return in_user_namespace(p) ? Program() : compile_limits(p); }));
     TRY(for_threads([](const Process& p, const Thread& t) { return compile_thread(p, t); }));
     TRY(for_living([&](const Process& p) { return compile_watches(snapshot_, p); }));
-    TRY(for_threads([](const Process& p, const Thread& t) { return compile_credentials(p, t); }));
+    TRY(for_living(compile_process_settings));
+    TRY(for_threads([](const Process&, const Thread& t) { return compile_settings(t); }));
+    TRY(for_threads([&](const Process& p, const Thread& t) { return compile_filters(snapshot_, p, t); }));
+    TRY(for_threads(
+        [&](const Process& p, const Thread& t) { return compile_credentials(p, t, !in_user_namespace(p)); }));
+    for (const auto& process : snapshot_.processes)
+      TRY_IN(fmt::format("process {}", process.pid), set_scores(process));
     for (const auto& process : snapshot_.processes) {
       if (!process.exit_status) TRY(finish_process(process, tasks_.find(process.pid)->threads, shop));
     }
@@ -107,6 +124,16 @@ class Builder {
 
  private:
   const os::Tracee& leader(pid_t pid) { return tasks_.find(pid)->threads.front(); }
+
+  bool in_user_namespace(const Process& process) const {
+    return process.namespaces && namespaces_[*process.namespaces].user.valid();
+  }
+  template <typename Compile>
+  Program in_namespaces(const Process& process, const Compile& compile) const {
+    if (!process.namespaces) return {};
+    const auto& its = namespaces_[*process.namespaces];
+    return its.uts.valid() || its.ipc.valid() || its.mnt.valid() ? compile(its, ::getpid()) : Program();
+  }
 
   Result<void> take(os::Tracee task) {
     const pid_t pid = task.tid();
@@ -124,7 +151,9 @@ class Builder {
 
   Result<void> make_roots() {
     const pid_t parent = ::getpid();
+    const bool keyring = has_keyring();
     TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
+                 if (keyring) ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
                  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
                  if (::getppid() != parent) return 1;
                  sigset_t all;
@@ -134,7 +163,8 @@ class Builder {
                  shop_->wait_for_program();
                }));
     TRY_ASSIGN(auto helper,
-               os::Tracee::seize(child.pid, os::Tracee::kKillWithTracer | os::Tracee::kFollowNewTasks));
+               os::Tracee::seize(child.pid, os::Tracee::kKillWithTracer | os::Tracee::kFollowNewTasks |
+                                                (has_filters(snapshot_) ? os::Tracee::kSuspendSeccomp : 0)));
     auto made = run_helper(helper);
     if (made) return {};
     ::kill(child.pid, SIGKILL);
@@ -149,8 +179,7 @@ class Builder {
     for (auto pid : snapshot_.roots()) roots.push_back(snapshot_.find(pid));
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
-    TRY_ASSIGN(const auto offsets, clock_offsets());
-    return shop_->run_to_end(helper, compile_roots(roots, rseq, offsets),
+    return shop_->run_to_end(helper, compile_roots(roots, rseq, offsets_),
                              [this](os::Tracee task) { return take(std::move(task)); });
   }
 
@@ -169,7 +198,23 @@ class Builder {
     return Err("the helper does not come to its workshop");
   }
 
+  Result<void> make_keyring(const Process& process) {
+    const auto& index = process.stopped->keyring;
+    const auto* parent = snapshot_.find(process.ppid);
+    const bool inherited = parent != nullptr && parent->stopped && parent->stopped->keyring == index;
+    if (!index || inherited) return {};
+    const auto& keyring = snapshot_.keyrings[*index];
+    const auto program = compile_keys(keyring);
+    TRY(shop_->run(leader(process.pid), program));
+    std::vector<std::int64_t> serials;
+    for (std::size_t i = 0; i < program.calls().size(); ++i) {
+      if (program.calls()[i].number == SYS_add_key) serials.push_back(shop_->result(i));
+    }
+    return shop_->run(leader(process.pid), compile_key_owners(keyring, serials));
+  }
+
   Result<void> make_children(const Birth& birth) {
+    if (!birth.process->exit_status) TRY(make_keyring(*birth.process));
     if (birth.process->exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
         birth.process->session != birth.process->pid)
       return {};
@@ -192,7 +237,8 @@ class Builder {
     MemorySources sources;
     sources.keep_start = shop_->address();
     sources.keep_end = shop_->address() + shop_->size();
-    sources.pages = pages_;
+    TRY_ASSIGN(const auto pages, os::open_file(pages_, O_RDONLY));
+    sources.pages = pages.get();
     sources.restorer = ::getpid();
     sources.shared = shared.by_inode;
     return for_living([&](const Process& p) { return compile_memory(p, sources); });
@@ -208,8 +254,36 @@ class Builder {
     return {};
   }
 
+  // The kernel gives IDs in turn: one is as good as asked for, unless somebody else is faster.
+  Result<void> make_numbered_thread(const Process& process, pid_t tid) {
+    constexpr int kTries = 200;
+    for (int tries = 0; tries < kTries; ++tries) {
+      TRY(os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(tid - 1)));
+      std::vector<os::Tracee> made;
+      TRY(shop_->run(leader(process.pid), compile_any_thread(), [&](os::Tracee task) -> Result<void> {
+        made.push_back(std::move(task));
+        return {};
+      }));
+      if (made.size() != 1) return Err("no thread was made");
+      if (made.front().tid() == tid) {
+        tasks_.find(process.pid)->threads.push_back(std::move(made.front()));
+        return {};
+      }
+      TRY(shop_->run_to_end(made.front(), compile_thread_end()));
+    }
+    return Err("the ID {} is always taken by somebody else", tid);
+  }
+
   Result<void> make_threads(const Process& process) {
     if (process.threads.size() < 2) return {};
+    TRY(shop_->run(leader(process.pid), compile_common_filters(snapshot_, process)));
+    if (in_user_namespace(process)) {
+      for (const auto& thread : process.threads) {
+        if (thread.tid != process.pid)
+          TRY_IN(fmt::format("process {}", process.pid), make_numbered_thread(process, thread.tid));
+      }
+      return {};
+    }
     std::vector<os::Tracee> made;
     auto ran =
         shop_->run(leader(process.pid), compile_threads(process), [&](os::Tracee task) -> Result<void> {
@@ -240,6 +314,8 @@ class Builder {
 
   const Snapshot& snapshot_;
   std::string pages_;
+  AllNamespaces namespaces_;
+  std::string offsets_;  // of the new time namespace, whose clocks go on from here
   Workshop* shop_ = nullptr;
   NewTasks tasks_;
 };

@@ -2,16 +2,18 @@
 // Model -> tasks. They stand stopped, with the IDs that they had, and have not run an instruction of their
 // own. In this order:
 //
-//  1. what could be in the way is looked for: IDs that are taken, files that are not there, another kernel's
-//  vdso
+//  1. namespaces are made; what could be in the way is looked for: IDs that are taken, files that are not
+//     there, another kernel's vdso
 //  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2)
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //  as its
 //     siblings: they are our children, and whoever adopts ours adopts them
 //  4. each task makes its children, before or after setsid(2); then process groups
-//  5. memory, then tasks that had ended end again, then threads
-//  6. descriptors, signal actions, timers, limits, what each thread has of its own, entries of epoll sets
-//  7. credentials, for nothing that needs privilege works after them
+//  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again; descriptors;
+//     user namespaces, which single threads can enter only; then threads
+//  6. signal actions, timers, limits, what each thread has of its own, entries of epoll sets
+//  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
+//     privilege works after them
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the
 //  last call that
 //     is made for a process takes the workshop out of its memory
@@ -23,6 +25,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/connections.h"
 #include "os/ptrace.h"
 
 namespace upkeep::native {
@@ -41,8 +44,11 @@ class NewTasks {
   ~NewTasks();
   std::vector<NewProcess>& processes() { return processes_; }  // parents before children
   NewProcess* find(pid_t pid);
+  // TCP connections of theirs, which go live when nothing can fail any more.
+  HeldConnections& connections() { return connections_; }
 
  private:
+  HeldConnections connections_;
   std::vector<NewProcess> processes_;
 };
 

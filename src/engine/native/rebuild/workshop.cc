@@ -100,6 +100,12 @@ void Workshop::wait_for_program() const {
   __builtin_unreachable();
 }
 
+std::int64_t Workshop::result(std::size_t call) const {
+  PlacedCall placed;
+  std::memcpy(&placed, view_ + kCode + kControl + call * sizeof placed, sizeof placed);
+  return placed.result;
+}
+
 Result<std::uint64_t> Workshop::lay_out(std::span<const std::byte> bytes) {
   if (kCode + kControl + bytes.size() > size_) return Err("a program of {} bytes is too large", bytes.size());
   std::memset(view_ + kCode, 0, kControl);

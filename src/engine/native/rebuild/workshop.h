@@ -41,6 +41,9 @@ class Workshop {
   // The same where the task ends with the program.
   Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
 
+  // What the call with this number answered in the program that was run last.
+  std::int64_t result(std::size_t call) const;
+
   // Puts bytes where tasks see them, at the returned address, until the next program is run.
   Result<std::uint64_t> lay_out(std::span<const std::byte> bytes);
 

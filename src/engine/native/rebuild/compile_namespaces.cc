@@ -1,0 +1,70 @@
+// Namespaces that have been made before are entered.
+
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+#include "engine/native/rebuild/compile.h"
+
+namespace upkeep::native {
+namespace {
+
+// Takes the namespace SOURCE of the restorer, which descriptor FROM leads to, as descriptor SPARE.
+void enter(Program& program, int source, int type, int from, int spare) {
+  program.call(SYS_pidfd_getfd, {from, source, 0});
+  program.call(SYS_setns, {spare, type});
+  program.call(SYS_close, {spare});
+}
+
+// The number that the kernel gives to the next descriptor, where those from FIRST on are looked at.
+int lowest_free(const Process& process, int first) {
+  for (const auto& descriptor : process.descriptors) first += descriptor.fd == first ? 1 : 0;
+  return first;
+}
+
+}  // namespace
+
+Program compile_namespaces(const MadeNamespaces& namespaces, std::int32_t restorer) {
+  Program program;
+  constexpr int kRestorer = 0, kSpare = 1;  // nothing is open
+  program.call(SYS_pidfd_open, {restorer, 0});
+  if (namespaces.uts.valid()) enter(program, namespaces.uts.get(), CLONE_NEWUTS, kRestorer, kSpare);
+  if (namespaces.ipc.valid()) enter(program, namespaces.ipc.get(), CLONE_NEWIPC, kRestorer, kSpare);
+  if (namespaces.mnt.valid()) enter(program, namespaces.mnt.get(), CLONE_NEWNS, kRestorer, kSpare);
+  program.call(SYS_close, {kRestorer});
+  return program;
+}
+
+Program compile_user_namespace(const Process& process, const MadeNamespaces& namespaces,
+                               std::int32_t restorer) {
+  Program program;
+  const auto& leader = process.threads.front();
+  const int from = lowest_free(process, 0), spare = lowest_free(process, from + 1);
+  program.call(SYS_pidfd_open, {restorer, 0});
+  program.call(SYS_pidfd_getfd, {from, namespaces.user.get(), 0});
+  add_scheduling(program, leader.scheduling);
+  add_limits(program, process);
+  add_ids(program, leader.credentials);
+  program.call(SYS_setns, {spare, CLONE_NEWUSER});
+  program.call(SYS_close, {spare});
+  program.call(SYS_close, {from});
+  return program;
+}
+
+Program compile_any_thread() {
+  Program program;
+  clone_args arguments = {};
+  arguments.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  program.call(SYS_clone3, {program.value(arguments), sizeof arguments});
+  return program;
+}
+
+Program compile_thread_end() {
+  Program program;
+  program.call(SYS_exit, {0});
+  return program;
+}
+
+}  // namespace upkeep::native

@@ -1,0 +1,33 @@
+#pragma once
+// Connections that have been made again and do not take part in anything yet: they are in repair mode, so
+// that they send nothing of their own accord, and closing them is silent.
+
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/model/snapshot.h"
+#include "os/fd.h"
+
+namespace upkeep::native {
+
+class HeldConnections {
+ public:
+  // The network is still held: whoever sees one packet of theirs too early answers it with a reset.
+  // Connections that have not gone live when this is let go stay in repair mode: it is for tasks that end.
+  Result<void> go_live();
+  std::size_t size() const { return connections_.size(); }
+
+  void add(os::UniqueFd fd, int reuse_address) { connections_.push_back({std::move(fd), reuse_address}); }
+
+ private:
+  struct Connection {
+    os::UniqueFd fd;
+    int reuse_address = 0;  // repair mode overwrites SO_REUSEADDR
+  };
+  std::vector<Connection> connections_;
+};
+
+// The connection, in repair mode, with everything in its queues. The network is held.
+Result<os::UniqueFd> make_connection(const Socket& socket);
+
+}  // namespace upkeep::native
