@@ -83,14 +83,13 @@ void forget_ended_sleep(StoppedThread& thread) {
     general[kRax] = kRestartBlock;
 }
 
-json comparable(Snapshot snapshot) {
+Snapshot comparable(Snapshot snapshot) {
   Renumbered pipes, shared, sockets;
   snapshot.clocks = {};
   snapshot.kernel.clear();
   snapshot.obstacles.clear();
-  const auto roots = snapshot.roots();
   for (auto& process : snapshot.processes) {
-    if (std::find(roots.begin(), roots.end(), process.pid) != roots.end()) process.ppid = 0;
+    if (snapshot.find(process.ppid) == nullptr) process.ppid = 0;
     merge_mappings(process.memory);
     process.memory.pages.clear();
     for (auto& mapping : process.memory.mappings) {
@@ -122,7 +121,7 @@ json comparable(Snapshot snapshot) {
       std::sort(file.epoll->watches.begin(), file.epoll->watches.end(),
                 [](const auto& a, const auto& b) { return a.fd < b.fd; });
   }
-  return to_json(snapshot);
+  return snapshot;
 }
 
 std::string shortened(const std::string& text) {
@@ -132,9 +131,11 @@ std::string shortened(const std::string& text) {
 }  // namespace
 
 Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
-  const auto a = comparable(wanted), b = comparable(found);
+  const auto wanted_here = comparable(wanted), found_here = comparable(found);
+  if (wanted_here == found_here) return {};
+  const auto a = to_json(wanted_here), b = to_json(found_here);
   const auto differences = json::diff(a, b);
-  if (differences.empty()) return {};
+  if (differences.empty()) return Err("what was made differs from what was saved");
   const auto& first = differences.front();
   const auto path = first.at("path").get<std::string>();
   auto value_at = [&](const json& document) {

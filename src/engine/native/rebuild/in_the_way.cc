@@ -56,31 +56,17 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
 }  // namespace
 
 Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot) {
-  for (const auto& obstacle : snapshot.obstacles)
-    return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
   std::set<std::string> files;
-  std::set<std::uint64_t> shared;
-  for (const auto& memory : snapshot.shared_memory) shared.insert(memory.inode);
   for (const auto& process : snapshot.processes) {
     TRY(id_is_free(process.pid));
     if (process.exit_status) continue;
-    bool complete = process.stopped.has_value();
-    for (const auto& thread : process.threads) {
-      TRY(id_is_free(thread.tid));
-      complete = complete && thread.stopped;
-    }
-    if (!complete) return Err("process {}: it was not stopped when it was read", process.pid);
+    for (const auto& thread : process.threads) TRY(id_is_free(thread.tid));
     if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != vdso)
       return Err("process {}: its vdso is another kernel's ({}), which this version cannot rebuild",
                  process.pid, snapshot.kernel);
     for (const auto& mapping : process.memory.mappings) {
       TRY_IN(fmt::format("process {}", process.pid), mapped_file_is_there(mapping, files));
-      if (mapping.kind == "shared_memory" && !shared.contains(mapping.inode))
-        return Err("process {}: shared memory {} is not part of the snapshot", process.pid, mapping.inode);
-      if (mapping.kind != "anonymous" && mapping.kind != "file" && mapping.kind != "shared_memory" &&
-          mapping.kind != "vdso" && mapping.kind != "vsyscall")
-        return Err("process {}: a mapping of the kind '{}'", process.pid, mapping.kind);
     }
   }
   return {};

@@ -12,6 +12,7 @@
 #include <charconv>
 
 #include "engine/native/rebuild/compile.h"
+#include "engine/native/rebuild/complete.h"
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/in_the_way.h"
 #include "engine/native/rebuild/open_files.h"
@@ -78,6 +79,8 @@ class Builder {
   Builder(const Snapshot& snapshot, std::string pages) : snapshot_(snapshot), pages_(std::move(pages)) {}
 
   Result<NewTasks> build() {
+    const bool timer_ids = kernel_takes_timer_ids();
+    TRY(check_complete(snapshot_, timer_ids));
     TRY(look_for_what_is_in_the_way(snapshot_));
     TRY_ASSIGN(const auto births, plan_births(snapshot_));
     TRY_ASSIGN(const auto files, open_files(snapshot_));
@@ -93,12 +96,18 @@ class Builder {
     for (const auto& process : snapshot_.processes) TRY(make_threads(process));
     std::vector<int> sources;
     for (const auto& file : files) sources.push_back(file.get());
-    TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
-    const bool timer_ids = kernel_takes_timer_ids();
-    TRY(for_living([&](const Process& p) { return compile_signals(p, timer_ids); }));
-    TRY(for_threads([](const Process& p, const Thread& t) { return compile_thread(p, t); }));
-    TRY(for_living([&](const Process& p) { return compile_watches(snapshot_, p); }));
-    TRY(for_threads([](const Process& p, const Thread& t) { return compile_credentials(p, t); }));
+    // What a thread does by itself is one program: each start and stop costs more than most of the calls in
+    // it.
+    TRY(for_threads([&](const Process& p, const Thread& t) {
+      Program program;
+      const bool leader = t.tid == p.pid;
+      if (leader) program.append(compile_descriptors(p, sources, ::getpid()));
+      if (leader) program.append(compile_signals(p, timer_ids));
+      program.append(compile_thread(p, t));
+      if (leader) program.append(compile_watches(snapshot_, p));
+      program.append(compile_credentials(p, t));
+      return program;
+    }));
     for (const auto& process : snapshot_.processes) {
       if (!process.exit_status) TRY(finish_process(process, tasks_.find(process.pid)->threads, shop));
     }
@@ -109,9 +118,9 @@ class Builder {
   const os::Tracee& leader(pid_t pid) { return tasks_.find(pid)->threads.front(); }
 
   Result<void> take(os::Tracee task) {
-    const pid_t pid = task.tid();
-    tasks_.processes().push_back({pid, {}});
-    tasks_.processes().back().threads.push_back(std::move(task));
+    NewProcess made{task.tid(), {}};
+    made.threads.push_back(std::move(task));
+    tasks_.add(std::move(made));
     return {};
   }
 
@@ -247,9 +256,8 @@ class Builder {
 }  // namespace
 
 NewProcess* NewTasks::find(pid_t pid) {
-  auto found =
-      std::find_if(processes_.begin(), processes_.end(), [pid](const auto& p) { return p.pid == pid; });
-  return found == processes_.end() ? nullptr : &*found;
+  const auto found = positions_.find(pid);
+  return found == positions_.end() ? nullptr : &processes_.at(found->second);
 }
 
 NewTasks::~NewTasks() {

@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "common/result.h"
@@ -40,10 +41,15 @@ class NewTasks {
   NewTasks& operator=(NewTasks&&) = delete;
   ~NewTasks();
   std::vector<NewProcess>& processes() { return processes_; }  // parents before children
+  void add(NewProcess process) {
+    positions_[process.pid] = processes_.size();
+    processes_.push_back(std::move(process));
+  }
   NewProcess* find(pid_t pid);
 
  private:
   std::vector<NewProcess> processes_;
+  std::unordered_map<pid_t, std::size_t> positions_;
 };
 
 // PAGES: the file of page contents.
