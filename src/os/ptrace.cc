@@ -5,12 +5,12 @@
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "os/child_events.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::os {
@@ -94,17 +94,18 @@ Result<bool> Tracee::poll(Stop& stop) const {
   return true;
 }
 
-// There is no waitpid(2) with a time limit. Most stops come within microseconds: look often at first.
 Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
-  const auto end = std::chrono::steady_clock::now() + timeout;
-  for (long pause_ns = 0;; pause_ns = std::min(pause_ns + 5'000, 1'000'000L)) {
+  using Clock = std::chrono::steady_clock;
+  constexpr Clock::duration kLookAgain = std::chrono::milliseconds(5);
+  const auto end = Clock::now() + timeout;
+  const ChildEvents events;
+  for (;;) {
     Stop stop;
     TRY_ASSIGN(const bool happened, poll(stop));
     if (happened) return stop;
-    if (std::chrono::steady_clock::now() > end)
-      return tl::unexpected(Error(fmt::format("thread {} does not stop", tid_), ETIMEDOUT));
-    timespec pause = {0, pause_ns};
-    ::nanosleep(&pause, nullptr);
+    const auto now = Clock::now();
+    if (now > end) return tl::unexpected(Error(fmt::format("thread {} does not stop", tid_), ETIMEDOUT));
+    events.wait(std::min(kLookAgain, end - now));
   }
 }
 

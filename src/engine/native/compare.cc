@@ -207,7 +207,7 @@ void forget_speculation(ThreadSettings& settings) {
   }
 }
 
-json comparable(Snapshot snapshot, const Snapshot& other) {
+Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
   forget_serials(snapshot);
@@ -215,9 +215,8 @@ json comparable(Snapshot snapshot, const Snapshot& other) {
   snapshot.clocks = {};
   snapshot.kernel.clear();
   snapshot.obstacles.clear();
-  const auto roots = snapshot.roots();
   for (auto& process : snapshot.processes) {
-    if (std::find(roots.begin(), roots.end(), process.pid) != roots.end()) process.ppid = 0;
+    if (snapshot.find(process.ppid) == nullptr) process.ppid = 0;
     process.cgroup.clear();  // it is there, or not
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
     merge_mappings(process.memory);
@@ -256,7 +255,7 @@ json comparable(Snapshot snapshot, const Snapshot& other) {
       std::sort(file.epoll->watches.begin(), file.epoll->watches.end(),
                 [](const auto& a, const auto& b) { return a.fd < b.fd; });
   }
-  return to_json(snapshot);
+  return snapshot;
 }
 
 std::string shortened(const std::string& text) {
@@ -266,9 +265,11 @@ std::string shortened(const std::string& text) {
 }  // namespace
 
 Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
-  const auto a = comparable(wanted, found), b = comparable(found, wanted);
+  const auto wanted_here = comparable(wanted, found), found_here = comparable(found, wanted);
+  if (wanted_here == found_here) return {};
+  const auto a = to_json(wanted_here), b = to_json(found_here);
   const auto differences = json::diff(a, b);
-  if (differences.empty()) return {};
+  if (differences.empty()) return Err("what was made differs from what was saved");
   const auto& first = differences.front();
   const auto path = first.at("path").get<std::string>();
   auto value_at = [&](const json& document) {

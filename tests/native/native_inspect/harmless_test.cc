@@ -4,7 +4,10 @@
 #include <immintrin.h>
 #include <sys/epoll.h>
 
+#include <array>
+#include <numeric>
 #include <random>
+#include <set>
 
 #include "../engine/subject.h"
 #include "engine/native/inspect/guest_calls.h"
@@ -18,9 +21,13 @@ using namespace upkeep::testing;
 
 constexpr std::uint64_t kMask = (1ULL << (SIGUSR1 - 1)) | (1ULL << 63U);
 alignas(64) char alternate_stack[16384];
+std::array<std::uint32_t, 16384> known_memory;
 
-// Counts in board().value[0] what it finds changed: registers, signal mask, alternate stack, errno-like
-// surprises.
+// Some tests take as long as one has patience: UPKEEP_TEST_LONG=1 makes them as thorough as they can be.
+bool long_run() { return ::getenv("UPKEEP_TEST_LONG") != nullptr; }
+
+// Counts in board().value[0] what it finds changed: registers, memory, signals, descriptors; in value[4] is
+// where last.
 class Watchful {
  public:
   static void set_up() {
@@ -36,21 +43,49 @@ class Watchful {
     action.sa_flags = SA_ONSTACK;
     ::sigaction(SIGUSR2, &action, nullptr);
     board().value[2] = static_cast<std::uint64_t>(::epoll_create1(0));
+    std::iota(known_memory.begin(), known_memory.end(), 1U);
   }
 
   static void step() {
-    if (!registers_hold()) board().value[0]++;
-    std::uint64_t mask = 0;
-    ::syscall(SYS_rt_sigprocmask, SIG_BLOCK, nullptr, &mask, sizeof mask);
-    if (mask != kMask) board().value[0]++;
-    stack_t stack = {};
-    ::sigaltstack(nullptr, &stack);
-    if (stack.ss_sp != alternate_stack || stack.ss_flags != 0) board().value[0]++;
+    holds(registers_hold(), __LINE__);
+    holds(signals_hold(), __LINE__);
+    holds(descriptors_hold(), __LINE__);
+    bool same = true;
+    for (std::uint32_t i = 0; i < known_memory.size(); ++i) same = same && known_memory[i] == i + 1;
+    holds(same, __LINE__);
     epoll_event event = {};
     if (::epoll_wait(static_cast<int>(board().value[2]), &event, 1, 1) < 0) board().value[1]++;
   }
 
  private:
+  static void holds(bool good, std::uint64_t line) {
+    if (!good) board().value[0]++, board().value[4] = line;
+  }
+
+  static bool signals_hold() {
+    std::uint64_t mask = 0, pending = ~0ULL;
+    ::syscall(SYS_rt_sigprocmask, SIG_BLOCK, nullptr, &mask, sizeof mask);
+    ::syscall(SYS_rt_sigpending, &pending, sizeof pending);
+    stack_t stack = {};
+    ::sigaltstack(nullptr, &stack);
+    struct sigaction own = {}, untouched = {};
+    ::sigaction(SIGUSR2, nullptr, &own);
+    ::sigaction(SIGTERM, nullptr, &untouched);
+    itimerval timer = {};
+    ::getitimer(ITIMER_REAL, &timer);
+    return mask == kMask && pending == 0 && stack.ss_sp == alternate_stack && stack.ss_flags == 0 &&
+           own.sa_handler != SIG_DFL && own.sa_handler != SIG_IGN && (own.sa_flags & SA_ONSTACK) != 0 &&
+           untouched.sa_handler == SIG_DFL && timer.it_value.tv_sec == 0 && timer.it_value.tv_usec == 0;
+  }
+
+  // Nothing was opened and nothing closed: the lowest free number is the one behind the epoll set's.
+  static bool descriptors_hold() {
+    const int set = static_cast<int>(board().value[2]);
+    const int next = ::dup(0);
+    ::close(next);
+    return next == set + 1 && ::fcntl(set, F_GETFD) == 0 && ::fcntl(0, F_GETFD) == 0;
+  }
+
   // About half a millisecond in which every bit of these registers is known.
   static bool registers_hold() {
     std::uint64_t wrong = 0;
@@ -58,14 +93,28 @@ class Watchful {
         "mov $0x1122334455667788, %%r10\n"
         "movq %%r10, %%xmm7\n"
         "vpbroadcastq %%xmm7, %%ymm7\n"
+        "vmovdqa %%ymm7, %%ymm15\n"
         "mov %%r10, %%rbx\n"
         "not %%rbx\n"
+        "lea 1(%%r10), %%rax\n"
+        "lea 2(%%r10), %%rdx\n"
+        "lea 3(%%r10), %%rsi\n"
+        "lea 4(%%r10), %%rdi\n"
+        "lea 5(%%r10), %%r8\n"
+        "lea 6(%%r10), %%r9\n"
+        "lea 7(%%r10), %%r12\n"
+        "lea 8(%%r10), %%r13\n"
+        "lea 9(%%r10), %%r14\n"
         "mov $100000, %%ecx\n"
         "push %%r10\n"  // and what lies on the stack, down to the red zone below it
         "mov %%r10, -120(%%rsp)\n"
         "1:\n"
         "dec %%ecx\n"
         "jnz 1b\n"
+        "vpxor %%ymm15, %%ymm7, %%ymm6\n"
+        "vptest %%ymm6, %%ymm6\n"
+        "setnz %%cl\n"
+        "or %%rcx, %0\n"
         "vextracti128 $1, %%ymm7, %%xmm6\n"
         "movq %%xmm6, %%r11\n"
         "xor %%r10, %%r11\n"
@@ -76,12 +125,22 @@ class Watchful {
         "pop %%r11\n"
         "xor %%r10, %%r11\n"
         "or %%r11, %0\n"
+        "dec %%rax\n xor %%r10, %%rax\n or %%rax, %0\n"
+        "sub $2, %%rdx\n xor %%r10, %%rdx\n or %%rdx, %0\n"
+        "sub $3, %%rsi\n xor %%r10, %%rsi\n or %%rsi, %0\n"
+        "sub $4, %%rdi\n xor %%r10, %%rdi\n or %%rdi, %0\n"
+        "sub $5, %%r8\n xor %%r10, %%r8\n or %%r8, %0\n"
+        "sub $6, %%r9\n xor %%r10, %%r9\n or %%r9, %0\n"
+        "sub $7, %%r12\n xor %%r10, %%r12\n or %%r12, %0\n"
+        "sub $8, %%r13\n xor %%r10, %%r13\n or %%r13, %0\n"
+        "sub $9, %%r14\n xor %%r10, %%r14\n or %%r14, %0\n"
         "not %%rbx\n"
         "xor %%rbx, %%r10\n"
         "or %%r10, %0\n"
         : "+r"(wrong)
         :
-        : "r10", "r11", "rbx", "rcx", "xmm6", "xmm7", "memory", "cc");
+        : "rax", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "rbx", "rcx", "xmm6",
+          "xmm7", "xmm15", "memory", "cc");
     return wrong == 0;
   }
 };
@@ -96,7 +155,7 @@ class Harmless : public ::testing::Test {
   // somebody was killed between stopping the task and looking at its registers (signal(7) lists the call).
   static void expect_well(const Subject& subject, bool eintr_allowed = false) {
     ASSERT_TRUE(moves(subject.pid()));
-    EXPECT_EQ(peek(subject.pid(), 1), 0U) << "registers, signal mask or alternate stack changed";
+    EXPECT_EQ(peek(subject.pid(), 1), 0U) << "changed: what is looked at in line " << peek(subject.pid(), 5);
     if (!eintr_allowed) {
       EXPECT_EQ(peek(subject.pid(), 2), 0U) << "epoll_wait was seen to be interrupted";
     }
@@ -121,20 +180,125 @@ TEST_F(Harmless, LookingOften) {
   expect_well(subject);
 }
 
-// Kills whoever looks after some random time, at whatever it is doing then.
+// Where the stack pointer of a task that does not run lies, by /proc/PID/syscall; 0: it runs.
+std::uint64_t stack_pointer(pid_t pid) {
+  const auto text = os::read_file(fmt::format("/proc/{}/syscall", pid)).value_or("");
+  const auto last = text.rfind(' ');
+  const auto before = last == std::string::npos ? last : text.rfind(' ', last - 1);
+  return before == std::string::npos ? 0 : std::strtoull(text.c_str() + before + 1, nullptr, 16);
+}
+
+// Kills whoever looks after some random time, at whatever it is doing then; often enough of that is in the
+// middle of something that it runs inside the task, from a frame far below what the task itself uses of its
+// stack.
 TEST_F(Harmless, KilledAtAnyMoment) {
   Subject subject(Watchful::set_up, Watchful::step);
+  std::uint64_t usual = 0;
+  ASSERT_TRUE(eventually([&] { return (usual = stack_pointer(subject.pid())) != 0; }));
+  const int wanted = long_run() ? 1000 : 150, wanted_inside = wanted * 3 / 10;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(long_run() ? 600 : 45);
   std::mt19937 random(7);
-  for (int round = 0; round < 60; ++round) {
+  int rounds = 0, inside = 0;
+  for (; (rounds < wanted || inside < wanted_inside) && std::chrono::steady_clock::now() < end; ++rounds) {
     auto looker = os::fork_child([&] {
       for (;;) (void)look(subject.pid());
       return 0;
     });
     ASSERT_TRUE(looker);
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 25'000));
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
+    ::kill(looker->pid, SIGSTOP);
+    int status = 0;
+    ASSERT_EQ(::waitpid(looker->pid, &status, WUNTRACED), looker->pid);
+    const auto pointer = stack_pointer(subject.pid());
+    constexpr std::uint64_t kFarBelow = 8192;
+    if (pointer != 0 && pointer < usual - kFarBelow) ++inside;
     ::kill(looker->pid, SIGKILL);
     ASSERT_TRUE(os::wait_child(*looker, std::chrono::seconds(10)));
-    ASSERT_TRUE(moves(subject.pid())) << "round " << round;
+    ASSERT_TRUE(moves(subject.pid())) << "round " << rounds;
+    ASSERT_EQ(peek(subject.pid(), 1), 0U) << "round " << rounds << ", line " << peek(subject.pid(), 5);
+  }
+  RecordProperty("rounds", rounds);
+  RecordProperty("inside", inside);
+  std::printf("killed %d times, %d of them while something ran inside the task\n", rounds, inside);
+  EXPECT_GT(inside, long_run() ? 299 : 0);
+  expect_well(subject, true);
+}
+
+// A looker of whom every system call is seen.
+class WatchedLooker {
+ public:
+  explicit WatchedLooker(pid_t subject)
+      : go_(static_cast<std::atomic<int>*>(
+            ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    child_ = os::fork_child([this, subject] {
+      while (go_->load() == 0) ::sched_yield();
+      return look(subject) ? 0 : 1;
+    });
+  }
+  WatchedLooker(const WatchedLooker&) = delete;
+  ~WatchedLooker() { ::munmap(go_, 4096); }
+
+  // Lets it go on until it has made NUMBER calls that do something to a task, and kills it then. False: it
+  // made fewer.
+  Result<bool> kill_after(int number) {
+    TRY_ASSIGN(auto tracee, os::Tracee::seize(child_->pid, os::Tracee::kKillWithTracer));
+    TRY(tracee.interrupt());
+    bool ended = false, entry = false;
+    for (int made = 0; !ended && made < number;) {
+      TRY_ASSIGN(const auto stop, tracee.wait(std::chrono::seconds(20)));
+      go_->store(1);
+      ended = stop.kind == os::Stop::Kind::ended;
+      if (stop.kind == os::Stop::Kind::system_call) {
+        entry = !entry;
+        TRY_ASSIGN(const auto registers, tracee.registers());
+        const auto call = static_cast<long>(registers.orig_rax);
+        if (!entry && (call == SYS_ptrace || call == SYS_pwrite64) && ++made == number) break;
+      }
+      if (!ended) TRY(tracee.resume_to_system_call());
+    }
+    if (!ended) ::kill(child_->pid, SIGKILL);
+    while (!ended) {
+      TRY_ASSIGN(const auto stop, tracee.wait(std::chrono::seconds(20)));
+      ended = stop.kind == os::Stop::Kind::ended;
+      if (ended) {
+        tracee.forget();
+        return true;
+      }
+    }
+    tracee.forget();
+    return false;
+  }
+
+ private:
+  std::atomic<int>* go_;
+  Result<os::Child> child_ = tl::unexpected(Error("not started"));
+};
+
+// Kills whoever looks right after each system call that it makes to the task; as many as there is time for,
+// spread over all of them.
+TEST_F(Harmless, KilledAfterEachSystemCall) {
+  Subject subject(Watchful::set_up, Watchful::step);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(long_run() ? 600 : 45);
+  constexpr int kStride = 7;
+  int tried = 0, reached_the_end = 0;
+  for (int first = 1; first <= kStride && std::chrono::steady_clock::now() < end; ++first) {
+    for (int number = first; std::chrono::steady_clock::now() < end; number += kStride) {
+      auto killed = WatchedLooker(subject.pid()).kill_after(number);
+      ASSERT_TRUE(killed) << killed.error().message();
+      ASSERT_TRUE(moves(subject.pid())) << "after call " << number;
+      ASSERT_EQ(peek(subject.pid(), 1), 0U) << "after call " << number << ", line " << peek(subject.pid(), 5);
+      ++tried;
+      if (!*killed) {
+        ++reached_the_end;
+        break;
+      }
+    }
+  }
+  std::printf("killed after %d calls, %d times all of them\n", tried, reached_the_end);
+  if (long_run()) {
+    EXPECT_EQ(reached_the_end, kStride);
+  } else {
+    EXPECT_GT(tried, 0);
   }
   expect_well(subject, true);
 }
@@ -187,25 +351,76 @@ TEST_F(Harmless, SignalsThatComeMeanwhileArrive) {
   expect_well(subject, true);
 }
 
-// A tree that forks and ends at full speed is stopped whole, or refused.
-TEST_F(Harmless, ATreeThatChanges) {
+// What is there of a tree: processes and all their threads.
+std::set<pid_t> all_tasks(pid_t root) {
+  std::set<pid_t> tasks;
+  for (pid_t pid : os::process_tree(root).value_or(std::vector<pid_t>())) {
+    for (pid_t tid : os::list_threads(pid).value_or(std::vector<pid_t>())) tasks.insert(tid);
+  }
+  return tasks;
+}
+
+// Stopped whole, nothing moves any more: the tasks are those that are held, and stay them; what is read of
+// them holds together. Or refused.
+int take_whole(const Subject& subject, int rounds) {
+  int whole = 0;
+  for (int round = 0; round < rounds; ++round) {
+    auto tree = StoppedTree::stop({subject.pid()});
+    if (!tree) continue;
+    std::set<pid_t> held;
+    for (const auto& process : tree->processes()) {
+      if (process.zombie) held.insert(process.pid);
+      for (const auto& thread : process.threads) held.insert(thread.tracee.tid());
+    }
+    EXPECT_EQ(all_tasks(subject.pid()), held);
+    auto seen = inspect(*tree, {});
+    EXPECT_TRUE(seen) << seen.error().message();
+    if (seen) {
+      const auto good = validate(*seen);
+      EXPECT_TRUE(good) << good.error().message();
+    }
+    EXPECT_EQ(all_tasks(subject.pid()), held);
+    ++whole;
+  }
+  EXPECT_TRUE(moves(subject.pid()));
+  return whole;
+}
+
+// Trees that change at full speed are stopped whole, or refused.
+TEST_F(Harmless, ATreeThatForks) {
   Subject subject({}, [] {
     if (const pid_t child = ::fork(); child == 0)
       ::_exit(0);
     else if (child > 0)
       ::waitpid(child, nullptr, 0);
   });
-  int whole = 0;
-  for (int round = 0; round < 30; ++round) {
-    auto tree = StoppedTree::stop({subject.pid()});
-    if (!tree) continue;
-    auto before = os::process_tree(subject.pid());
-    ASSERT_TRUE(before);
-    ASSERT_EQ(before->size(), tree->processes().size());
-    ++whole;
-  }
-  EXPECT_GT(whole, 0);
-  EXPECT_TRUE(moves(subject.pid()));
+  EXPECT_GT(take_whole(subject, 30), 0);
+}
+
+TEST_F(Harmless, ATreeWhoseThreadsComeAndGo) {
+  Subject subject({}, [] {
+    std::thread first([] {}), second([] { std::thread([] {}).join(); });
+    first.join();
+    second.join();
+  });
+  EXPECT_GT(take_whole(subject, 30), 0);
+}
+
+TEST_F(Harmless, ATreeThatMaps) {
+  Subject subject(
+      [] {
+        std::thread([] {
+          for (std::size_t pages = 1;; pages = pages % 64 + 1) {
+            void* area =
+                ::mmap(nullptr, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            std::memset(area, 1, pages * 4096);
+            ::mprotect(area, 4096, PROT_READ);
+            ::munmap(area, pages * 4096);
+          }
+        }).detach();
+      },
+      [] { ::close(::open("/dev/null", O_RDONLY)); });
+  EXPECT_GT(take_whole(subject, 30), 0);
 }
 
 }  // namespace

@@ -108,6 +108,23 @@ TEST(Manifest, RootsAreThoseWithoutParents) {
   EXPECT_EQ(example().find(103), nullptr);
 }
 
+TEST(Manifest, ProcessesAreFoundWhateverBecomesOfTheList) {
+  Snapshot snapshot;
+  for (std::int32_t pid : {5, 3, 9}) {
+    snapshot.processes.emplace_back().pid = pid;
+    EXPECT_EQ(snapshot.find(pid), &snapshot.processes.back());
+  }
+  snapshot.processes.emplace_back();  // its ID is filled in later
+  EXPECT_EQ(snapshot.find(7), nullptr);
+  snapshot.processes.back().pid = 7;
+  EXPECT_EQ(snapshot.find(7), &snapshot.processes[3]);
+  const auto copy = snapshot;
+  snapshot.processes.erase(snapshot.processes.begin());
+  EXPECT_EQ(snapshot.find(5), nullptr);
+  EXPECT_EQ(snapshot.find(9), &snapshot.processes[1]);
+  EXPECT_EQ(copy.find(9), &copy.processes[2]);
+}
+
 TEST(Manifest, CutShortAnywhereIsRefused) {
   const auto text = write_manifest(example());
   for (std::size_t length = 0; length + 2 < text.size(); length += 7)
@@ -174,6 +191,8 @@ TEST(Manifest, ContradictionsAreRefused) {
               HasSubstr("before its parent"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 2; }), HasSubstr("leads to no file"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = -1; }), HasSubstr("out of order"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = INT32_MAX; }), HasSubstr("too high"));
+  EXPECT_THAT(error([](auto& s) { s.processes[1].exit_status = 100; }), HasSubstr("no process ends"));
   EXPECT_THAT(error([](auto& s) { s.files[1].epoll->watches[0].file = 9; }), HasSubstr("not there"));
   EXPECT_THAT(error([](auto& s) { s.files[0].path.reset(); }), HasSubstr("says nothing"));
   EXPECT_THAT(error([](auto& s) { s.files[0].position = -1; }), HasSubstr("negative"));

@@ -31,5 +31,21 @@ TEST(Text, HexadecimalComesBack) {
   EXPECT_FALSE(from_hex("0x"));
 }
 
+TEST(Text, RunsOfZerosAreCounted) {
+  Bytes bytes;
+  bytes.data.assign(2000, 0);
+  bytes.data.front() = bytes.data.back() = 1;
+  EXPECT_EQ(to_hex(bytes), "01~1998~01");
+  EXPECT_EQ(*from_hex("01~1998~01"), bytes);
+  Bytes few;
+  few.data.assign(7, 0);
+  EXPECT_EQ(to_hex(few), "00000000000000");
+  Bytes many;
+  many.data.assign(100'000, 0);
+  EXPECT_EQ(*from_hex(to_hex(many)), many);
+  for (const char* bad : {"~", "~~", "~7~", "~8", "~-8~", "~65537~", "~99999999999999999999~", "~8~0"})
+    EXPECT_FALSE(from_hex(bad)) << bad;
+}
+
 }  // namespace
 }  // namespace upkeep::native

@@ -55,7 +55,7 @@ Result<Credentials> parse_credentials(std::string_view status) {
   return result;
 }
 
-Result<Scheduling> read_scheduling(pid_t pid, pid_t tid) {
+Result<Scheduling> read_scheduling(pid_t tid) {
   Scheduling result;
   os::SchedulingAttributes attributes = {};
   if (::syscall(SYS_sched_getattr, tid, &attributes, sizeof attributes, 0) < 0)
@@ -78,10 +78,9 @@ Result<Scheduling> read_scheduling(pid_t pid, pid_t tid) {
   const long priority = ::syscall(SYS_ioprio_get, kIoprioWhoProcess, tid);
   if (priority < 0) return ErrnoErr("ioprio_get {}", tid);
   result.io_priority = static_cast<std::int32_t>(priority);
-  if (auto slack = os::read_file(fmt::format("/proc/{}/task/{}/timerslack_ns", pid, tid)); slack) {
+  // Not in the folders below task/, but each thread has a folder of its own there, although it is not listed.
+  if (auto slack = os::read_file(fmt::format("/proc/{}/timerslack_ns", tid))) {
     if (const auto values = numbers(*slack); !values.empty()) result.timer_slack = values[0];
-  } else if (auto leaders = os::read_file(fmt::format("/proc/{}/timerslack_ns", tid)); leaders) {
-    if (const auto values = numbers(*leaders); !values.empty()) result.timer_slack = values[0];
   }
   return result;
 }
@@ -179,7 +178,7 @@ Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacle
   thread.comm = first_line(comm);
   TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
   TRY_ASSIGN(thread.credentials, parse_credentials(status));
-  TRY_ASSIGN(thread.scheduling, read_scheduling(pid, tid));
+  TRY_ASSIGN(thread.scheduling, read_scheduling(tid));
   thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));
   look_at_status(tid, status, obstacles);
   look_at_label(folder, tid, obstacles);

@@ -129,7 +129,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(readers.descriptors.finish());
   TRY(read_clocks(snapshot));
   TRY(read_shared_memory(snapshot, request));
-  look_at_whole_tree(snapshot);
+  if (request.surroundings) look_at_whole_tree(snapshot);
   return snapshot;
 }
 

@@ -20,6 +20,8 @@ struct InspectRequest {
   bool page_runs = true;  // which pages have contents; with a sink, also the contents
   PageSink sink;
   const PagesAhead* ahead = nullptr;  // what was given to the same sink before (ahead.h)
+  bool surroundings =
+      true;  // look for objects that tasks outside the tree hold too, among all tasks of the machine
 };
 
 // Everything, from tasks that stand still. What is not understood, and what cannot be made again, is among

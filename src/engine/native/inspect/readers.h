@@ -56,6 +56,14 @@ Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Sn
 // seccomp.cc: the filters of every thread of a stopped process.
 Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& snapshot);
 
+// One descriptor, and the task whose it is.
+struct DescriptorFacts {
+  pid_t pid = 0;
+  int fd = -1;
+  std::string link;
+  std::string info;  // of /proc/PID/fdinfo
+};
+
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
@@ -70,19 +78,14 @@ class DescriptorReader {
     int fd;
     std::uint32_t file;
   };
-  Result<std::uint32_t> file_of(pid_t pid, int fd, bool stopped);
+  Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
   Snapshot& snapshot_;
-  // Only descriptors of the same object are compared with kcmp(2).
+  // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in: thousands of
+  // descriptors may be of one object (/dev/null, and whatever has no name of its own).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<Place>> places_;
 };
 
-// The contents of one descriptor. HOLDER: the task whose descriptor it is.
-struct DescriptorFacts {
-  pid_t pid = 0;
-  int fd = -1;
-  std::string link;
-  std::string info;  // of /proc/PID/fdinfo
-};
+// open_file.cc: what one descriptor leads to.
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
 // tcp.cc: what is particular to TCP.

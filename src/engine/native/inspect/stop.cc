@@ -152,12 +152,6 @@ Result<bool> is_zombie(pid_t pid) {
 
 }  // namespace
 
-HeldProcess* StoppedTree::find(pid_t pid) {
-  auto found =
-      std::find_if(processes_.begin(), processes_.end(), [pid](const auto& p) { return p.pid == pid; });
-  return found == processes_.end() ? nullptr : &*found;
-}
-
 // True: something was new.
 Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit) {
   auto tids = os::list_threads(process.pid);
@@ -170,8 +164,7 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
   WaitReader waits;
   const auto before = os::TaskMemory::open(process.pid);
   for (pid_t tid : *tids) {
-    auto known = [tid](const HeldThread& thread) { return thread.tracee.tid() == tid; };
-    if (std::any_of(process.threads.begin(), process.threads.end(), known)) continue;
+    if (held_.contains(tid)) continue;
     auto tracee = os::Tracee::seize(tid, 0);
     if (!tracee && gone(tracee.error())) continue;
     if (!tracee && tracee.error().code() == EPERM) {
@@ -198,6 +191,7 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
     if (!*stopped || !memory) continue;
     TRY(suspend_filters(thread));
     TRY(tidy_registers(process.pid, thread, *memory, wait));
+    held_.insert(tid);
     process.threads.insert(tid == process.pid ? process.threads.begin() : process.threads.end(),
                            std::move(thread));
   }
@@ -209,21 +203,31 @@ Result<bool> StoppedTree::take_new(const std::vector<pid_t>& pids, milliseconds 
   for (pid_t pid : pids) {
     auto zombie = is_zombie(pid);
     if (!zombie) continue;  // ended
-    auto* process = find(pid);
-    if (process == nullptr) {
-      processes_.push_back({pid, *zombie, {}});
-      process = &processes_.back();
-      news = true;
-    }
+    const auto [position, is_new] = positions_.emplace(pid, processes_.size());
+    if (is_new) processes_.push_back({pid, *zombie, {}});
+    news = news || is_new;
+    auto& process = processes_[position->second];
     if (*zombie) {
-      news = news || !process->zombie;
-      process->zombie = true;
+      news = news || !process.zombie;
+      process.zombie = true;
       continue;
     }
-    TRY_ASSIGN(const bool more, take_threads(*process, limit));
+    TRY_ASSIGN(const bool more, take_threads(process, limit));
     news = news || more;
   }
   return news;
+}
+
+// Processes in the order of PLACES, without those that have ended since.
+Result<void> StoppedTree::arrange(const std::unordered_map<pid_t, std::size_t>& places) {
+  for (const auto& process : processes_) {
+    if (!places.contains(process.pid) && os::read_stat(process.pid))
+      return Err("process {} has left the tree while it was being stopped: its parent ended", process.pid);
+  }
+  std::erase_if(processes_, [&](const auto& process) { return !places.contains(process.pid); });
+  std::sort(processes_.begin(), processes_.end(),
+            [&](const auto& a, const auto& b) { return places.at(a.pid) < places.at(b.pid); });
+  return {};
 }
 
 Result<StoppedTree> StoppedTree::stop(const std::vector<pid_t>& roots, milliseconds limit) {
@@ -231,23 +235,16 @@ Result<StoppedTree> StoppedTree::stop(const std::vector<pid_t>& roots, milliseco
   const auto end = std::chrono::steady_clock::now() + 4 * limit;
   for (bool news = true; news;) {
     std::vector<pid_t> pids;
+    std::unordered_map<pid_t, std::size_t> places;
     for (pid_t root : roots) {
-      TRY_ASSIGN(auto some, os::process_tree(root));
+      TRY_ASSIGN(const auto some, os::process_tree(root));
       for (pid_t pid : some) {
-        if (std::find(pids.begin(), pids.end(), pid) == pids.end()) pids.push_back(pid);
+        if (places.emplace(pid, pids.size()).second) pids.push_back(pid);
       }
     }
     TRY_ASSIGN(news, tree.take_new(pids, limit));
     if (std::chrono::steady_clock::now() > end) return Err("the tree changes faster than it can be stopped");
-    if (news) continue;
-    for (const auto& process : tree.processes_) {
-      if (std::find(pids.begin(), pids.end(), process.pid) == pids.end() && os::read_stat(process.pid))
-        return Err("process {} has left the tree while it was being stopped: its parent ended", process.pid);
-    }
-    auto position = [&pids](const HeldProcess& p) { return std::find(pids.begin(), pids.end(), p.pid); };
-    std::erase_if(tree.processes_, [&](const auto& process) { return position(process) == pids.end(); });
-    std::sort(tree.processes_.begin(), tree.processes_.end(),
-              [&](const auto& a, const auto& b) { return position(a) < position(b); });
+    if (!news) TRY(tree.arrange(places));
   }
   return tree;
 }

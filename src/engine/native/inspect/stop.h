@@ -6,6 +6,8 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/result.h"
@@ -42,10 +44,12 @@ class StoppedTree {
 
  private:
   StoppedTree() = default;
-  HeldProcess* find(pid_t pid);
+  Result<void> arrange(const std::unordered_map<pid_t, std::size_t>& places);
   Result<bool> take_new(const std::vector<pid_t>& pids, std::chrono::milliseconds limit);
   Result<bool> take_threads(HeldProcess& process, std::chrono::milliseconds limit);
   std::vector<HeldProcess> processes_;
+  std::unordered_map<pid_t, std::size_t> positions_;  // in processes_, while they are being stopped
+  std::unordered_set<pid_t> held_;                    // threads of all of them
 };
 
 }  // namespace upkeep::native

@@ -79,7 +79,7 @@ Result<void> read_settings(GuestCalls& calls, ThreadSettings& settings) {
   return {};
 }
 
-Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread, std::vector<Obstacle>& obstacles) {
+Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread) {
   auto& state = *thread.stopped;
   TRY(ask(calls, "sigaltstack", SYS_sigaltstack, {0, calls.scratch()}));
   TRY_ASSIGN(const auto stack, calls.answer<stack_t>());
@@ -91,12 +91,6 @@ Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread, std::vector<
   TRY_ASSIGN(const long securebits, ask(calls, "PR_GET_SECUREBITS", SYS_prctl, {PR_GET_SECUREBITS}));
   thread.credentials.securebits = static_cast<std::uint32_t>(securebits);
   TRY(read_settings(calls, state.settings));
-  TRY_ASSIGN(const long permitted, calls.call(SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}));
-  if (permitted == 0) {
-    TRY_ASSIGN(const auto features, calls.answer<std::uint64_t>());
-    if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
-      obstacles.push_back({thread.tid, "permission to use AMX", "it is not rebuilt by this version", ""});
-  }
   return {};
 }
 
@@ -129,8 +123,15 @@ void look_at_interrupted_call(pid_t tid, StoppedThread& state, std::vector<Obsta
         {tid, "an interrupted system call", "nobody tells which one it goes on with", "try again"});
 }
 
-Result<void> read_actions(GuestCalls& calls, StoppedProcess& state) {
+// Asked for are those that the program has changed. SIGCHLD's flags count for the default action too
+// (SA_NOCLDWAIT and SA_NOCLDSTOP of sigaction(2)); those of the others do nothing until a handler is set,
+// together with new ones.
+Result<void> read_actions(GuestCalls& calls, std::string_view status, StoppedProcess& state) {
+  const auto ignored = number_of(status, "SigIgn", 16), caught = number_of(status, "SigCgt", 16);
+  const std::uint64_t changed =
+      ignored && caught ? *ignored | *caught | (1ULL << static_cast<unsigned>(SIGCHLD - 1)) : ~0ULL;
   for (std::uint64_t signal = 1; signal <= state.actions.size(); ++signal) {
+    if ((changed >> (signal - 1) & 1U) == 0) continue;
     TRY(ask(calls, "rt_sigaction", SYS_rt_sigaction, {signal, 0, calls.scratch(), kSignalSetSize}));
     struct KernelAction {
       std::uint64_t handler, flags, restorer, mask;
@@ -167,9 +168,21 @@ Result<void> read_timers(GuestCalls& calls, pid_t pid, StoppedProcess& state,
   return {};
 }
 
+// Permission to use AMX belongs to the process (arch/x86/kernel/fpu/xstate.c asks the group leader).
+Result<void> look_for_amx(GuestCalls& calls, pid_t pid, std::vector<Obstacle>& obstacles) {
+  TRY_ASSIGN(const long permitted, calls.call(SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}));
+  if (permitted != 0) return {};
+  TRY_ASSIGN(const auto features, calls.answer<std::uint64_t>());
+  if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
+    obstacles.push_back({pid, "permission to use AMX", "it is not rebuilt by this version", ""});
+  return {};
+}
+
 Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles) {
   auto& state = *process.stopped;
-  TRY(read_actions(calls, state));
+  TRY_ASSIGN(const auto status, os::read_file(fmt::format("/proc/{}/status", process.pid)));
+  TRY(read_actions(calls, status, state));
+  TRY(look_for_amx(calls, process.pid, obstacles));
   TRY(read_timers(calls, process.pid, state, obstacles));
   TRY_ASSIGN(const long brk, ask(calls, "brk", SYS_brk));
   process.memory.layout.brk = static_cast<std::uint64_t>(brk);
@@ -178,8 +191,14 @@ Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vect
   state.child_subreaper = subreaper != 0;
   TRY_ASSIGN(const long dumpable, ask(calls, "PR_GET_DUMPABLE", SYS_prctl, {PR_GET_DUMPABLE}));
   state.dumpable = static_cast<std::int32_t>(dumpable);
-  TRY_ASSIGN(const long thp, ask(calls, "PR_GET_THP_DISABLE", SYS_prctl, {PR_GET_THP_DISABLE}));
-  state.thp_disable = thp != 0;
+  // The one is told by 5.0 and later, but also 0 where the kernel has no huge pages at all.
+  if (number_of(status, "THP_enabled") != 1U) {
+    TRY_ASSIGN(const long thp, ask(calls, "PR_GET_THP_DISABLE", SYS_prctl, {PR_GET_THP_DISABLE}));
+    state.thp_disable = thp != 0;
+    if (thp > 1)
+      obstacles.push_back(
+          {process.pid, "PR_THP_DISABLE_EXCEPT_ADVISED", "it is not rebuilt by this version", ""});
+  }
   // EINVAL: the kernel does not have them yet (6.3, 6.4).
   TRY_ASSIGN(const long deny, calls.call(SYS_prctl, {os::kPrGetMdwe}));
   state.memory_deny_write_execute = deny > 0 ? static_cast<std::uint32_t>(deny) : 0;
@@ -195,9 +214,6 @@ Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vect
     if (bits != ~0ULL)
       obstacles.push_back({process.pid, "tagged addresses", "they are not rebuilt by this version", ""});
   }
-  if (thp > 1)
-    obstacles.push_back(
-        {process.pid, "PR_THP_DISABLE_EXCEPT_ADVISED", "it is not rebuilt by this version", ""});
   return {};
 }
 
@@ -240,7 +256,7 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
   }
   for (std::size_t i = 0; i < held.threads.size(); ++i) {
     TRY_ASSIGN(auto calls, GuestCalls::begin(held.threads[i].tracee, memory, *code));
-    TRY(read_thread_by_call(calls, process.threads[i], obstacles));
+    TRY(read_thread_by_call(calls, process.threads[i]));
     TRY(look_for_other_keyrings(calls, process.threads[i], snapshot));
     if (i == 0) TRY(read_process_by_call(calls, process, obstacles));
     if (i == 0) TRY(read_keyring(calls, process, snapshot));

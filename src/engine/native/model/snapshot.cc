@@ -1,7 +1,5 @@
 #include "engine/native/model/snapshot.h"
 
-#include <algorithm>
-
 #include "engine/native/model/fields.h"
 
 namespace upkeep::native {
@@ -12,12 +10,6 @@ constexpr std::string_view kFormat = "upkeep native snapshot";
 constexpr int kDeepest = 64;
 
 }  // namespace
-
-const Process* Snapshot::find(std::int32_t pid) const {
-  auto found =
-      std::find_if(processes.begin(), processes.end(), [pid](const auto& p) { return p.pid == pid; });
-  return found == processes.end() ? nullptr : &*found;
-}
 
 std::vector<std::int32_t> Snapshot::roots() const {
   std::vector<std::int32_t> result;
@@ -40,11 +32,9 @@ std::uint64_t checksum(const Bytes& bytes) {
 }
 
 std::string write_manifest(const Snapshot& snapshot) {
-  auto content = to_json(snapshot);
-  const auto sum = checksum(content.dump());
-  nlohmann::json document = {
-      {"format", kFormat}, {"version", kFormatVersion}, {"checksum", sum}, {"snapshot", std::move(content)}};
-  return document.dump(1) + "\n";
+  const auto content = to_json(snapshot).dump();
+  return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {},\n\"snapshot\": {}}}\n",
+                     kFormat, kFormatVersion, checksum(content), content);
 }
 
 Result<Snapshot> read_manifest(std::string_view text) {

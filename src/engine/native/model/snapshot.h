@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/process_index.h"
 #include "engine/native/model/task.h"
 
 namespace upkeep::native {
@@ -53,8 +54,9 @@ struct Snapshot {
   std::vector<Keyring> keyrings;
   std::vector<Namespaces> namespaces;
   std::vector<Obstacle> obstacles;
+  ProcessIndex index;  // of `processes`; not part of the model
 
-  const Process* find(std::int32_t pid) const;
+  const Process* find(std::int32_t pid) const { return index.find(processes, pid); }
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {

@@ -1,8 +1,12 @@
 #include "engine/native/model/text.h"
 
+#include <algorithm>
+#include <charconv>
+
 namespace upkeep::native {
 namespace {
 
+constexpr std::ptrdiff_t kShortestRun = 8, kLongestRun = 65536;
 constexpr std::string_view kDigits = "0123456789abcdef";
 
 int digit(char c) {
@@ -53,19 +57,40 @@ Result<std::string> unescape(std::string_view text) {
 
 std::string to_hex(const Bytes& bytes) {
   std::string text;
-  text.reserve(bytes.data.size() * 2);
-  for (auto byte : bytes.data) append_hex(text, byte);
+  text.reserve(bytes.data.size() / 2);
+  const auto end = bytes.data.end();
+  for (auto at = bytes.data.begin(); at != end;) {
+    auto zeros = std::find_if(at, end, [](std::uint8_t byte) { return byte != 0; }) - at;
+    if (zeros < kShortestRun) {
+      append_hex(text, *at++);
+      continue;
+    }
+    zeros = std::min(zeros, kLongestRun);
+    text += '~' + std::to_string(zeros) + '~';
+    at += zeros;
+  }
   return text;
 }
 
 Result<Bytes> from_hex(std::string_view text) {
   Bytes bytes;
-  if (text.size() % 2 != 0) return Err("an odd number of hexadecimal digits");
   bytes.data.reserve(text.size() / 2);
-  for (std::size_t i = 0; i < text.size(); i += 2) {
-    int value = byte_at(text, i);
-    if (value < 0) return Err("not a hexadecimal number");
-    bytes.data.push_back(static_cast<std::uint8_t>(value));
+  while (!text.empty()) {
+    if (text[0] != '~') {
+      const int value = byte_at(text, 0);
+      if (value < 0) return Err("not a hexadecimal number");
+      bytes.data.push_back(static_cast<std::uint8_t>(value));
+      text.remove_prefix(2);
+      continue;
+    }
+    std::ptrdiff_t zeros = 0;
+    const auto* last = text.data() + text.size();
+    const auto [behind, error] = std::from_chars(text.data() + 1, last, zeros);
+    if (error != std::errc() || behind == last || *behind != '~' || zeros < kShortestRun ||
+        zeros > kLongestRun)
+      return Err("a run of zeros that is none");
+    bytes.data.resize(bytes.data.size() + static_cast<std::size_t>(zeros));
+    text.remove_prefix(static_cast<std::size_t>(behind + 1 - text.data()));
   }
   return bytes;
 }

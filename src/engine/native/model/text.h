@@ -20,6 +20,7 @@ struct Bytes {
 std::string escape(std::string_view bytes);
 Result<std::string> unescape(std::string_view text);
 
+// Two digits a byte; "~N~" stands for N bytes of zero (most of an XSAVE area), 8 to 65536 of them.
 std::string to_hex(const Bytes& bytes);
 Result<Bytes> from_hex(std::string_view text);
 

@@ -5,6 +5,9 @@
 namespace upkeep::native {
 namespace {
 
+constexpr std::uint64_t kVsyscall = 0xffffffffff600000;  // above everything else
+constexpr std::int32_t kHighestDescriptor = 1 << 30;     // sysctl_nr_open_max of fs/file.c is below
+
 Result<void> check_pages(const std::vector<PageRun>& pages, std::uint64_t limit) {
   std::uint64_t end = 0;
   for (const auto& run : pages) {
@@ -23,7 +26,7 @@ Result<void> check_pages(const std::vector<PageRun>& pages, std::uint64_t limit)
 Result<void> check_memory(const AddressSpace& memory) {
   std::uint64_t end = 0;
   for (const auto& mapping : memory.mappings) {
-    if (mapping.kind == "vsyscall") continue;  // above everything, and made by the kernel
+    if (mapping.kind == "vsyscall" && mapping.start == kVsyscall) continue;  // made by the kernel
     if (mapping.start % kPage != 0 || mapping.end % kPage != 0 || mapping.offset % kPage != 0)
       return Err("the mapping at {:#x} is not aligned", mapping.start);
     if (mapping.start < end || mapping.end <= mapping.start || mapping.end > kHighestAddress)
@@ -47,6 +50,7 @@ Result<void> check_memory(const AddressSpace& memory) {
 Result<void> check_descriptors(const Process& process, std::size_t files) {
   std::int64_t last = -1;
   for (const auto& descriptor : process.descriptors) {
+    if (descriptor.fd > kHighestDescriptor) return Err("descriptor {} is too high", descriptor.fd);
     if (descriptor.fd <= last) return Err("descriptor {} is out of order", descriptor.fd);
     if (descriptor.file >= files) return Err("descriptor {} leads to no file", descriptor.fd);
     last = descriptor.fd;
@@ -110,6 +114,10 @@ Result<void> check_filters(const std::vector<SeccompFilter>& filters) {
 
 Result<void> check_process(const Process& process, const Snapshot& snapshot, std::set<std::int32_t>& ids) {
   if (process.exit_status) {
+    constexpr int kHighestSignal = 64, kHighestStatus = 0xffff;
+    if (*process.exit_status < 0 || *process.exit_status > kHighestStatus ||
+        (*process.exit_status & 0x7f) > kHighestSignal)
+      return Err("no process ends with the status {}", *process.exit_status);
     if (!ids.insert(process.pid).second) return Err("its ID is used twice");
     return {};
   }
@@ -118,6 +126,11 @@ Result<void> check_process(const Process& process, const Snapshot& snapshot, std
   for (const auto& thread : process.threads) {
     if (thread.tid < 1 || !ids.insert(thread.tid).second)
       return Err("thread ID {} is used twice or none", thread.tid);
+  }
+  if (process.stopped) {
+    for (const auto& timer : process.stopped->posix_timers) {
+      if (timer.id < 0) return Err("no timer has the ID {}", timer.id);
+    }
   }
   TRY(check_memory(process.memory));
   TRY(check_identity(process, snapshot));

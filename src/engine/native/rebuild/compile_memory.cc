@@ -56,9 +56,11 @@ class MemoryCompiler {
 
  private:
   bool has_pages(const Mapping& mapping) const {
-    return std::any_of(process_.memory.pages.begin(), process_.memory.pages.end(), [&](const PageRun& run) {
-      return run.address < mapping.end && run.address + run.count * kPage > mapping.start;
+    const auto& runs = process_.memory.pages;  // in order
+    const auto first = std::partition_point(runs.begin(), runs.end(), [&](const PageRun& run) {
+      return run.address + run.count * kPage <= mapping.start;
     });
+    return first != runs.end() && first->address < mapping.end;
   }
 
   bool has_contents(const Mapping& mapping) const {

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
+#include <unordered_map>
 
 #include "engine/native/rebuild/compile.h"
 
@@ -50,21 +50,22 @@ Result<std::vector<Birth>> plan_births(const Snapshot& snapshot) {
       return Err("process {}: its children are in sessions {} and {}", parent->pid, parents, own);
     parents = own;
   }
+  std::unordered_map<std::int32_t, std::vector<const Process*>> children;
+  for (const auto& process : snapshot.processes) children[process.ppid].push_back(&process);
   std::vector<Birth> births;
   for (const auto& process : snapshot.processes) {
     Birth birth{&process, {}, {}};
     const bool leader = process.session == process.pid;
     if (snapshot.find(process.ppid) == nullptr && wanted[process.pid] != 0)
       return Err("process {}: the leader of session {} is not above it", process.pid, wanted[process.pid]);
-    for (const auto& child : snapshot.processes) {
-      if (child.ppid != process.pid) continue;
-      const auto session = wanted[child.pid];
+    for (const auto* child : children[process.pid]) {
+      const auto session = wanted[child->pid];
       if (session == 0 || session == process.session)
-        birth.after_setsid.push_back(&child);
+        birth.after_setsid.push_back(child);
       else if (leader && session == wanted[process.pid])
-        birth.before_setsid.push_back(&child);
+        birth.before_setsid.push_back(child);
       else
-        return Err("process {}: its session {} cannot have come from its parent", child.pid, session);
+        return Err("process {}: its session {} cannot have come from its parent", child->pid, session);
     }
     births.push_back(std::move(birth));
   }

@@ -7,7 +7,7 @@
 
 namespace upkeep::native {
 
-// IDs that are taken, state that was not read, obstacles, mapped files that are not there, another vdso.
+// IDs that are taken, mapped files that are not there, another vdso, a kernel that knows less.
 Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const AllNamespaces& namespaces);
 
 }  // namespace upkeep::native

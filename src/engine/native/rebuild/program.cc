@@ -103,6 +103,18 @@ Place Program::text(std::string_view text) {
 
 Place Program::room(std::size_t length) { return bytes(std::vector<std::byte>(length)); }
 
+void Program::append(const Program& other) {
+  const std::uint64_t base = data_.size();  // aligned, as every piece of data is
+  for (auto call : other.calls_) {
+    for (auto& argument : call.arguments) {
+      if (argument.in_data()) argument = Place{argument.value() + base};
+    }
+    calls_.push_back(std::move(call));
+  }
+  data_.insert(data_.end(), other.data_.begin(), other.data_.end());
+  for (const auto& pointer : other.pointers_) pointers_.push_back({pointer.at + base, pointer.target + base});
+}
+
 std::vector<std::byte> Program::placed(std::uint64_t address) const {
   std::vector<std::byte> result(size());
   const std::uint64_t data = address + calls_.size() * sizeof(PlacedCall);

@@ -68,6 +68,9 @@ class Program {
     pointers_.push_back({at.offset + offset, target.offset});
   }
 
+  // OTHER's calls after those that are here.
+  void append(const Program& other);
+
   const std::vector<Call>& calls() const { return calls_; }
   bool empty() const { return calls_.empty(); }
   std::size_t size() const { return calls_.size() * sizeof(PlacedCall) + data_.size(); }

@@ -14,6 +14,7 @@
 #include <cstdlib>
 
 #include "engine/native/rebuild/compile.h"
+#include "engine/native/rebuild/complete.h"
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
@@ -77,6 +78,8 @@ class Builder {
   Builder(const Snapshot& snapshot, std::string pages) : snapshot_(snapshot), pages_(std::move(pages)) {}
 
   Result<NewTasks> build() {
+    const bool timer_ids = kernel_takes_timer_ids();
+    TRY(check_complete(snapshot_, timer_ids));
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_));
     TRY(look_for_what_is_in_the_way(snapshot_, namespaces_));
     TRY_ASSIGN(const auto births, plan_births(snapshot_));
@@ -104,16 +107,7 @@ class Builder {
                                   : Program();
     }));
     for (const auto& process : snapshot_.processes) TRY(make_threads(process));
-    const bool timer_ids = kernel_takes_timer_ids();
-    TRY(for_living([&](const Process& p) { return compile_signals(p, timer_ids); }));
-    TRY(for_living([&](const Process& p) { return in_user_namespace(p) ? Program() : compile_limits(p); }));
-    TRY(for_threads([](const Process& p, const Thread& t) { return compile_thread(p, t); }));
-    TRY(for_living([&](const Process& p) { return compile_watches(snapshot_, p); }));
-    TRY(for_living(compile_process_settings));
-    TRY(for_threads([](const Process&, const Thread& t) { return compile_settings(t); }));
-    TRY(for_threads([&](const Process& p, const Thread& t) { return compile_filters(snapshot_, p, t); }));
-    TRY(for_threads(
-        [&](const Process& p, const Thread& t) { return compile_credentials(p, t, !in_user_namespace(p)); }));
+    TRY(for_threads([&](const Process& p, const Thread& t) { return compile_own_state(p, t, timer_ids); }));
     for (const auto& process : snapshot_.processes)
       TRY_IN(fmt::format("process {}", process.pid), set_scores(process));
     for (const auto& process : snapshot_.processes) {
@@ -135,10 +129,26 @@ class Builder {
     return its.uts.valid() || its.ipc.valid() || its.mnt.valid() ? compile(its, ::getpid()) : Program();
   }
 
+  // What a thread does by itself, once all are there, is one program: each start and stop costs more than
+  // most of the calls in it.
+  Program compile_own_state(const Process& process, const Thread& thread, bool timer_ids) const {
+    const bool leader = thread.tid == process.pid, outside = !in_user_namespace(process);
+    Program program;
+    if (leader) program.append(compile_signals(process, timer_ids));
+    if (leader && outside) program.append(compile_limits(process));
+    program.append(compile_thread(process, thread));
+    if (leader) program.append(compile_watches(snapshot_, process));
+    if (leader) program.append(compile_process_settings(process));
+    program.append(compile_settings(thread));
+    program.append(compile_filters(snapshot_, process, thread));
+    program.append(compile_credentials(process, thread, outside));
+    return program;
+  }
+
   Result<void> take(os::Tracee task) {
-    const pid_t pid = task.tid();
-    tasks_.processes().push_back({pid, {}});
-    tasks_.processes().back().threads.push_back(std::move(task));
+    NewProcess made{task.tid(), {}};
+    made.threads.push_back(std::move(task));
+    tasks_.add(std::move(made));
     return {};
   }
 
@@ -323,9 +333,8 @@ class Builder {
 }  // namespace
 
 NewProcess* NewTasks::find(pid_t pid) {
-  auto found =
-      std::find_if(processes_.begin(), processes_.end(), [pid](const auto& p) { return p.pid == pid; });
-  return found == processes_.end() ? nullptr : &*found;
+  const auto found = positions_.find(pid);
+  return found == positions_.end() ? nullptr : &processes_.at(found->second);
 }
 
 NewTasks::~NewTasks() {

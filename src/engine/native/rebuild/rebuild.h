@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "common/result.h"
@@ -43,6 +44,10 @@ class NewTasks {
   NewTasks& operator=(NewTasks&&) = delete;
   ~NewTasks();
   std::vector<NewProcess>& processes() { return processes_; }  // parents before children
+  void add(NewProcess process) {
+    positions_[process.pid] = processes_.size();
+    processes_.push_back(std::move(process));
+  }
   NewProcess* find(pid_t pid);
   // TCP connections of theirs, which go live when nothing can fail any more.
   HeldConnections& connections() { return connections_; }
@@ -50,6 +55,7 @@ class NewTasks {
  private:
   HeldConnections connections_;
   std::vector<NewProcess> processes_;
+  std::unordered_map<pid_t, std::size_t> positions_;
 };
 
 // PAGES: the file of page contents.

@@ -9,10 +9,11 @@
 #include <atomic>
 #include <cstring>
 
+#include "os/child_events.h"
 #include "os/file.h"
 
 // rbx: the call to make, rbp: behind the last one, r12: where to tell the outcome (1: through, 2: the call at
-// rbx failed).
+// rbx failed), and whom to wake then (futex(2)).
 asm(R"(
   .pushsection .rodata
   .global upkeep_loop_begin, upkeep_loop_wait, upkeep_loop_end
@@ -37,9 +38,15 @@ upkeep_loop_begin:
   testq $1, 56(%rbx)
   jnz 0b
   movq $2, (%r12)
-  jmp upkeep_loop_wait
+  jmp 3f
 2:
   movq $1, (%r12)
+3:
+  mov $202, %eax
+  mov %r12, %rdi
+  mov $1, %esi
+  mov $1, %edx
+  syscall
 upkeep_loop_wait:
   mov $34, %eax
   syscall
@@ -60,6 +67,14 @@ using std::chrono::milliseconds;
 constexpr std::uint64_t kCode = kPage, kControl = 64;
 constexpr std::uint64_t kLengthOfMove = 5;  // mov $34, %eax
 enum class Outcome : std::uint64_t { running = 0, through = 1, failed = 2 };
+constexpr milliseconds kLookAgain(5);
+
+// Until the loop has told the outcome, or it is time to look at the task again.
+void await_outcome(const std::uint32_t* outcome) {
+  const timespec time = {0, std::chrono::nanoseconds(kLookAgain).count()};
+  constexpr int kFutexWait = 0;  // shared between address spaces
+  ::syscall(SYS_futex, outcome, kFutexWait, static_cast<std::uint32_t>(Outcome::running), &time, nullptr, 0);
+}
 
 }  // namespace
 
@@ -142,14 +157,17 @@ Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, co
   const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + kCode));
   const auto end =
       std::chrono::steady_clock::now() + std::chrono::minutes(10);  // reading pages may take long
-  for (long pause_ns = 0;; pause_ns = std::min(pause_ns + 2'000, 500'000L)) {
+  const auto births = std::count_if(program.calls().begin(), program.calls().end(),
+                                    [](const Call& call) { return call.number == SYS_clone3; });
+  const os::ChildEvents events;
+  for (std::ptrdiff_t born = 0;;) {
     os::Stop stop;
     TRY_ASSIGN(const bool stopped, task.poll(stop));
     if (stopped) {
-      pause_ns = 0;
       if (stop.kind == os::Stop::Kind::ended) return false;
       if (stop.kind == os::Stop::Kind::new_task) {
         TRY(take_new_task(task, on_new_task));
+        ++born;
       } else {
         const bool ends_so = stop.kind == os::Stop::Kind::signal_delivery && may_be_killed_;
         if (ends_so) TRY(task.resume(stop.signal));
@@ -163,8 +181,11 @@ Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, co
     const auto said = static_cast<Outcome>(outcome.load());
     if (said == Outcome::through || said == Outcome::failed) break;
     if (std::chrono::steady_clock::now() > end) return Err("task {} does not come to an end", task.tid());
-    timespec pause = {0, pause_ns};
-    ::nanosleep(&pause, nullptr);
+    // A task that ends in between is seen at the next look.
+    if (born < births || may_be_killed_)
+      events.wait(kLookAgain);
+    else
+      await_outcome(reinterpret_cast<std::uint32_t*>(view_ + kCode));
   }
   TRY(task.interrupt());
   TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));

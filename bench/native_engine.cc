@@ -1,0 +1,120 @@
+// The parts of this project's engine, timed one by one for bench/engine, page contents left out:
+//
+//   bench_native_engine snapshot PID MANIFEST     the tree runs on afterwards
+//   bench_native_engine restore MANIFEST          the tree is ended afterwards; the recorded one has to be
+//   gone
+//
+// Prints nanoseconds as JSON: {"total": ..., "stop": ..., ...}.
+
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "common/result.h"
+#include "engine/native/compare.h"
+#include "engine/native/inspect/inspect.h"
+#include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/rebuild.h"
+#include "os/file.h"
+
+namespace upkeep {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class Stopwatch {
+ public:
+  // What went by since the last mark goes under NAME.
+  void mark(const char* name) {
+    const auto now = Clock::now();
+    parts_[name] = nanoseconds(now - last_);
+    parts_["total"] = nanoseconds(now - begin_);
+    last_ = now;
+  }
+  std::string text() const { return parts_.dump(); }
+
+ private:
+  static std::int64_t nanoseconds(Clock::duration duration) {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(duration).count();
+  }
+  Clock::time_point begin_ = Clock::now(), last_ = begin_;
+  nlohmann::json parts_;
+};
+
+Result<void> refuse(const native::Snapshot& snapshot) {
+  for (const auto& obstacle : snapshot.obstacles)
+    return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
+  return {};
+}
+
+Result<std::string> snapshot(pid_t pid, const std::string& manifest) {
+  Stopwatch watch;
+  {
+    TRY_ASSIGN(const auto before, native::glance({pid}));
+    TRY(refuse(before));
+    watch.mark("glance");
+    TRY_ASSIGN(const auto tree, native::StoppedTree::stop({pid}));
+    watch.mark("stop");
+    native::InspectRequest request;
+    request.page_runs = false;
+    TRY_ASSIGN(const auto model, native::inspect(tree, request));
+    TRY(refuse(model));
+    watch.mark("inspect");
+    TRY(os::replace_file(manifest, native::write_manifest(model), 0600));
+    watch.mark("write");
+  }
+  watch.mark("let go");
+  return watch.text();
+}
+
+// As restoring does it: the new tasks are looked at and compared.
+Result<native::StoppedTree> verify(const native::Snapshot& model, native::NewTasks tasks) {
+  std::vector<native::HeldProcess> held;
+  for (const auto& process : model.processes) {
+    auto* made = tasks.find(process.pid);
+    auto& one = held.emplace_back();
+    one.pid = process.pid;
+    one.zombie = made->threads.empty();
+    for (auto& thread : made->threads) one.threads.push_back({std::move(thread), false});
+  }
+  tasks.processes().clear();
+  auto tree = native::StoppedTree::adopt(std::move(held));
+  TRY_ASSIGN(
+      const auto found,
+      native::inspect(tree, {.page_runs = false, .sink = {}, .ahead = nullptr, .surroundings = false}));
+  TRY(native::compare(model, found));
+  return tree;
+}
+
+Result<std::string> restore(const std::string& manifest) {
+  Stopwatch watch;
+  TRY_ASSIGN(const auto text, os::read_file(manifest));
+  TRY_ASSIGN(const auto model, native::read_manifest(text));
+  watch.mark("read");
+  TRY_ASSIGN(auto tasks, native::rebuild(model, "/dev/null"));
+  watch.mark("rebuild");
+  TRY_ASSIGN(auto tree, verify(model, std::move(tasks)));
+  watch.mark("verify");
+  auto times = watch.text();
+  TRY(tree.kill());
+  return times;
+}
+
+}  // namespace
+}  // namespace upkeep
+
+int main(int argc, char** argv) {
+  const std::string_view verb = argc > 1 ? argv[1] : "";
+  auto times = verb == "snapshot" && argc == 4 ? upkeep::snapshot(std::stoi(argv[2]), argv[3])
+               : verb == "restore" && argc == 3
+                   ? upkeep::restore(argv[2])
+                   : tl::unexpected(upkeep::Error("snapshot PID MANIFEST, or restore MANIFEST"));
+  if (!times) {
+    std::fprintf(stderr, "bench_native_engine: %s\n", times.error().message().c_str());
+    return 1;
+  }
+  std::puts(times->c_str());
+  return 0;
+}

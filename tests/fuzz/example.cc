@@ -1,0 +1,117 @@
+// Every field of the model filled in by what lists it, so that a new one takes part by itself; then put right
+// where values have to fit together.
+
+#include <type_traits>
+
+#include "engine/native/model/fields.h"
+#include "target.h"
+
+namespace upkeep::fuzz {
+namespace {
+
+using namespace native;
+
+struct Filler {
+  template <typename T>
+  void operator()(const char*, T& value) {
+    fill(value);
+  }
+  template <typename T>
+  void fill(T& value) {
+    if constexpr (std::same_as<T, bool>) {
+      value = true;
+    } else if constexpr (std::integral<T>) {
+      value = 1;
+    } else if constexpr (std::same_as<T, std::string>) {
+      value = "text";
+    } else if constexpr (std::same_as<T, Bytes>) {
+      value.data.assign(48, 0);
+      value.data[0] = 10;
+    } else if constexpr (native::detail::IsOptional<T>::value) {
+      fill(value.emplace());
+    } else if constexpr (native::detail::IsVector<T>::value) {
+      value.resize(2);
+      for (auto& element : value) fill(element);
+    } else if constexpr (native::detail::IsArray<T>::value) {
+      for (auto& element : value) fill(element);
+    } else {
+      T::fields(value, *this);
+    }
+  }
+};
+
+void put_memory_right(AddressSpace& memory) {
+  std::uint64_t at = 0x10000;
+  const auto mapping = memory.mappings.front();
+  memory.mappings.clear();
+  for (const char* kind : {"anonymous", "file", "shared_memory", "vdso"}) {
+    auto& one = memory.mappings.emplace_back(mapping);
+    one.kind = kind;
+    one.start = at, one.end = at + 4 * kPage, one.offset = 0;
+    one.shared = one.kind == "shared_memory";
+    one.inode = 7;
+    one.flags = {"mw", "gd", "lo"};
+    at += 16 * kPage;
+  }
+  memory.pages = {{0x10000, 2, 0}, {0x10000 + 16 * kPage, 1, 2 * kPage}};
+}
+
+void put_files_right(Snapshot& snapshot) {
+  const auto filled = snapshot.files.front();
+  snapshot.files.clear();
+  // One of each kind, with that kind's details and no others.
+  for (const char* kind : {"path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket"}) {
+    auto content = encode(filled);
+    for (auto member = content.begin(); member != content.end();) {
+      const bool details = member->is_object() && member.key() != kind;
+      member = details ? content.erase(member) : std::next(member);
+    }
+    content["kind"] = kind;
+    if (auto file = decode<OpenFile>(content)) snapshot.files.push_back(std::move(*file));
+  }
+  for (auto& file : snapshot.files) {
+    if (!file.epoll) continue;
+    file.epoll->pid = 100;
+    file.epoll->watches = {{0, 1, 7, 1}, {5, 1, 8, 2}};
+  }
+}
+
+void put_process_right(Process& process, std::int32_t pid, std::size_t files) {
+  process.pid = pid;
+  process.exit_status.reset();
+  process.threads.resize(2);
+  process.threads[0].tid = pid;
+  process.threads[1].tid = pid + 1;
+  process.descriptors.clear();
+  for (std::uint32_t file = 0; file < files; ++file)
+    process.descriptors.push_back({static_cast<std::int32_t>(2 * file), file % 2 == 0, file});
+  put_memory_right(process.memory);
+}
+
+}  // namespace
+
+Snapshot example() {
+  Snapshot snapshot;
+  Filler().fill(snapshot);
+  snapshot.obstacles.clear();
+  put_files_right(snapshot);
+  snapshot.shared_memory.resize(1);
+  snapshot.shared_memory[0].inode = 7;
+  snapshot.shared_memory[0].size = 4 * kPage;
+  snapshot.shared_memory[0].pages = {{0, 1, 3 * kPage}};
+  snapshot.processes.resize(3, snapshot.processes.front());
+  std::int32_t pid = 100;
+  for (auto& process : snapshot.processes) {
+    put_process_right(process, pid, snapshot.files.size());
+    process.ppid = pid == 100 ? 1 : 100;
+    process.session = process.pgrp = 100;
+    pid += 10;
+  }
+  Process zombie;
+  zombie.pid = 130, zombie.ppid = 100, zombie.session = zombie.pgrp = 100;
+  zombie.exit_status = 9;
+  snapshot.processes.push_back(zombie);
+  return snapshot;
+}
+
+}  // namespace upkeep::fuzz

@@ -1,0 +1,93 @@
+#include <cstdlib>
+
+#include "engine/native/model/fields.h"
+#include "engine/native/rebuild/compile.h"
+#include "engine/native/rebuild/complete.h"
+#include "engine/native/rebuild/workshop.h"
+#include "target.h"
+
+namespace upkeep::fuzz {
+namespace {
+
+using namespace native;
+
+constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;
+
+// Printed and laid out as the workshop would do it.
+void use(const Program& program) {
+  const auto placed = program.placed(0x10000);
+  if (placed.size() != program.size()) std::abort();
+  for (std::size_t i = 0; i < std::min<std::size_t>(program.calls().size(), 64); ++i)
+    (void)program.describe(i);
+}
+
+void compile_living(const Snapshot& snapshot, const Process& process, const MemorySources& sources,
+                    bool timer_ids) {
+  use(compile_memory(process, sources));
+  use(compile_threads(process));
+  Program all;
+  all.append(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
+  all.append(compile_signals(process, timer_ids));
+  all.append(compile_watches(snapshot, process));
+  use(all);
+  for (const auto& thread : process.threads) {
+    use(compile_thread(process, thread));
+    use(compile_credentials(process, thread));
+  }
+}
+
+Reached compile(const Snapshot& snapshot) {
+  constexpr bool kTimerIds = false;  // the more laborious way
+  if (!check_complete(snapshot, kTimerIds)) return Reached::understood;
+  const auto births = plan_births(snapshot);
+  const auto place = find_workshop_place(snapshot, kWorkshopSize);
+  if (!births || !place) return Reached::understood;
+  std::vector<const Process*> roots;
+  for (auto pid : snapshot.roots()) roots.push_back(snapshot.find(pid));
+  use(compile_roots(roots, {}, "monotonic 0 0\n"));
+  for (const auto& birth : *births) {
+    use(compile_birth(birth));
+    use(compile_group(*birth.process));
+  }
+  MemorySources sources;
+  sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;
+  sources.pages = "/pages", sources.restorer = 2;
+  for (const auto& memory : snapshot.shared_memory) sources.shared[memory.inode] = 3;
+  for (const auto& process : snapshot.processes) {
+    if (process.exit_status)
+      use(compile_end(process));
+    else
+      compile_living(snapshot, process, sources, kTimerIds);
+  }
+  return Reached::compiled;
+}
+
+}  // namespace
+
+Reached read_document(std::string_view text) {
+  const auto snapshot = read_manifest(text);
+  if (snapshot) return compile(*snapshot);
+  if (snapshot.error().message().empty()) std::abort();
+  return Reached::refused;
+}
+
+Reached read_content(const nlohmann::json& content) {
+  const auto snapshot = decode<Snapshot>(content);
+  if (!snapshot) {
+    if (snapshot.error().message().empty()) std::abort();
+    return Reached::refused;
+  }
+  if (!validate(*snapshot)) return Reached::refused;
+  // What was understood is the same when it is written and read again.
+  const auto again = read_manifest(write_manifest(*snapshot));
+  if (!again || !(*again == *snapshot)) std::abort();
+  return compile(*snapshot);
+}
+
+}  // namespace upkeep::fuzz
+
+// The entry that libFuzzer calls, for whoever links it (clang++ -fsanitize=fuzzer): documents only.
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  (void)upkeep::fuzz::read_document({reinterpret_cast<const char*>(data), size});
+  return 0;
+}
