@@ -9,6 +9,8 @@ inline constexpr int kPtraceGetRseqConfiguration = 0x420f;    // linux/ptrace.h,
 inline constexpr int kPtraceGetSyscallUserDispatch = 0x4211;  // linux/ptrace.h, 6.4
 inline constexpr int kPrTimerCreateRestoreIds = 77;           // linux/prctl.h, 6.15
 inline constexpr int kArchMapVdso64 = 0x2003;                 // asm/prctl.h, under CHECKPOINT_RESTORE
+inline constexpr int kMapDroppable = 0x08;                    // linux/mman.h, 6.11
+inline constexpr int kMadvGuardInstall = 102;                 // asm-generic/mman-common.h, 6.13
 inline constexpr int kArchGetXcompPerm = 0x1022;              // asm/prctl.h, 5.16
 
 // PAGEMAP_SCAN of linux/fs.h, 6.7.

@@ -15,7 +15,8 @@
 namespace upkeep::native {
 namespace {
 
-constexpr int kKcmpFile = 0;         // KCMP_FILE of linux/kcmp.h
+constexpr int kKcmpFile = 0;  // KCMP_FILE of linux/kcmp.h
+constexpr int kKcmpLess = 1;
 constexpr int kKcmpEpollTarget = 7;  // KCMP_EPOLL_TFD
 
 // struct kcmp_epoll_slot
@@ -44,21 +45,45 @@ Result<DescriptorFacts> facts_of(pid_t pid, int fd) {
   return facts;
 }
 
+// Those of the process itself; a copy of the descriptor shows them once more.
+Result<void> read_record_locks(Process& process, const std::string& info) {
+  TRY_ASSIGN(auto locks, parse_locks(info));
+  const auto& last = process.descriptors.back();
+  for (auto& lock : locks) {
+    const bool known = std::any_of(process.locks.begin(), process.locks.end(), [&](const auto& one) {
+      const auto other = std::find_if(process.descriptors.begin(), process.descriptors.end(),
+                                      [&](const auto& d) { return d.fd == one.fd; });
+      return one.lock == lock && other->file == last.file;
+    });
+    if (lock.kind == "POSIX" && !known) process.locks.push_back({last.fd, std::move(lock)});
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::uint32_t> DescriptorReader::file_of(pid_t pid, int fd, bool stopped) {
   struct stat status = {};
   const auto path = fmt::format("/proc/{}/fd/{}", pid, fd);
   if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
-  auto& places = places_[{status.st_dev, status.st_ino}];
-  for (const auto& place : places) {
-    if (::syscall(SYS_kcmp, pid, place.pid, kKcmpFile, fd, place.fd) == 0) return place.file;
+  auto& sorted = sorted_[{status.st_dev, status.st_ino}];
+  std::size_t low = 0, high = sorted.size();
+  while (low < high) {
+    const auto middle = (low + high) / 2;
+    const auto& place = places_[sorted[middle]];
+    const long order = ::syscall(SYS_kcmp, pid, place.pid, kKcmpFile, fd, place.fd);
+    if (order == 0) return place.file;
+    if (order == kKcmpLess)
+      high = middle;
+    else
+      low = middle + 1;
   }
   TRY_ASSIGN(const auto facts, facts_of(pid, fd));
   TRY_ASSIGN(auto file, read_open_file(facts, stopped, snapshot_.obstacles));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(file));
-  places.push_back({pid, fd, index});
+  places_.push_back({pid, fd, index, status.st_ino});
+  sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(low), index);
   return index;
 }
 
@@ -73,39 +98,50 @@ Result<void> DescriptorReader::read(Process& process, bool stopped) {
     if (!info) return tl::unexpected(std::move(info).error());
     const auto flags = number_of(*info, "flags", 8).value_or(0);
     process.descriptors.push_back({fd, (flags & O_CLOEXEC) != 0, *file});
+    TRY(read_record_locks(process, *info));
   }
   return {};
 }
 
-Result<void> DescriptorReader::finish() {
-  for (auto& file : snapshot_.files) {
+// The number may be another file's by now, and the file open under another one, or in another task.
+// OCCURRENCE: among the entries with the same number.
+const DescriptorReader::Place* DescriptorReader::watched(const Place& set, const EpollWatch& watch,
+                                                         std::uint32_t occurrence) const {
+  EpollSlot slot = {static_cast<std::uint32_t>(set.fd), static_cast<std::uint32_t>(watch.fd), occurrence};
+  auto is = [&](pid_t pid, int fd) {
+    return ::syscall(SYS_kcmp, pid, set.pid, kKcmpEpollTarget, fd, &slot) == 0;
+  };
+  if (const auto* holder = snapshot_.find(set.pid)) {
+    const auto& descriptors = holder->descriptors;
+    const auto usual = std::lower_bound(descriptors.begin(), descriptors.end(), watch.fd,
+                                        [](const auto& d, int fd) { return d.fd < fd; });
+    if (usual != descriptors.end() && usual->fd == watch.fd && is(set.pid, watch.fd))
+      return &places_[usual->file];
+  }
+  for (const auto& place : places_) {
+    if (place.inode == watch.inode && is(place.pid, place.fd)) return &place;
+  }
+  return nullptr;
+}
+
+void DescriptorReader::finish(bool stopped) {
+  for (const auto& set : places_) {
+    auto& file = snapshot_.files[set.file];
     if (!file.epoll) continue;
-    const Process* holder = nullptr;
-    const Descriptor* set = nullptr;
-    for (const auto& process : snapshot_.processes) {
-      for (const auto& descriptor : process.descriptors) {
-        if (&snapshot_.files[descriptor.file] == &file && holder == nullptr)
-          holder = &process, set = &descriptor;
-      }
-    }
-    if (holder == nullptr) continue;
-    file.epoll->pid = holder->pid;
+    std::map<int, std::uint32_t> occurrences;
     for (auto& watch : file.epoll->watches) {
-      auto found = std::find_if(holder->descriptors.begin(), holder->descriptors.end(),
-                                [&](const auto& d) { return d.fd == watch.fd; });
-      EpollSlot slot = {static_cast<std::uint32_t>(set->fd), static_cast<std::uint32_t>(watch.fd), 0};
-      const bool same = found != holder->descriptors.end() &&
-                        ::syscall(SYS_kcmp, holder->pid, holder->pid, kKcmpEpollTarget, watch.fd, &slot) == 0;
-      if (same) {
-        watch.file = found->file;
-      } else {
+      const auto* place = watched(set, watch, occurrences[watch.fd]++);
+      watch.inode = 0;
+      if (place != nullptr) {
+        watch.file = place->file;
+      } else if (stopped) {
         snapshot_.obstacles.push_back(
-            {holder->pid, fmt::format("descriptor {} (epoll)", set->fd),
-             fmt::format("it watches what was descriptor {} and is not any more", watch.fd), ""});
+            {set.pid, fmt::format("descriptor {} (epoll)", set.fd),
+             fmt::format("it watches what was descriptor {} and is held by no process of the tree", watch.fd),
+             ""});
       }
     }
   }
-  return {};
 }
 
 }  // namespace upkeep::native

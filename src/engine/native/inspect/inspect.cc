@@ -7,6 +7,7 @@
 
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/tree_obstacles.h"
+#include "os/file.h"
 #include "os/procfs.h"
 #include "os/time_namespace.h"
 
@@ -22,6 +23,8 @@ std::int64_t now(clockid_t clock) {
 Snapshot begin_snapshot() {
   Snapshot snapshot;
   snapshot.kernel = os::kernel_release();
+  snapshot.boot = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
+  while (snapshot.boot.ends_with('\n')) snapshot.boot.pop_back();
   return snapshot;
 }
 
@@ -92,9 +95,10 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     auto read = read_one(held, snapshot, descriptors, request);
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
-  TRY(descriptors.finish());
+  descriptors.finish(true);
+  look_at_foreign_files(snapshot);
   TRY(read_clocks(snapshot));
-  TRY(read_shared_memory(snapshot, request));
+  TRY(read_kept_files(snapshot, request, true));
   look_at_whole_tree(snapshot);
   return snapshot;
 }
@@ -111,8 +115,10 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
         return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
     }
   }
-  TRY(descriptors.finish());
+  descriptors.finish(false);
+  look_at_foreign_files(snapshot);
   TRY(read_clocks(snapshot));
+  TRY(read_kept_files(snapshot, {}, false));
   look_at_whole_tree(snapshot);
   return snapshot;
 }

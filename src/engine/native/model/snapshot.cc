@@ -19,6 +19,12 @@ const Process* Snapshot::find(std::int32_t pid) const {
   return found == processes.end() ? nullptr : &*found;
 }
 
+const KeptFile* Snapshot::kept_file(std::uint64_t device, std::uint64_t inode) const {
+  auto found = std::find_if(kept_files.begin(), kept_files.end(),
+                            [&](const auto& file) { return file.device == device && file.inode == inode; });
+  return found == kept_files.end() ? nullptr : &*found;
+}
+
 std::vector<std::int32_t> Snapshot::roots() const {
   std::vector<std::int32_t> result;
   for (const auto& process : processes) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/kept_file.h"
 #include "engine/native/model/task.h"
 
 namespace upkeep::native {
@@ -44,21 +45,24 @@ struct Obstacle {
 
 struct Snapshot {
   std::string kernel;  // uname -r
+  std::string boot;    // /proc/sys/kernel/random/boot_id: another one after every boot
   Clocks clocks;
   std::vector<Process> processes;  // parents before children
   std::vector<OpenFile> files;
-  std::vector<SharedMemory> shared_memory;
+  std::vector<KeptFile> kept_files;
   std::vector<Obstacle> obstacles;
 
   const Process* find(std::int32_t pid) const;
+  const KeptFile* kept_file(std::uint64_t device, std::uint64_t inode) const;
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kernel", self.kernel);
+    visit("boot", self.boot);
     visit("clocks", self.clocks);
     visit("processes", self.processes);
     visit("files", self.files);
-    visit("shared_memory", self.shared_memory);
+    visit("kept_files", self.kept_files);
     visit("obstacles", self.obstacles);
   }
 };

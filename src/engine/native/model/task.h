@@ -201,6 +201,7 @@ struct StoppedProcess {
   bool child_subreaper = false;
   std::int32_t dumpable = 0;
   bool thp_disable = false;
+  std::uint32_t locks_future = 0;  // MCL_FUTURE and MCL_ONFAULT of mlockall(2)
   bool operator==(const StoppedProcess&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("actions", self.actions);
@@ -210,6 +211,7 @@ struct StoppedProcess {
     visit("child_subreaper", self.child_subreaper);
     visit("dumpable", self.dumpable);
     visit("thp_disable", self.thp_disable);
+    visit("locks_future", self.locks_future);
   }
 };
 
@@ -239,6 +241,7 @@ struct Process {
   Folders folders;
   AddressSpace memory;
   std::vector<Descriptor> descriptors;  // ascending
+  std::vector<RecordLock> locks;
   std::optional<StoppedProcess> stopped;
   bool operator==(const Process&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -259,6 +262,7 @@ struct Process {
     visit("folders", self.folders);
     visit("memory", self.memory);
     visit("descriptors", self.descriptors);
+    visit("locks", self.locks);
     visit("stopped", self.stopped);
   }
 };

@@ -8,6 +8,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/program.h"
 
 namespace upkeep::native {
@@ -31,19 +32,19 @@ Program compile_group(const Process& process);
 Program compile_threads(const Process& process);
 Program compile_end(const Process& zombie);
 
-// compile_memory.cc. KEEP: the workshop, which stays. PAGES: path of the page contents. SHARED: descriptors
-// of process RESTORER that hold shared memory, by inode.
+// compile_memory.cc. KEEP: the workshop, which stays. PAGES: path of the page contents. KEPT: descriptors of
+// process RESTORER that hold kept files.
 struct MemorySources {
   std::uint64_t keep_start = 0, keep_end = 0;
   std::string pages;
   std::int32_t restorer = 0;
-  std::map<std::uint64_t, int> shared;
+  std::map<KeptKey, int> kept;
+  bool droppable = true;  // the kernel knows MAP_DROPPABLE (6.11)
 };
 Program compile_memory(const Process& process, const MemorySources& sources);
 
 // compile_files.cc. SOURCES: descriptors of process RESTORER for each of Snapshot::files.
 Program compile_descriptors(const Process& process, const std::vector<int>& sources, std::int32_t restorer);
-Program compile_watches(const Snapshot& snapshot, const Process& process);  // entries of epoll sets
 
 // compile_state.cc
 Program compile_signals(const Process& process, bool timer_ids);  // timer_ids: the kernel takes wanted ones

@@ -1,5 +1,7 @@
 #include "engine/native/rebuild/in_the_way.h"
 
+#include "engine/native/rebuild/made_anew.h"
+
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -48,7 +50,7 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
   if (mapping.kind != "file" || !seen.insert(mapping.name).second) return {};
   struct stat status = {};
   if (::stat(mapping.name.c_str(), &status) < 0) return ErrnoErr("mapped file {}", mapping.name);
-  if (status.st_ino != mapping.inode)
+  if (status.st_ino != mapping.inode && !made_anew(mapping.device, status.st_dev))
     return Err("mapped file {}: it is another file than the one that was mapped", mapping.name);
   return {};
 }
@@ -60,8 +62,6 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot) {
     return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
   std::set<std::string> files;
-  std::set<std::uint64_t> shared;
-  for (const auto& memory : snapshot.shared_memory) shared.insert(memory.inode);
   for (const auto& process : snapshot.processes) {
     TRY(id_is_free(process.pid));
     if (process.exit_status) continue;
@@ -76,9 +76,7 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot) {
                  process.pid, snapshot.kernel);
     for (const auto& mapping : process.memory.mappings) {
       TRY_IN(fmt::format("process {}", process.pid), mapped_file_is_there(mapping, files));
-      if (mapping.kind == "shared_memory" && !shared.contains(mapping.inode))
-        return Err("process {}: shared memory {} is not part of the snapshot", process.pid, mapping.inode);
-      if (mapping.kind != "anonymous" && mapping.kind != "file" && mapping.kind != "shared_memory" &&
+      if (mapping.kind != "anonymous" && mapping.kind != "file" && !mapping.of_kept_file() &&
           mapping.kind != "vdso" && mapping.kind != "vsyscall")
         return Err("process {}: a mapping of the kind '{}'", process.pid, mapping.kind);
     }
