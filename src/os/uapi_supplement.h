@@ -11,6 +11,8 @@ inline constexpr int kPrSetMdwe = 65, kPrGetMdwe = 66;                // linux/p
 inline constexpr int kPrSetMemoryMerge = 67, kPrGetMemoryMerge = 68;  // linux/prctl.h, 6.4
 inline constexpr int kPrTimerCreateRestoreIds = 77;                   // linux/prctl.h, 6.15
 inline constexpr int kArchMapVdso64 = 0x2003;                         // asm/prctl.h, under CHECKPOINT_RESTORE
+inline constexpr int kMapDroppable = 0x08;                            // linux/mman.h, 6.11
+inline constexpr int kMadvGuardInstall = 102;                         // asm-generic/mman-common.h, 6.13
 inline constexpr int kArchGetUntagMask = 0x4001;                      // asm/prctl.h, 6.4
 inline constexpr int kArchGetXcompPerm = 0x1022;                      // asm/prctl.h, 5.16
 

@@ -1,6 +1,9 @@
 // Every field of the model filled in by what lists it, so that a new one takes part by itself; then put right
 // where values have to fit together.
 
+#include <map>
+#include <set>
+#include <string>
 #include <type_traits>
 
 #include "engine/native/model/fields.h"
@@ -44,34 +47,68 @@ void put_memory_right(AddressSpace& memory) {
   std::uint64_t at = 0x10000;
   const auto mapping = memory.mappings.front();
   memory.mappings.clear();
-  for (const char* kind : {"anonymous", "file", "shared_memory", "vdso"}) {
+  for (const char* kind : {"anonymous", "file", "shared_memory", "segment", "vdso"}) {
     auto& one = memory.mappings.emplace_back(mapping);
     one.kind = kind;
     one.start = at, one.end = at + 4 * kPage, one.offset = 0;
-    one.shared = one.kind == "shared_memory";
-    one.inode = 7;
+    one.shared = one.of_kept_file();
+    one.inode = one.kind == "segment" ? 8 : 7;
     one.flags = {"mw", "gd", "lo"};
     at += 16 * kPage;
   }
   memory.pages = {{0x10000, 2, 0}, {0x10000 + 16 * kPage, 1, 2 * kPage}};
+  memory.guards = {{0x10000 + 2 * kPage, 0x10000 + 3 * kPage}};
+  memory.executable_device = 1, memory.executable_inode = 7;
+}
+
+void put_socket_right(Socket& socket) {
+  socket.unread.resize(1);
+  socket.connection->unsent = 1;
+}
+
+void put_identities_right(Snapshot& snapshot) {
+  for (auto& filter : snapshot.seccomp_filters) filter.instructions.data.resize(8);
+  for (auto& namespaces : snapshot.namespaces) {
+    namespaces.mounts.resize(2);
+    namespaces.mounts[0].id = 1, namespaces.mounts[0].parent = 0, namespaces.mounts[0].mount_point = "/";
+    namespaces.mounts[1].id = 2, namespaces.mounts[1].parent = 1, namespaces.mounts[1].mount_point = "/text";
+    for (auto& mount : namespaces.mounts) mount.contents.resize(1), mount.contents[0].path = "/text";
+  }
+}
+
+void put_kept_files_right(Snapshot& snapshot) {
+  snapshot.kept_files.resize(2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    auto& kept = snapshot.kept_files[i];
+    kept.device = 1, kept.inode = 7 + i;
+    kept.kind = i == 0 ? "shared_memory" : "segment";
+    kept.size = 4 * kPage;
+    kept.pages = {{0, 1, 3 * kPage}};
+  }
 }
 
 void put_files_right(Snapshot& snapshot) {
   const auto filled = snapshot.files.front();
   snapshot.files.clear();
   // One of each kind, with that kind's details and no others.
-  for (const char* kind : {"path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket"}) {
+  const std::map<std::string, std::set<std::string>> kinds = {
+      {"path", {"path"}},         {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
+      {"pipe", {"pipe"}},         {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
+      {"timerfd", {"timerfd"}},   {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
+      {"inotify", {"inotify"}},   {"pidfd", {"pidfd"}}};
+  for (const auto& [kind, its] : kinds) {
     auto content = encode(filled);
     for (auto member = content.begin(); member != content.end();) {
-      const bool details = member->is_object() && member.key() != kind;
+      const bool details = member->is_object() && !its.contains(member.key());
       member = details ? content.erase(member) : std::next(member);
     }
     content["kind"] = kind;
     if (auto file = decode<OpenFile>(content)) snapshot.files.push_back(std::move(*file));
   }
   for (auto& file : snapshot.files) {
+    if (file.path) file.path->inode = 7;
+    if (file.socket) put_socket_right(*file.socket);
     if (!file.epoll) continue;
-    file.epoll->pid = 100;
     file.epoll->watches = {{0, 1, 7, 1}, {5, 1, 8, 2}};
   }
 }
@@ -95,10 +132,8 @@ Snapshot example() {
   Filler().fill(snapshot);
   snapshot.obstacles.clear();
   put_files_right(snapshot);
-  snapshot.shared_memory.resize(1);
-  snapshot.shared_memory[0].inode = 7;
-  snapshot.shared_memory[0].size = 4 * kPage;
-  snapshot.shared_memory[0].pages = {{0, 1, 3 * kPage}};
+  put_kept_files_right(snapshot);
+  put_identities_right(snapshot);
   snapshot.processes.resize(3, snapshot.processes.front());
   std::int32_t pid = 100;
   for (auto& process : snapshot.processes) {

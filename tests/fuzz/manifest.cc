@@ -25,15 +25,9 @@ void compile_living(const Snapshot& snapshot, const Process& process, const Memo
                     bool timer_ids) {
   use(compile_memory(process, sources));
   use(compile_threads(process));
-  Program all;
-  all.append(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
-  all.append(compile_signals(process, timer_ids));
-  all.append(compile_watches(snapshot, process));
-  use(all);
-  for (const auto& thread : process.threads) {
-    use(compile_thread(process, thread));
-    use(compile_credentials(process, thread));
-  }
+  use(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
+  for (const auto& thread : process.threads)
+    use(compile_own_state(snapshot, process, thread, {timer_ids, process.namespaces.has_value()}));
 }
 
 Reached compile(const Snapshot& snapshot) {
@@ -51,8 +45,10 @@ Reached compile(const Snapshot& snapshot) {
   }
   MemorySources sources;
   sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;
-  sources.pages = "/pages", sources.restorer = 2;
-  for (const auto& memory : snapshot.shared_memory) sources.shared[memory.inode] = 3;
+  sources.pages = 3, sources.restorer = 2;
+  for (const auto& kept : snapshot.kept_files) {
+    for (const bool writable : {false, true}) sources.kept[{kept.device, kept.inode, writable}] = 3;
+  }
   for (const auto& process : snapshot.processes) {
     if (process.exit_status)
       use(compile_end(process));

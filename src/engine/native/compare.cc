@@ -5,11 +5,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <map>
+#include <set>
+#include <tuple>
 
 #include "os/tcp_repair.h"
 
@@ -28,6 +31,40 @@ class Renumbered {
  private:
   std::map<std::uint64_t, std::uint64_t> numbers_;
 };
+
+class RenumberedFiles {
+ public:
+  std::uint64_t operator()(std::uint64_t device, std::uint64_t inode) {
+    return numbers_.emplace(std::pair(device, inode), numbers_.size() + 1).first->second;
+  }
+  // What stands for a kept file; 0: none does. Its name is one that it does not have any more.
+  void forget(std::string& name, std::uint64_t& device, std::uint64_t& inode) {
+    if (inode == 0) return;
+    inode = (*this)(device, inode);
+    device = 0;
+    name.clear();
+  }
+
+ private:
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> numbers_;
+};
+
+// Files of a tmpfs may have been put back since.
+void forget_volatile_inode(std::uint64_t& device, std::uint64_t& inode) {
+  if (major(device) == 0) inode = 0;
+  device = 0;
+}
+
+void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
+  // Known to the kernel, or shown by it, only from some version on; or a matter of taste.
+  std::erase_if(mapping.flags, [](const auto& flag) { return flag == "dp" || flag == "gu" || flag == "lf"; });
+  if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
+    kept.forget(mapping.name, mapping.device, mapping.inode);
+  else if (mapping.kind == "segment")
+    mapping.device = 0;
+  else
+    forget_volatile_inode(mapping.device, mapping.inode);
+}
 
 // The kernel merges neighbours that are alike, which depends on how they came about.
 void merge_mappings(AddressSpace& memory) {
@@ -211,21 +248,28 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
   forget_serials(snapshot);
-  Renumbered pipes, shared, sockets;
+  Renumbered pipes, sockets;
+  RenumberedFiles kept;
   snapshot.clocks = {};
   snapshot.kernel.clear();
+  snapshot.boot.clear();
   snapshot.obstacles.clear();
+  std::set<std::int32_t> ids;
+  for (const auto& process : snapshot.processes) {
+    ids.insert(process.pid);
+    for (const auto& thread : process.threads) ids.insert(thread.tid);
+  }
   for (auto& process : snapshot.processes) {
     if (snapshot.find(process.ppid) == nullptr) process.ppid = 0;
     process.cgroup.clear();  // it is there, or not
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
+    kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
+    for (auto& mapping : process.memory.mappings) forget_identity(mapping, kept);
     merge_mappings(process.memory);
     process.memory.pages.clear();
     process.memory.contents.clear();
     for (auto& mapping : process.memory.mappings) {
-      if (mapping.kind == "shared_memory") mapping.inode = shared(mapping.inode);
       if (mapping.kind == "anonymous") mapping.name.clear(), mapping.offset = 0;
-      mapping.device = 0;
     }
     for (auto& thread : process.threads) {
       forget_defaults(thread.scheduling);
@@ -236,9 +280,11 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     }
     forget_time(process);
   }
-  for (auto& memory : snapshot.shared_memory) {
-    memory.inode = shared(memory.inode);
-    memory.pages.clear();
+  for (auto& file : snapshot.kept_files) {
+    file.inode = file.kind == "segment" ? file.inode : kept(file.device, file.inode);
+    file.device = 0;
+    if (file.kind == "unlinked") file.name.clear();
+    file.pages.clear();
   }
   for (auto& file : snapshot.files) {
     if (file.pipe) file.pipe->inode = pipes(file.pipe->inode);
@@ -248,12 +294,20 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
       if (file.socket->connection) forget_repair_mode(*file.socket);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
-    if (file.path) file.path->device = 0;
+    if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);
+    if (file.path) forget_volatile_inode(file.path->device, file.path->inode);
+    if (file.inotify) {
+      for (auto& watch : file.inotify->watches) forget_volatile_inode(watch.device, watch.inode);
+    }
+    if (file.pidfd) {
+      if (!ids.contains(file.pidfd->pid)) file.pidfd->pid = 0;  // it may have ended
+      file.pidfd->start_time = 0;
+    }
     if (file.timerfd) file.timerfd->value = 0;
     if (file.timerfd) file.timerfd->expirations = 0;
     if (file.epoll)
       std::sort(file.epoll->watches.begin(), file.epoll->watches.end(),
-                [](const auto& a, const auto& b) { return a.fd < b.fd; });
+                [](const auto& a, const auto& b) { return std::tie(a.fd, a.file) < std::tie(b.fd, b.file); });
   }
   return snapshot;
 }

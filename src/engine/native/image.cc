@@ -30,7 +30,7 @@ std::uint64_t page_bytes(const Snapshot& snapshot) {
     for (const auto& run : runs) end = std::max(end, run.position + run.count * kPage);
   };
   for (const auto& process : snapshot.processes) reach(process.memory.pages);
-  for (const auto& memory : snapshot.shared_memory) reach(memory.pages);
+  for (const auto& kept : snapshot.kept_files) reach(kept.pages);
   return end;
 }
 

@@ -94,12 +94,34 @@ TEST(Timers, EveryDeliveryKind) {
   EXPECT_FALSE(parse_timers("signal: 1/0\n"));
 }
 
+TEST(Fdinfo, Locks) {
+  auto locks = parse_locks(
+      "pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF\n"
+      "lock:\t2: POSIX  ADVISORY  READ  1234 fe:00:5678 3 7\n");
+  ASSERT_TRUE(locks) << locks.error().message();
+  EXPECT_EQ(*locks, (std::vector<FileLock>{{"FLOCK", true, 0, 0}, {"POSIX", false, 3, 5}}));
+  EXPECT_FALSE(parse_locks("lock:\t1: POSIX  ADVISORY  READ  1234 fe:00:5678 7 3\n"));
+}
+
+TEST(Fdinfo, Inotify) {
+  auto marks = parse_inotify(
+      "inotify wd:1a ino:9e7e sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:4 fhandle-type:1 "
+      "f_handle:7e9e0000\n");
+  ASSERT_TRUE(marks) << marks.error().message();
+  ASSERT_EQ(marks->size(), 1U);
+  EXPECT_EQ((*marks)[0].wd, 0x1a);
+  EXPECT_EQ((*marks)[0].inode, 0x9e7eU);
+  EXPECT_EQ((*marks)[0].device, 0x800013U);
+  EXPECT_EQ((*marks)[0].handle.data, (std::vector<std::uint8_t>{0x7e, 0x9e, 0, 0}));
+  EXPECT_FALSE(parse_inotify("inotify wd:zz ino:1\n"));
+}
+
 TEST(Fdinfo, Epoll) {
   auto watches = parse_epoll(
       "pos:\t0\nflags:\t02\nmnt_id:\t15\ntfd:        5 events: 8000001b data: ffffffffffffffff  pos:0 ino:2 "
       "sdev:f\n");
   ASSERT_TRUE(watches) << watches.error().message();
-  EXPECT_EQ(*watches, (std::vector<EpollWatch>{{5, 0x8000001b, ~0ULL, 0}}));
+  EXPECT_EQ(*watches, (std::vector<EpollWatch>{{5, 0x8000001b, ~0ULL, 0, 2}}));
   EXPECT_FALSE(parse_epoll("tfd: 5 events: 19\n"));
 }
 

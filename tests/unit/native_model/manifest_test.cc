@@ -36,8 +36,10 @@ Snapshot example() {
   process.stopped.emplace().actions[63] = {1, 2, 3, 4};
   process.stopped->posix_timers.push_back({1, -6, 10, 4, 101, 99, 5, 6, 7});
   process.memory.mappings.push_back(
-      {0x10000, 0x14000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"nr"}});
+      {0x10000, 0x14000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"nr"}, 0});
   process.memory.pages.push_back({0x11000, 2, 4096});
+  process.memory.guards.push_back({0x13000, 0x14000});
+  process.locks.push_back({7, {"POSIX", true, 5, 6}});
   process.descriptors.push_back({0, true, 0});
   process.descriptors.push_back({7, false, 1});
   auto& zombie = snapshot.processes.emplace_back();
@@ -46,10 +48,11 @@ Snapshot example() {
   zombie.exit_status = 256;
   snapshot.files.resize(2);
   snapshot.files[0].kind = "path";
-  snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259};
+  snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259, ""};
   snapshot.files[1].kind = "epoll";
-  snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}, 100};
-  snapshot.shared_memory.push_back({77, 8192, {{4096, 1, 0}}});
+  snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}};
+  snapshot.kept_files.push_back(
+      {"segment", 1, 77, "", 8192, 0600, 11, 12, 0, 0, Segment{-5, 13, 14, true}, {{4096, 1, 0}}});
   snapshot.seccomp_filters.push_back({{{6, 0, 0, 0, 0, 0, 255, 127}}, true});
   process.threads.front().seccomp = {2, {0}};
   snapshot.keyrings.push_back({9, "_ses", 1, 2, 3, {{"user", "invocation_id", 1, 2, 3, {{7, 8}}}}});
@@ -210,7 +213,19 @@ TEST(Manifest, ContradictionsAreRefused) {
               HasSubstr("no private mapping"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].shared = true; }),
               HasSubstr("no private mapping"));
-  EXPECT_THAT(error([](auto& s) { s.shared_memory[0].size = 4096; }), HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.kept_files[0].size = 4096; }), HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.kept_files[0].segment.reset(); }), HasSubstr("says nothing"));
+  EXPECT_THAT(error([](auto& s) { s.kept_files.push_back(s.kept_files[0]); }), HasSubstr("listed twice"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.guards[0].end = 0x13001; }),
+              HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.executable_inode = 5; }), HasSubstr("not part of"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].locks[0].lock.start = ~0ULL; }), HasSubstr("out of bounds"));
+  EXPECT_THAT(error([](auto& s) {
+                s.processes[0].memory.pages.clear();
+                s.processes[0].memory.mappings[0].kind = "memfd";
+              }),
+              HasSubstr("not part of"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].kind = "kept"; }), HasSubstr("not part of"));
 }
 
 TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {

@@ -1,5 +1,7 @@
 // What is mapped where: /proc/PID/smaps (whose flags maps does not show), stat, auxv.
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 
@@ -11,7 +13,8 @@ namespace upkeep::native {
 namespace {
 
 // What a VmFlag says that is rebuilt, or that is a property of the mapped object (proc_pid_smaps(5)).
-constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr", "hg", "nh", "wf", "mg", "mw"};
+constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr",
+                                 "hg", "nh", "wf", "mg", "mw", "lf", "dp"};
 constexpr std::array kOfTheObject = {"de", "mm", "io", "pf", "gu"};
 
 struct Reason {
@@ -22,7 +25,6 @@ constexpr std::array kNotRebuilt = {
     Reason{"ht", "huge page pools are not rebuilt by this version"},
     Reason{"ss", "shadow stacks are not rebuilt by this version"},
     Reason{"sl", "a sealed mapping cannot be made again before the task runs"},
-    Reason{"dp", "droppable memory is not rebuilt by this version"},
     Reason{"um", "a userfaultfd is registered there"},
     Reason{"uw", "a userfaultfd is registered there"},
     Reason{"ui", "a userfaultfd is registered there"},
@@ -50,16 +52,26 @@ void look_at_flags(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obs
   }
 }
 
+// /dev/shm holds regular files, and a private mapping of /dev/zero is anonymous memory.
+bool is_device(const std::string& path) {
+  struct stat status = {};
+  return path.starts_with("/dev/") && path != "/dev/zero" && ::stat(path.c_str(), &status) == 0 &&
+         !S_ISREG(status.st_mode);
+}
+
 void look_at(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
   auto refuse = [&](std::string why) { obstacles.push_back({pid, describe(mapping), std::move(why), ""}); };
   if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
   if (mapping.end > kHighestAddress) refuse("it lies above what four levels of page tables reach");
-  if (mapping.kind == "file" && mapping.name.ends_with(" (deleted)"))
-    refuse("its file has been removed");
-  else if (mapping.kind == "file" && mapping.name.starts_with("/dev/"))
+  if (mapping.kind == "file" && is_device(mapping.name))
     refuse("memory of devices cannot be carried");
-  else if (mapping.kind != "file" && mapping.kind != "anonymous" && mapping.kind != "shared_memory")
+  else if (mapping.name.starts_with("/anon_hugepage"))
+    refuse("huge page pools are not rebuilt by this version");
+  else if (mapping.kind != "file" && mapping.kind != "anonymous" && !mapping.of_kept_file())
     refuse("this kind of mapping is not understood");
+  // Without a key of its own it gets one from mprotect(2) by itself: execute-only.
+  const bool execute_only = mapping.execute && !mapping.read && !mapping.write;
+  if (mapping.protection_key != 0 && !execute_only) refuse("protection keys are not rebuilt by this version");
   look_at_flags(pid, mapping, obstacles);
 }
 
@@ -79,9 +91,6 @@ Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obs
   const auto folder = fmt::format("/proc/{}", pid);
   AddressSpace space;
   TRY_ASSIGN(space.executable, os::read_link(folder + "/exe"));
-  if (space.executable.ends_with(" (deleted)"))
-    obstacles.push_back(
-        {pid, "program " + space.executable, "its file has been removed or replaced", "restart it"});
   TRY_ASSIGN(const auto text, os::read_file(folder + (stopped ? "/smaps" : "/maps")));
   if (stopped) {
     TRY_ASSIGN(space.mappings, parse_smaps(text));

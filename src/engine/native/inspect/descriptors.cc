@@ -45,28 +45,44 @@ Result<DescriptorFacts> facts_of(pid_t pid, int fd) {
   return facts;
 }
 
+// Those of the process itself; a copy of the descriptor shows them once more.
+Result<void> read_record_locks(Process& process, const std::string& info) {
+  TRY_ASSIGN(auto locks, parse_locks(info));
+  const auto& last = process.descriptors.back();
+  for (auto& lock : locks) {
+    const bool known = std::any_of(process.locks.begin(), process.locks.end(), [&](const auto& one) {
+      const auto other = std::find_if(process.descriptors.begin(), process.descriptors.end(),
+                                      [&](const auto& d) { return d.fd == one.fd; });
+      return one.lock == lock && other->file == last.file;
+    });
+    if (lock.kind == "POSIX" && !known) process.locks.push_back({last.fd, std::move(lock)});
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
   struct stat status = {};
   const auto path = fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd);
   if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
-  auto& places = places_[{status.st_dev, status.st_ino}];
-  std::size_t first = 0, behind = places.size();
-  while (first < behind) {
-    const std::size_t middle = (first + behind) / 2;
-    const auto& place = places[middle];
+  auto& sorted = sorted_[{status.st_dev, status.st_ino}];
+  std::size_t low = 0, high = sorted.size();
+  while (low < high) {
+    const auto middle = (low + high) / 2;
+    const auto& place = places_[sorted[middle]];
     const long order = ::syscall(SYS_kcmp, facts.pid, place.pid, kKcmpFile, facts.fd, place.fd);
     if (order == 0) return place.file;
     if (order == kKcmpLess)  // an error: one of them was closed meanwhile, which is not the same
-      behind = middle;
+      high = middle;
     else
-      first = middle + 1;
+      low = middle + 1;
   }
   TRY_ASSIGN(auto file, read_open_file(facts, stopped, snapshot_.obstacles));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(file));
-  places.insert(places.begin() + static_cast<std::ptrdiff_t>(first), {facts.pid, facts.fd, index});
+  places_.push_back({facts.pid, facts.fd, index, status.st_ino});
+  sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(low), index);
   return index;
 }
 
@@ -81,44 +97,50 @@ Result<void> DescriptorReader::read(Process& process, bool stopped) {
     if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", fd)));
     const auto flags = number_of(facts->info, "flags", 8).value_or(0);
     process.descriptors.push_back({fd, (flags & O_CLOEXEC) != 0, *file});
+    TRY(read_record_locks(process, facts->info));
   }
   return {};
 }
 
-Result<void> DescriptorReader::finish() {
-  struct Holder {
-    const Process* process = nullptr;
-    const Descriptor* descriptor = nullptr;
+// The number may be another file's by now, and the file open under another one, or in another task.
+// OCCURRENCE: among the entries with the same number.
+const DescriptorReader::Place* DescriptorReader::watched(const Place& set, const EpollWatch& watch,
+                                                         std::uint32_t occurrence) const {
+  EpollSlot slot = {static_cast<std::uint32_t>(set.fd), static_cast<std::uint32_t>(watch.fd), occurrence};
+  auto is = [&](pid_t pid, int fd) {
+    return ::syscall(SYS_kcmp, pid, set.pid, kKcmpEpollTarget, fd, &slot) == 0;
   };
-  std::vector<Holder> holders(snapshot_.files.size());  // the first of each
-  for (const auto& process : snapshot_.processes) {
-    for (const auto& descriptor : process.descriptors) {
-      auto& first = holders[descriptor.file];
-      if (first.process == nullptr) first = {&process, &descriptor};
-    }
+  if (const auto* holder = snapshot_.find(set.pid)) {
+    const auto& descriptors = holder->descriptors;
+    const auto usual = std::lower_bound(descriptors.begin(), descriptors.end(), watch.fd,
+                                        [](const auto& d, int fd) { return d.fd < fd; });
+    if (usual != descriptors.end() && usual->fd == watch.fd && is(set.pid, watch.fd))
+      return &places_[usual->file];
   }
-  for (std::size_t i = 0; i < snapshot_.files.size(); ++i) {
-    auto& file = snapshot_.files[i];
+  for (const auto& place : places_) {
+    if (place.inode == watch.inode && is(place.pid, place.fd)) return &place;
+  }
+  return nullptr;
+}
+
+void DescriptorReader::finish(bool stopped) {
+  for (const auto& set : places_) {
+    auto& file = snapshot_.files[set.file];
     if (!file.epoll) continue;
-    const auto [holder, set] = holders[i];
-    if (holder == nullptr) continue;
-    file.epoll->pid = holder->pid;
+    std::map<int, std::uint32_t> occurrences;
     for (auto& watch : file.epoll->watches) {
-      const auto found = std::lower_bound(holder->descriptors.begin(), holder->descriptors.end(), watch.fd,
-                                          [](const Descriptor& d, int fd) { return d.fd < fd; });
-      EpollSlot slot = {static_cast<std::uint32_t>(set->fd), static_cast<std::uint32_t>(watch.fd), 0};
-      const bool same = found != holder->descriptors.end() && found->fd == watch.fd &&
-                        ::syscall(SYS_kcmp, holder->pid, holder->pid, kKcmpEpollTarget, watch.fd, &slot) == 0;
-      if (same) {
-        watch.file = found->file;
-      } else {
+      const auto* place = watched(set, watch, occurrences[watch.fd]++);
+      watch.inode = 0;
+      if (place != nullptr) {
+        watch.file = place->file;
+      } else if (stopped) {
         snapshot_.obstacles.push_back(
-            {holder->pid, fmt::format("descriptor {} (epoll)", set->fd),
-             fmt::format("it watches what was descriptor {} and is not any more", watch.fd), ""});
+            {set.pid, fmt::format("descriptor {} (epoll)", set.fd),
+             fmt::format("it watches what was descriptor {} and is held by no process of the tree", watch.fd),
+             ""});
       }
     }
   }
-  return {};
 }
 
 }  // namespace upkeep::native

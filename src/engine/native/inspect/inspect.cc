@@ -8,6 +8,7 @@
 
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/tree_obstacles.h"
+#include "os/file.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
 #include "os/time_namespace.h"
@@ -25,6 +26,8 @@ std::int64_t now(clockid_t clock) {
 Result<Snapshot> begin_snapshot() {
   Snapshot snapshot;
   snapshot.kernel = os::kernel_release();
+  snapshot.boot = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
+  while (snapshot.boot.ends_with('\n')) snapshot.boot.pop_back();
   TRY_ASSIGN(const auto vdso, os::own_vdso());
   if (!vdso) return snapshot;
   const auto image = vdso->image();
@@ -126,9 +129,10 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     auto read = read_one(held, snapshot, readers, request);
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
-  TRY(readers.descriptors.finish());
+  readers.descriptors.finish(true);
+  look_at_foreign_files(snapshot);
   TRY(read_clocks(snapshot));
-  TRY(read_shared_memory(snapshot, request));
+  TRY(read_kept_files(snapshot, request, true));
   if (request.surroundings) look_at_whole_tree(snapshot);
   return snapshot;
 }
@@ -145,8 +149,10 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
         return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
     }
   }
-  TRY(readers.descriptors.finish());
+  readers.descriptors.finish(false);
+  look_at_foreign_files(snapshot);
   TRY(read_clocks(snapshot));
+  TRY(read_kept_files(snapshot, {}, false));
   look_at_whole_tree(snapshot);
   return snapshot;
 }

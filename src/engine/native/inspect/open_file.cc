@@ -1,10 +1,12 @@
 // One open file description of each kind.
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <array>
@@ -30,13 +32,6 @@ struct Found {
                          std::move(remedy)});
   }
 };
-
-Result<os::UniqueFd> borrow(const DescriptorFacts& facts) {
-  TRY_ASSIGN(const auto process, os::open_pidfd(facts.pid));
-  os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), facts.fd, 0)));
-  if (!fd.valid()) return ErrnoErr("pidfd_getfd {} of {}", facts.fd, facts.pid);
-  return fd;
-}
 
 // Both ends name the same pipe: data is read through a reading end of our own, by copying (tee(2)), so that
 // it stays where it is.
@@ -65,10 +60,14 @@ Result<void> read_pipe_data(const DescriptorFacts& facts, Pipe& pipe) {
 
 Result<void> read_pipe(Found found, bool stopped) {
   auto& pipe = found.file.pipe.emplace();
-  const auto inode = std::string_view(found.facts.link).substr(6);
-  (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
+  if (found.file.path) {
+    pipe.inode = found.file.path->inode;
+  } else {
+    const auto inode = std::string_view(found.facts.link).substr(6);
+    (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
+  }
   if (!stopped) return {};
-  TRY_ASSIGN(const auto end, borrow(found.facts));
+  TRY_ASSIGN(const auto end, borrow_descriptor(found.facts));
   const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
   if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
   pipe.capacity = static_cast<std::uint32_t>(capacity);
@@ -82,33 +81,71 @@ Result<void> read_socket_of(Found found, bool stopped) {
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
-  TRY_ASSIGN(const auto fd, borrow(found.facts));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   TRY_ASSIGN(auto reasons, read_socket(fd, number, stopped, found.file.socket.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
   return {};
 }
 
-Result<void> read_path(Found found) {
+// Places in a folder are numbers that file systems on disk keep; a tmpfs gives them anew.
+Result<void> look_at_listing(Found found) {
+  struct statfs system = {};
+  const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
+  if (::statfs(link.c_str(), &system) < 0) return ErrnoErr("statfs {}", link);
+  if (system.f_type == TMPFS_MAGIC || system.f_type == OVERLAYFS_SUPER_MAGIC)
+    found.refuse("a folder of a tmpfs or overlay in the middle of being listed cannot be taken up again");
+  return {};
+}
+
+void read_device(Found found, dev_t number) {
+  constexpr unsigned kMemoryDevices = 1, kMessages = 11;
+  if (major(number) != kMemoryDevices) {
+    found.refuse("state behind this device is not rebuilt by this version");
+    return;
+  }
+  if (minor(number) == kMessages && (found.file.flags & O_ACCMODE) != O_WRONLY)
+    found.refuse("its place among the kernel's messages is not rebuilt by this version");
+}
+
+Result<void> read_path(Found found, bool stopped) {
   struct stat status = {}, there = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
-  found.file.path = PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev};
-  const bool deleted = found.facts.link.ends_with(" (deleted)");
-  if (deleted || ::stat(found.facts.link.c_str(), &there) < 0 || there.st_ino != status.st_ino ||
-      there.st_dev != status.st_dev)
+  found.file.path =
+      PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
+  const bool at_path = ::stat(found.facts.link.c_str(), &there) == 0 && there.st_ino == status.st_ino &&
+                       there.st_dev == status.st_dev;
+  const auto kept = kept_kind(found.facts.link);
+  if (!at_path && (kept == "memfd" || kept == "unlinked")) {
+    found.file.kind = "kept";
+    return {};
+  }
+  if (!at_path)
     found.refuse("its file has been removed or replaced",
                  "restart the program, so that it opens the file anew");
-  if (S_ISFIFO(status.st_mode)) found.refuse("named pipes are not rebuilt by this version");
+  const bool only_path = (found.file.flags & O_PATH) != 0;
+  if (S_ISFIFO(status.st_mode) && !only_path) {
+    found.file.kind = "fifo";
+    return read_pipe(found, stopped);
+  }
   if (S_ISBLK(status.st_mode)) found.refuse("block devices are not rebuilt by this version");
-  if (S_ISDIR(status.st_mode) && found.file.position != 0)
-    found.refuse("a folder in the middle of being listed is not rebuilt by this version");
-  constexpr unsigned kMemoryDevices = 1;
-  if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices)
-    found.refuse("state behind this device is not rebuilt by this version");
-  if (found.facts.link.starts_with("/proc/") || found.facts.link.starts_with("/sys/"))
-    found.refuse("open files of /proc and /sys are not rebuilt by this version");
-  if (found.facts.info.find("\nlock:") != std::string::npos)
-    found.refuse("file locks are not rebuilt by this version");
+  if (S_ISDIR(status.st_mode) && found.file.position != 0) TRY(look_at_listing(found));
+  if (S_ISCHR(status.st_mode) && !only_path) read_device(found, status.st_rdev);
+  if (!is_kernel_file(found.facts.link)) return {};
+  for (auto& reason : read_kernel_file(found.facts, found.file.flags, *found.file.path))
+    found.refuse(std::move(reason));
+  return {};
+}
+
+// Events cannot be looked at without taking them.
+Result<void> read_inotify_of(Found found, bool stopped) {
+  TRY_ASSIGN(auto reasons, read_inotify(found.facts, found.file.inotify.emplace()));
+  for (auto& reason : reasons) found.refuse(std::move(reason));
+  if (!stopped) return {};
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
+  int unread = 0;
+  if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
+  if (unread != 0) found.refuse("events that it has not read yet cannot be put back", "try again");
   return {};
 }
 
@@ -125,7 +162,6 @@ Result<void> read_anonymous(Found found, bool stopped) {
   } else if (link == "anon_inode:[timerfd]") {
     file.kind = "timerfd";
     TRY_ASSIGN(file.timerfd, parse_timerfd(info));
-    if (file.timerfd->settime_flags > 1) found.refuse("a timer that is cancelled by changes of the clock");
   } else if (link == "anon_inode:[signalfd]") {
     file.kind = "signalfd";
     const auto mask = number_of(info, "sigmask", 16);
@@ -134,16 +170,40 @@ Result<void> read_anonymous(Found found, bool stopped) {
   } else if (link == "anon_inode:[eventpoll]") {
     file.kind = "epoll";
     TRY_ASSIGN(auto watches, parse_epoll(info));
-    file.epoll = Epoll{std::move(watches), 0};
+    file.epoll = Epoll{std::move(watches)};
+  } else if (link == "anon_inode:inotify") {
+    file.kind = "inotify";
+    return read_inotify_of(found, stopped);
+  } else if (link == "anon_inode:[pidfd]") {
+    file.kind = "pidfd";
+    TRY_ASSIGN(auto reasons, read_pidfd(found.facts, file.pidfd.emplace()));
+    for (auto& reason : reasons) found.refuse(std::move(reason));
   } else {
     file.kind = link;
-    if (stopped || link != "anon_inode:[pidfd]")
-      found.refuse("this kind of object is not rebuilt by this version");
+    found.refuse("this kind of object is not rebuilt by this version");
+  }
+  return {};
+}
+
+Result<void> read_locks(Found found) {
+  TRY_ASSIGN(auto locks, parse_locks(found.facts.info));
+  for (auto& lock : locks) {
+    if (lock.kind == "FLOCK" || lock.kind == "OFDLCK")
+      found.file.locks.push_back(std::move(lock));
+    else if (lock.kind != "POSIX")  // which belongs to the process: descriptors.cc
+      found.refuse(fmt::format("a lock of the kind {} is not rebuilt by this version", lock.kind));
   }
   return {};
 }
 
 }  // namespace
+
+Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts) {
+  TRY_ASSIGN(const auto process, os::open_pidfd(facts.pid));
+  os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), facts.fd, 0)));
+  if (!fd.valid()) return ErrnoErr("pidfd_getfd {} of {}", facts.fd, facts.pid);
+  return fd;
+}
 
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
                                 std::vector<Obstacle>& obstacles) {
@@ -162,13 +222,14 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
   } else if (facts.link.starts_with("socket:[")) {
     file.kind = "socket";
     TRY(read_socket_of(found, stopped));
-  } else if (facts.link.starts_with("/memfd:") || !facts.link.starts_with('/')) {
+  } else if (!facts.link.starts_with('/')) {
     file.kind = facts.link.substr(0, facts.link.find(':'));
     found.refuse("this kind of object is not rebuilt by this version");
   } else {
     file.kind = "path";
-    TRY(read_path(found));
+    TRY(read_path(found, stopped));
   }
+  TRY(read_locks(found));
   if ((file.flags & O_ASYNC) != 0) found.refuse("signals on input are not rebuilt by this version");
   return file;
 }

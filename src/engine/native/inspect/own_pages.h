@@ -15,7 +15,9 @@ struct PageRange {
 };
 
 // PAGEMAP: /proc/PID/pagemap. Pages that are there or swapped out, and neither the file's own nor the zero
-// page. Ascending, neighbours joined.
-Result<std::vector<PageRange>> own_pages(os::Fd pagemap, const Mapping& mapping);
+// page. Ascending, neighbours joined. Of shared mappings there are none. GUARDS: guard regions, of any
+// mapping.
+Result<std::vector<PageRange>> own_pages(os::Fd pagemap, const Mapping& mapping,
+                                         std::vector<PageRange>* guards = nullptr);
 
 }  // namespace upkeep::native

@@ -56,6 +56,9 @@ std::string without_escapes(std::string_view name) {
   return result;
 }
 
+// d_path() puts this behind names of files that no path leads to.
+constexpr std::string_view kDeleted = " (deleted)";
+
 std::string kind_of(const Mapping& mapping) {
   const std::string_view name = mapping.name;
   if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return "vdso";
@@ -64,6 +67,8 @@ std::string kind_of(const Mapping& mapping) {
     return mapping.inode == 0 && !mapping.shared ? "anonymous" : "unknown";
   if (mapping.shared && (name == "/dev/zero (deleted)" || name.starts_with("[anon_shmem:")))
     return "shared_memory";
+  if (auto kept = kept_kind(name); !kept.empty() || name.ends_with(kDeleted))
+    return kept.empty() ? std::string(name) : kept;
   if (name.starts_with('/') && mapping.inode != 0) return "file";
   return std::string(name);
 }
@@ -95,7 +100,9 @@ std::optional<Mapping> parse_head(std::string_view line) {
 // Protection and sharing are said elsewhere; "sd" is whether soft-dirty tracking has seen a write. That a
 // shared mapping may be made writable says how its file was opened.
 bool worth_keeping(std::string_view flag, const Mapping& mapping) {
-  if (flag == "mw") return mapping.shared && mapping.kind == "file";
+  if (flag == "mw")
+    return mapping.shared && (mapping.kind == "file" || mapping.of_kept_file()) &&
+           mapping.kind != "shared_memory";
   constexpr std::array kSaid = {"rd", "wr", "ex", "sh", "mr", "me", "ms", "sd", "ac"};
   for (const char* said : kSaid) {
     if (flag == said) return false;
@@ -104,6 +111,15 @@ bool worth_keeping(std::string_view flag, const Mapping& mapping) {
 }
 
 }  // namespace
+
+std::string kept_kind(std::string_view name) {
+  if (!name.starts_with('/') || !name.ends_with(kDeleted)) return "";
+  if (name.starts_with("/memfd:")) return "memfd";
+  if (name.starts_with("/SYSV")) return "segment";
+  const bool of_others = name.starts_with("/anon_hugepage") || name.starts_with("/secretmem") ||
+                         name.starts_with("/[") || name.starts_with("/dev/zero (");
+  return of_others ? "" : "unlinked";
+}
 
 Result<StatFields> StatFields::parse(std::string_view text) {
   const auto open = text.find('('), close = text.rfind(')');
@@ -138,12 +154,19 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
       auto flags = line->substr(8);
       while (!flags.empty()) {
         const auto flag = next_word(flags);
-        if (worth_keeping(flag, mappings.back())) mappings.back().flags.emplace_back(flag);
+        if (!worth_keeping(flag, mappings.back())) continue;
+        // VM_LOCKONFAULT has no letters of its own in all kernels.
+        const bool on_fault = flag == "??" && mappings.back().has_flag("lo");
+        mappings.back().flags.emplace_back(on_fault ? "lf" : flag);
       }
       continue;
     }
     auto words = *line;
-    if (next_word(words).ends_with(':')) continue;  // "Rss:   12 kB"
+    const auto key = next_word(words);
+    if (key == "ProtectionKey:" && !mappings.empty() &&
+        !parse(next_word(words), mappings.back().protection_key))
+      return Err("not a protection key: '{}'", *line);
+    if (key.ends_with(':')) continue;  // "Rss:   12 kB"
     auto mapping = parse_head(*line);
     if (!mapping) return Err("not a line of smaps: '{}'", *line);
     mappings.push_back(std::move(*mapping));
@@ -245,12 +268,67 @@ Result<std::vector<EpollWatch>> parse_epoll(std::string_view fdinfo) {
     EpollWatch watch;
     const auto fd = next_word(words), events_key = next_word(words), events = next_word(words),
                data_key = next_word(words), data = next_word(words);
+    while (!words.empty()) {
+      const auto [key, value] = halves(next_word(words), ':');
+      if (key == "ino" && !parse(value, watch.inode, 16)) return Err("not a line of epoll: '{}'", *line);
+    }
     if (events_key != "events:" || data_key != "data:" || !parse(fd, watch.fd) ||
         !parse(events, watch.events, 16) || !parse(data, watch.data, 16))
       return Err("not a line of epoll: '{}'", *line);
     watches.push_back(watch);
   }
   return watches;
+}
+
+// "inotify wd:1 ino:9e7e sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:8 fhandle-type:1
+// f_handle:7e9e...": numbers are hexadecimal.
+Result<std::vector<InotifyMark>> parse_inotify(std::string_view fdinfo) {
+  std::vector<InotifyMark> marks;
+  while (auto line = next_line(fdinfo)) {
+    if (!line->starts_with("inotify ")) continue;
+    auto words = line->substr(8);
+    auto& mark = marks.emplace_back();
+    bool good = true, has_wd = false;
+    while (!words.empty() && good) {
+      const auto [key, value] = halves(next_word(words), ':');
+      if (key == "wd") good = has_wd = parse(value, mark.wd, 16);
+      if (key == "ino") good = parse(value, mark.inode, 16);
+      if (key == "sdev") good = parse(value, mark.device, 16);
+      if (key == "mask") good = parse(value, mark.mask, 16);
+      if (key == "fhandle-type") good = parse(value, mark.handle_type, 16);
+      if (key == "f_handle") {
+        auto bytes = from_hex(value);
+        good = bytes.has_value();
+        if (bytes) mark.handle = std::move(*bytes);
+      }
+    }
+    if (!good || !has_wd) return Err("not a line of inotify: '{}'", *line);
+  }
+  return marks;
+}
+
+// "lock:\t1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF", as in /proc/locks.
+Result<std::vector<FileLock>> parse_locks(std::string_view fdinfo) {
+  std::vector<FileLock> locks;
+  while (auto line = next_line(fdinfo)) {
+    if (!line->starts_with("lock:")) continue;
+    auto words = line->substr(5);
+    next_word(words);  // "1:"
+    auto& lock = locks.emplace_back();
+    lock.kind = next_word(words);
+    next_word(words);  // "ADVISORY"
+    const auto access = next_word(words);
+    next_word(words);  // owner
+    next_word(words);  // file
+    const auto start = next_word(words), last = next_word(words);
+    std::uint64_t end = 0;
+    lock.exclusive = access == "WRITE";
+    if ((access != "WRITE" && access != "READ") || !parse(start, lock.start) ||
+        (last != "EOF" && (!parse(last, end) || end < lock.start)))
+      return Err("not a line of locks: '{}'", *line);
+    lock.length = last == "EOF" ? 0 : end - lock.start + 1;
+  }
+  return locks;
 }
 
 Result<TimerFile> parse_timerfd(std::string_view fdinfo) {

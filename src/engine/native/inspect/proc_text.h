@@ -31,6 +31,8 @@ class StatFields {
 // /proc/PID/smaps, proc_pid_smaps(5). Kinds are told from names; a file's device is major and minor as
 // makedev(3) puts them together. A line that is none of the format is an error.
 Result<std::vector<Mapping>> parse_smaps(std::string_view text);
+// Which kind of KeptFile a name of /proc/PID/maps, fd or exe stands for; empty: of none.
+std::string kept_kind(std::string_view name);
 // The same without flags, from /proc/PID/maps.
 Result<std::vector<Mapping>> parse_maps(std::string_view text);
 
@@ -47,6 +49,19 @@ std::optional<std::uint64_t> number_of(std::string_view text, std::string_view k
 
 // The "tfd:" lines of an epoll descriptor's fdinfo; `file` is not filled in.
 Result<std::vector<EpollWatch>> parse_epoll(std::string_view fdinfo);
+// The "inotify" lines; devices as the kernel numbers them (20 bits for the minor), handles as
+// open_by_handle_at(2) takes them.
+struct InotifyMark {
+  std::int32_t wd = 0;
+  std::uint32_t mask = 0, device = 0;
+  std::uint64_t inode = 0;
+  std::int32_t handle_type = 0;
+  Bytes handle;
+  bool operator==(const InotifyMark&) const = default;
+};
+Result<std::vector<InotifyMark>> parse_inotify(std::string_view fdinfo);
+// The "lock:" lines: what is held through this descriptor.
+Result<std::vector<FileLock>> parse_locks(std::string_view fdinfo);
 Result<TimerFile> parse_timerfd(std::string_view fdinfo);
 
 }  // namespace upkeep::native

@@ -43,7 +43,8 @@ Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obs
 // pages.cc: fills in `pages`, and stores contents where there is a sink.
 Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
                         const InspectRequest& request);
-Result<void> read_shared_memory(Snapshot& snapshot, const InspectRequest& request);
+// kept_files.cc: when all mappings and descriptors are known.
+Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped);
 
 // stopped_state.cc: registers, signals, timers and what else only a stopped task tells.
 Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
@@ -64,32 +65,47 @@ struct DescriptorFacts {
   std::string info;  // of /proc/PID/fdinfo
 };
 
+// memory_locks.cc: what mlockall(2) has asked for, of mappings that are still to be made.
+Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& process);
+
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
   explicit DescriptorReader(Snapshot& snapshot) : snapshot_(snapshot) {}
   Result<void> read(Process& process, bool stopped);
   // Entries of epoll sets name files by number: worked out when all descriptors are known.
-  Result<void> finish();
+  void finish(bool stopped);
 
  private:
   struct Place {
     pid_t pid;
     int fd;
     std::uint32_t file;
+    std::uint64_t inode;
   };
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
+  const Place* watched(const Place& set, const EpollWatch& watch, std::uint32_t occurrence) const;
   Snapshot& snapshot_;
-  // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in: thousands of
-  // descriptors may be of one object (/dev/null, and whatever has no name of its own).
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<Place>> places_;
+  // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in, as indices
+  // into places_: thousands of descriptors may be of one object (/dev/null, and whatever has no name).
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::uint32_t>> sorted_;
+  std::vector<Place> places_;  // one for each of Snapshot::files
 };
 
-// open_file.cc: what one descriptor leads to.
+// open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
+Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts);
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
 // tcp.cc: what is particular to TCP.
 Result<void> read_tcp(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons);
+// inotify.cc, kernel_files.cc. They return why it cannot be rebuilt; empty where it can.
+Result<std::vector<std::string>> read_inotify(const DescriptorFacts& facts, Inotify& inotify);
+Result<std::vector<std::string>> read_pidfd(const DescriptorFacts& facts, PidFile& pidfd);
+// Files of /proc, of /sys and of cgroups, whose names say what they are.
+bool is_kernel_file(std::string_view path);
+std::vector<std::string> read_kernel_file(const DescriptorFacts& facts, std::uint32_t flags, PathFile& path);
+// Files of /proc that belong to tasks which are not part of the tree.
+void look_at_foreign_files(Snapshot& snapshot);
 
 // socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
 // why it cannot be rebuilt; empty where it can.

@@ -186,6 +186,7 @@ Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vect
   TRY(read_timers(calls, process.pid, state, obstacles));
   TRY_ASSIGN(const long brk, ask(calls, "brk", SYS_brk));
   process.memory.layout.brk = static_cast<std::uint64_t>(brk);
+  TRY_ASSIGN(state.locks_future, read_future_locks(calls, process));
   TRY_ASSIGN(const auto subreaper,
              ask_value<std::int32_t>(calls, "PR_GET_CHILD_SUBREAPER", PR_GET_CHILD_SUBREAPER));
   state.child_subreaper = subreaper != 0;

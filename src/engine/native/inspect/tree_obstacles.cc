@@ -22,7 +22,7 @@ constexpr int kKcmpFile = 0, kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3,
 std::set<std::string> shared_names(const Snapshot& snapshot) {
   std::set<std::string> names;
   for (const auto& file : snapshot.files) {
-    if (file.kind == "pipe" || file.kind == "socket") names.insert(file.name);
+    if (file.kind == "pipe" || file.kind == "fifo" || file.kind == "socket") names.insert(file.name);
   }
   return names;
 }
@@ -58,31 +58,70 @@ void find_outside_holders(Snapshot& snapshot) {
   }
 }
 
+// A pidfd has no state that two holders could see.
+bool shared_by_copy(const OpenFile& file) {
+  return file.name.starts_with("anon_inode:") && file.kind != "pidfd";
+}
+
+// Descriptors in the order of kcmp(2), so that one is found among many.
+struct Ours {
+  pid_t pid;
+  int fd;
+};
+class SortedDescriptors {
+ public:
+  const Ours* find(pid_t pid, int fd) {
+    const auto at = place_of(pid, fd);
+    return found_ ? &descriptors_[at] : nullptr;
+  }
+  void add(const Ours& one) {
+    const auto at = place_of(one.pid, one.fd);
+    if (!found_) descriptors_.insert(descriptors_.begin() + static_cast<std::ptrdiff_t>(at), one);
+  }
+
+ private:
+  std::size_t place_of(pid_t pid, int fd) {
+    constexpr long kLess = 1;
+    std::size_t low = 0, high = descriptors_.size();
+    found_ = false;
+    while (low < high && !found_) {
+      const auto middle = (low + high) / 2;
+      const long order =
+          ::syscall(SYS_kcmp, pid, descriptors_[middle].pid, kKcmpFile, fd, descriptors_[middle].fd);
+      found_ = order == 0;
+      if (found_) return middle;
+      if (order == kLess)
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    return low;
+  }
+  std::vector<Ours> descriptors_;
+  bool found_ = false;
+};
+
 // Objects without a name of their own (eventfd and the like) are told apart by kcmp(2).
 void find_outside_holders_of_unnamed(Snapshot& snapshot) {
-  struct Ours {
-    pid_t pid;
-    int fd;
-  };
-  std::map<std::string, std::vector<Ours>> ours;
+  std::map<std::string, SortedDescriptors> ours;
+  std::set<std::uint32_t> seen;
   for (const auto& process : snapshot.processes) {
     for (const auto& descriptor : process.descriptors) {
-      const auto& name = snapshot.files[descriptor.file].name;
-      if (name.starts_with("anon_inode:")) ours[name].push_back({process.pid, descriptor.fd});
+      const auto& file = snapshot.files[descriptor.file];
+      if (shared_by_copy(file) && seen.insert(descriptor.file).second)
+        ours[file.name].add({process.pid, descriptor.fd});
     }
   }
   if (ours.empty()) return;
   for_each_outside_descriptor(snapshot, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
     const auto same_kind = ours.find(theirs.link);
     if (same_kind == ours.end()) return;
-    for (const auto& one : same_kind->second) {
-      if (::syscall(SYS_kcmp, one.pid, pid, kKcmpFile, one.fd, theirs.number) == 0)
-        snapshot.obstacles.push_back(
-            {one.pid, fmt::format("descriptor {} ({})", one.fd, theirs.link),
-             fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
-                         os::command_line(pid)),
-             "carry that process too"});
-    }
+    if (const auto* one = same_kind->second.find(pid, theirs.number))
+      snapshot.obstacles.push_back(
+          {one->pid, fmt::format("descriptor {} ({})", one->fd, theirs.link),
+           fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
+                       os::command_line(pid)),
+           "carry that process too"});
   });
 }
 

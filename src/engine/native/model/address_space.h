@@ -18,16 +18,22 @@ struct Mapping {
   bool read = false, write = false, execute = false;
   bool shared = false;
   std::uint64_t offset = 0;  // in the file
-  // "anonymous" (heap and stack too), "file", "shared_memory" (anonymous, but shared), "vdso" (vvar pages are
-  // of this kind), "vsyscall"; what is none of these carries the name of /proc/PID/maps and cannot be
-  // rebuilt.
+  // "anonymous" (heap and stack too), "file", "vdso" (vvar pages are of this kind), "vsyscall"; a kind of
+  // KeptFile's where no path leads to the file; what is none of these carries the name of /proc/PID/maps and
+  // cannot be rebuilt.
   std::string kind;
-  std::string name;                // as in /proc/PID/maps; the path of a file, undone escapes
-  std::uint64_t device = 0;        // of the file, st_dev
-  std::uint64_t inode = 0;         // of the file, or of the shared memory
-  std::vector<std::string> flags;  // VmFlags of /proc/PID/smaps, without those that prot and sharing say
+  std::string name;                  // as in /proc/PID/maps; the path of a file, undone escapes
+  std::uint64_t device = 0;          // of the file, st_dev
+  std::uint64_t inode = 0;           // of the file, st_ino
+  std::vector<std::string> flags;    // VmFlags of /proc/PID/smaps, without those that prot and sharing say
+  std::uint32_t protection_key = 0;  // pkeys(7)
 
   std::uint64_t length() const { return end - start; }
+  bool of_kept_file() const {
+    return kind == "shared_memory" || kind == "segment" || kind == "memfd" || kind == "unlinked";
+  }
+  // Whether it is to be mapped from a file that is open for writing, too.
+  bool needs_writable_file() const { return shared && (write || has_flag("mw") || kind == "shared_memory"); }
   bool has_flag(std::string_view flag) const {
     for (const auto& have : flags) {
       if (have == flag) return true;
@@ -48,6 +54,17 @@ struct Mapping {
     visit("device", self.device);
     visit("inode", self.inode);
     visit("flags", self.flags);
+    visit("protection_key", self.protection_key);
+  }
+};
+
+// Pages that end a task which touches them: MADV_GUARD_INSTALL of madvise(2), 6.13.
+struct GuardRegion {
+  std::uint64_t start = 0, end = 0;
+  bool operator==(const GuardRegion&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("start", self.start);
+    visit("end", self.end);
   }
 };
 
@@ -95,32 +112,24 @@ struct Contents {
 };
 
 struct AddressSpace {
-  std::string executable;         // path
-  std::vector<Mapping> mappings;  // ascending
-  std::vector<PageRun> pages;     // ascending; only of private mappings
+  std::string executable;                                     // path
+  std::uint64_t executable_device = 0, executable_inode = 0;  // where it is a kept file; else 0
+  std::vector<Mapping> mappings;                              // ascending
+  std::vector<PageRun> pages;                                 // ascending; only of private mappings
+  std::vector<GuardRegion> guards;                            // ascending
   std::vector<Contents> contents;
   Layout layout;
   std::uint64_t vdso_checksum = 0;  // of the code pages; 0 where none is mapped
   bool operator==(const AddressSpace&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("executable", self.executable);
+    visit("executable_device", self.executable_device);
+    visit("executable_inode", self.executable_inode);
     visit("mappings", self.mappings);
     visit("pages", self.pages);
+    visit("guards", self.guards);
     visit("layout", self.layout);
     visit("vdso_checksum", self.vdso_checksum);
-  }
-};
-
-// Anonymous memory that mappings of one or several tasks share. Known by its inode, which is unique.
-struct SharedMemory {
-  std::uint64_t inode = 0;
-  std::uint64_t size = 0;
-  std::vector<PageRun> pages;  // addresses are positions in the memory
-  bool operator==(const SharedMemory&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("inode", self.inode);
-    visit("size", self.size);
-    visit("pages", self.pages);
   }
 };
 

@@ -35,12 +35,14 @@ struct EventCounter {
   }
 };
 
-// One entry of an epoll set. Entries whose descriptor has been closed or replaced since cannot be made again.
+// One entry of an epoll set. The number is the one that the file had when it was added; another file may have
+// it by now.
 struct EpollWatch {
   std::int32_t fd = 0;
   std::uint32_t events = 0;
   std::uint64_t data = 0;
-  std::uint32_t file = 0;  // index into Snapshot::files
+  std::uint32_t file = 0;   // index into Snapshot::files
+  std::uint64_t inode = 0;  // of the file, while it is looked for
   bool operator==(const EpollWatch&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("fd", self.fd);
@@ -51,12 +53,8 @@ struct EpollWatch {
 };
 struct Epoll {
   std::vector<EpollWatch> watches;
-  std::int32_t pid = 0;  // the task whose descriptor numbers the watches have
   bool operator==(const Epoll&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("watches", self.watches);
-    visit("pid", self.pid);
-  }
+  static void fields(auto& self, auto& visit) { visit("watches", self.watches); }
 };
 
 // timerfd_create(2); times in nanoseconds.
@@ -81,12 +79,69 @@ struct SignalFile {
   static void fields(auto& self, auto& visit) { visit("mask", self.mask); }
 };
 
-// Open at a path: regular files, folders, devices, named pipes.
+// inotify(7). Watches are known by the inode; the path is one that leads to it.
+struct InotifyWatch {
+  std::int32_t wd = 0;
+  std::uint32_t mask = 0;
+  std::string path;
+  std::uint64_t device = 0, inode = 0;
+  bool operator==(const InotifyWatch&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("wd", self.wd);
+    visit("mask", self.mask);
+    visit("path", self.path);
+    visit("device", self.device);
+    visit("inode", self.inode);
+  }
+};
+struct Inotify {
+  std::vector<InotifyWatch> watches;  // ascending
+  bool operator==(const Inotify&) const = default;
+  static void fields(auto& self, auto& visit) { visit("watches", self.watches); }
+};
+
+// pidfd_open(2). Of a task that is not part of the tree, START_TIME tells it from a later one with its ID.
+struct PidFile {
+  std::int32_t pid = 0;          // 0: it had ended and been waited for
+  std::uint64_t start_time = 0;  // field 22 of /proc/PID/stat
+  bool operator==(const PidFile&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("pid", self.pid);
+    visit("start_time", self.start_time);
+  }
+};
+
+// flock(2) and fcntl(2): "FLOCK", "POSIX", "OFDLCK", as /proc/locks names them.
+struct FileLock {
+  std::string kind;
+  bool exclusive = false;
+  std::uint64_t start = 0, length = 0;  // 0: to the end of the file
+  bool operator==(const FileLock&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("kind", self.kind);
+    visit("exclusive", self.exclusive);
+    visit("start", self.start);
+    visit("length", self.length);
+  }
+};
+// "POSIX" ones belong to a process; the descriptor is one that leads to the file.
+struct RecordLock {
+  std::int32_t fd = 0;
+  FileLock lock;
+  bool operator==(const RecordLock&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("fd", self.fd);
+    visit("lock", self.lock);
+  }
+};
+
+// Open at a path: regular files, folders, devices, named pipes. Also what is known of a kept file.
 struct PathFile {
   std::string path;
   std::uint64_t device = 0, inode = 0;
   std::uint32_t mode = 0;           // st_mode
   std::uint64_t device_number = 0;  // st_rdev of device files
+  std::string trigger;              // of a pressure file: what was written into it
   bool operator==(const PathFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("path", self.path);
@@ -94,13 +149,15 @@ struct PathFile {
     visit("inode", self.inode);
     visit("mode", self.mode);
     visit("device_number", self.device_number);
+    visit("trigger", self.trigger);
   }
 };
 
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
-  // "path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket"; anything else is what /proc/PID/fd
-  // shows and cannot be rebuilt.
+  // "path", "kept" (one of Snapshot::kept_files), "pipe", "fifo" (path and pipe), "eventfd", "epoll",
+  // "timerfd", "signalfd", "inotify", "pidfd", "socket"; anything else is what /proc/PID/fd shows and cannot
+  // be rebuilt.
   std::string kind;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
@@ -111,7 +168,10 @@ struct OpenFile {
   std::optional<Epoll> epoll;
   std::optional<TimerFile> timerfd;
   std::optional<SignalFile> signalfd;
+  std::optional<Inotify> inotify;
+  std::optional<PidFile> pidfd;
   std::optional<Socket> socket;
+  std::vector<FileLock> locks;  // "FLOCK" and "OFDLCK"
   bool operator==(const OpenFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kind", self.kind);
@@ -124,7 +184,10 @@ struct OpenFile {
     visit("epoll", self.epoll);
     visit("timerfd", self.timerfd);
     visit("signalfd", self.signalfd);
+    visit("inotify", self.inotify);
+    visit("pidfd", self.pidfd);
     visit("socket", self.socket);
+    visit("locks", self.locks);
   }
 };
 

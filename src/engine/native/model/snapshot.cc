@@ -1,5 +1,7 @@
 #include "engine/native/model/snapshot.h"
 
+#include <algorithm>
+
 #include "engine/native/model/fields.h"
 
 namespace upkeep::native {
@@ -10,6 +12,12 @@ constexpr std::string_view kFormat = "upkeep native snapshot";
 constexpr int kDeepest = 64;
 
 }  // namespace
+
+const KeptFile* Snapshot::kept_file(std::uint64_t device, std::uint64_t inode) const {
+  auto found = std::find_if(kept_files.begin(), kept_files.end(),
+                            [&](const auto& file) { return file.device == device && file.inode == inode; });
+  return found == kept_files.end() ? nullptr : &*found;
+}
 
 std::vector<std::int32_t> Snapshot::roots() const {
   std::vector<std::int32_t> result;

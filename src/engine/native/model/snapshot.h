@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/kept_file.h"
 #include "engine/native/model/process_index.h"
 #include "engine/native/model/task.h"
 
@@ -46,10 +47,11 @@ struct Obstacle {
 struct Snapshot {
   std::string kernel;  // uname -r
   Bytes vdso;          // the code that this kernel maps as [vdso], vdso(7); none where it has none
+  std::string boot;    // /proc/sys/kernel/random/boot_id: another one after every boot
   Clocks clocks;
   std::vector<Process> processes;  // parents before children
   std::vector<OpenFile> files;
-  std::vector<SharedMemory> shared_memory;
+  std::vector<KeptFile> kept_files;
   std::vector<SeccompFilter> seccomp_filters;
   std::vector<Keyring> keyrings;
   std::vector<Namespaces> namespaces;
@@ -57,15 +59,17 @@ struct Snapshot {
   ProcessIndex index;  // of `processes`; not part of the model
 
   const Process* find(std::int32_t pid) const { return index.find(processes, pid); }
+  const KeptFile* kept_file(std::uint64_t device, std::uint64_t inode) const;
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kernel", self.kernel);
     visit("vdso", self.vdso);
+    visit("boot", self.boot);
     visit("clocks", self.clocks);
     visit("processes", self.processes);
     visit("files", self.files);
-    visit("shared_memory", self.shared_memory);
+    visit("kept_files", self.kept_files);
     visit("seccomp_filters", self.seccomp_filters);
     visit("keyrings", self.keyrings);
     visit("namespaces", self.namespaces);

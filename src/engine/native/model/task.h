@@ -213,6 +213,7 @@ struct StoppedProcess {
   std::uint32_t memory_deny_write_execute = 0;  // PR_GET_MDWE
   bool memory_merge = false;                    // PR_GET_MEMORY_MERGE
   std::optional<std::uint32_t> keyring;         // index into Snapshot::keyrings; none: the user's
+  std::uint32_t locks_future = 0;  // MCL_FUTURE and MCL_ONFAULT of mlockall(2)
   bool operator==(const StoppedProcess&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("actions", self.actions);
@@ -225,6 +226,7 @@ struct StoppedProcess {
     visit("memory_deny_write_execute", self.memory_deny_write_execute);
     visit("memory_merge", self.memory_merge);
     visit("keyring", self.keyring);
+    visit("locks_future", self.locks_future);
   }
 };
 
@@ -257,6 +259,7 @@ struct Process {
   Folders folders;
   AddressSpace memory;
   std::vector<Descriptor> descriptors;  // ascending
+  std::vector<RecordLock> locks;
   std::optional<StoppedProcess> stopped;
   bool operator==(const Process&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -280,6 +283,7 @@ struct Process {
     visit("folders", self.folders);
     visit("memory", self.memory);
     visit("descriptors", self.descriptors);
+    visit("locks", self.locks);
     visit("stopped", self.stopped);
   }
 };

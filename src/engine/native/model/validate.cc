@@ -23,6 +23,17 @@ Result<void> check_pages(const std::vector<PageRun>& pages, std::uint64_t limit)
   return {};
 }
 
+Result<void> check_guards(const std::vector<GuardRegion>& guards) {
+  std::uint64_t end = 0;
+  for (const auto& guard : guards) {
+    if (guard.start < end || guard.end <= guard.start || guard.end > kHighestAddress ||
+        guard.start % kPage != 0 || guard.end % kPage != 0)
+      return Err("the guard region at {:#x} is out of order or out of bounds", guard.start);
+    end = guard.end;
+  }
+  return {};
+}
+
 Result<void> check_memory(const AddressSpace& memory) {
   std::uint64_t end = 0;
   for (const auto& mapping : memory.mappings) {
@@ -33,6 +44,7 @@ Result<void> check_memory(const AddressSpace& memory) {
       return Err("the mapping at {:#x} is out of order or out of bounds", mapping.start);
     end = mapping.end;
   }
+  TRY(check_guards(memory.guards));
   TRY(check_pages(memory.pages, kHighestAddress));
   auto mapping = memory.mappings.begin();
   for (const auto& run : memory.pages) {  // both are in order
@@ -133,6 +145,9 @@ Result<void> check_process(const Process& process, const Snapshot& snapshot, std
     }
   }
   TRY(check_memory(process.memory));
+  for (const auto& lock : process.locks) {
+    if (lock.lock.start > INT64_MAX || lock.lock.length > INT64_MAX) return Err("a lock is out of bounds");
+  }
   TRY(check_identity(process, snapshot));
   return check_descriptors(process, snapshot.files.size());
 }
@@ -157,17 +172,50 @@ Result<void> check_socket(const Socket& socket) {
 }
 
 Result<void> check_file(const OpenFile& file, std::size_t files) {
-  const bool has_details = (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
-                           (file.kind != "eventfd" || file.eventfd) && (file.kind != "epoll" || file.epoll) &&
-                           (file.kind != "timerfd" || file.timerfd) &&
-                           (file.kind != "signalfd" || file.signalfd) &&
-                           (file.kind != "socket" || file.socket);
+  const bool has_details =
+      (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
+      (file.kind != "eventfd" || file.eventfd) && (file.kind != "epoll" || file.epoll) &&
+      (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
+      (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
+      (file.kind != "kept" || file.path) && (file.kind != "fifo" || (file.path && file.pipe)) &&
+      (file.kind != "socket" || file.socket);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket));
+  for (const auto& lock : file.locks) {
+    if (lock.start > INT64_MAX || lock.length > INT64_MAX) return Err("a lock is out of bounds");
+  }
   if (!file.epoll) return {};
   for (const auto& watch : file.epoll->watches) {
     if (watch.file >= files) return Err("it watches a file that is not there");
+  }
+  return {};
+}
+
+// Every use of a kept file leads to one.
+Result<void> check_kept_files(const Snapshot& snapshot) {
+  std::set<std::pair<std::uint64_t, std::uint64_t>> known;
+  for (const auto& kept : snapshot.kept_files) {
+    const auto name = fmt::format("kept file {}", kept.inode);
+    if (!known.emplace(kept.device, kept.inode).second) return Err("{}: it is listed twice", name);
+    if (kept.size > kHighestAddress) return Err("{}: it is too large", name);
+    if (kept.kind == "segment" && (!kept.segment || !std::in_range<std::int32_t>(kept.inode)))
+      return Err("{}: it says nothing about its segment", name);
+    TRY_IN(name, check_pages(kept.pages, (kept.size + kPage - 1) / kPage * kPage));
+  }
+  for (const auto& file : snapshot.files) {
+    if (file.kind == "kept" && !known.contains({file.path->device, file.path->inode}))
+      return Err("{}: its contents are not part of the snapshot", file.name);
+  }
+  for (const auto& process : snapshot.processes) {
+    const auto& memory = process.memory;
+    if (memory.executable_inode != 0 && !known.contains({memory.executable_device, memory.executable_inode}))
+      return Err("process {}: its program is not part of the snapshot", process.pid);
+    for (const auto& mapping : memory.mappings) {
+      if (mapping.of_kept_file() && !known.contains({mapping.device, mapping.inode}))
+        return Err("process {}: what is mapped at {:#x} is not part of the snapshot", process.pid,
+                   mapping.start);
+    }
   }
   return {};
 }
@@ -189,11 +237,7 @@ Result<void> validate(const Snapshot& snapshot) {
   }
   for (std::size_t i = 0; i < snapshot.files.size(); ++i)
     TRY_IN(fmt::format("file {}", i), check_file(snapshot.files[i], snapshot.files.size()));
-  for (const auto& memory : snapshot.shared_memory) {
-    if (memory.size > kHighestAddress) return Err("shared memory {} is too large", memory.inode);
-    TRY_IN(fmt::format("shared memory {}", memory.inode), check_pages(memory.pages, memory.size));
-  }
-  return {};
+  return check_kept_files(snapshot);
 }
 
 }  // namespace upkeep::native

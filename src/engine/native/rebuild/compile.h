@@ -8,6 +8,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/program.h"
 
@@ -32,19 +33,19 @@ Program compile_group(const Process& process);
 Program compile_threads(const Process& process);
 Program compile_end(const Process& zombie);
 
-// compile_memory.cc. KEEP: the workshop, which stays. PAGES, SHARED: descriptors of process RESTORER that
-// hold the page contents, and shared memory by its inode.
+// compile_memory.cc. KEEP: the workshop, which stays. PAGES, KEPT: descriptors of process RESTORER that hold
+// the page contents, and kept files.
 struct MemorySources {
   std::uint64_t keep_start = 0, keep_end = 0;
   int pages = -1;
   std::int32_t restorer = 0;
-  std::map<std::uint64_t, int> shared;
+  std::map<KeptKey, int> kept;
+  bool droppable = true;  // the kernel knows MAP_DROPPABLE (6.11)
 };
 Program compile_memory(const Process& process, const MemorySources& sources);
 
 // compile_files.cc. SOURCES: descriptors of process RESTORER for each of Snapshot::files.
 Program compile_descriptors(const Process& process, const std::vector<int>& sources, std::int32_t restorer);
-Program compile_watches(const Snapshot& snapshot, const Process& process);  // entries of epoll sets
 
 // compile_identity.cc. A keyring is made in the first process that has it, before its children. The keys that
 // the first program has added, by their serial numbers in the order of the keyring, then get their owners and
@@ -76,6 +77,13 @@ Program compile_limits(const Process& process);
 Program compile_thread(const Process& process, const Thread& thread);
 // Last, for nothing that needs privilege works after it. IDS: users and groups are set too.
 Program compile_credentials(const Process& process, const Thread& thread, bool ids);
+// All of it that a thread does by itself once all tasks are there, as one program: each start and stop of a
+// task costs more than most of the calls in it. USER_NAMESPACE: the process lives in one of its own.
+struct OwnState {
+  bool timer_ids = false, user_namespace = false;
+};
+Program compile_own_state(const Snapshot& snapshot, const Process& process, const Thread& thread,
+                          OwnState how);
 // Parts of these for programs that are put together otherwise.
 void add_scheduling(Program& program, const Scheduling& scheduling);
 void add_limits(Program& program, const Process& process);

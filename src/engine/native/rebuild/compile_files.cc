@@ -1,8 +1,6 @@
-// Descriptors, taken from the restorer with pidfd_getfd(2), and the entries of epoll sets, which remember the
-// numbers that files had when they were added.
+// Descriptors, taken from the restorer with pidfd_getfd(2).
 
 #include <fcntl.h>
-#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
@@ -41,23 +39,13 @@ Program compile_descriptors(const Process& process, const std::vector<int>& sour
     }
   }
   program.call(SYS_close, {spare});
-  return program;
-}
-
-Program compile_watches(const Snapshot& snapshot, const Process& process) {
-  Program program;
-  std::vector<std::uint32_t> done;
-  for (const auto& descriptor : process.descriptors) {
-    const auto& file = snapshot.files[descriptor.file];
-    if (!file.epoll || file.epoll->pid != process.pid) continue;
-    if (std::find(done.begin(), done.end(), descriptor.file) != done.end()) continue;
-    done.push_back(descriptor.file);
-    for (const auto& watch : file.epoll->watches) {
-      epoll_event event = {};
-      event.events = watch.events;
-      event.data.u64 = watch.data;
-      program.call(SYS_epoll_ctl, {descriptor.fd, EPOLL_CTL_ADD, watch.fd, program.value(event)});
-    }
+  // Nothing is closed after this: that would give back all locks of the file.
+  for (const auto& held : process.locks) {
+    struct flock lock = {};
+    lock.l_type = held.lock.exclusive ? F_WRLCK : F_RDLCK;
+    lock.l_start = static_cast<off_t>(held.lock.start);
+    lock.l_len = static_cast<off_t>(held.lock.length);
+    program.call(SYS_fcntl, {held.fd, F_SETLK, program.value(lock)});
   }
   return program;
 }

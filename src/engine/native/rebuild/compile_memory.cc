@@ -4,11 +4,12 @@
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <optional>
+#include <unordered_set>
 
 #include "engine/native/rebuild/compile.h"
 #include "os/uapi_supplement.h"
@@ -18,6 +19,9 @@ namespace {
 
 // Descriptors while this goes on: there are no others.
 constexpr int kRestorer = 0, kPages = 1, kFile = 2;
+#ifndef PR_SET_VMA
+constexpr int PR_SET_VMA = 0x53564d41, PR_SET_VMA_ANON_NAME = 0;
+#endif
 constexpr std::size_t kMostVectors = 1024;  // IOV_MAX
 
 struct Advice {
@@ -39,28 +43,37 @@ class MemoryCompiler {
       : process_(process), sources_(sources) {}
 
   Program compile() {
+    find_filled();
     program_.call(SYS_munmap, {0, sources_.keep_start});
     program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
     program_.call(SYS_pidfd_open, {sources_.restorer, 0});           // kRestorer
     program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
     set_layout();
-    for (const auto& mapping : process_.memory.mappings) map(mapping);
+    for (std::size_t i = 0; i < process_.memory.mappings.size(); ++i) map(i);
     close_file();
     map_vdso();
     read_pages();
     write_contents();
     for (const auto& mapping : process_.memory.mappings) protect(mapping);
+    for (const auto& guard : process_.memory.guards)
+      program_.call(SYS_madvise, {guard.start, guard.end - guard.start, os::kMadvGuardInstall});
+    for (const auto& mapping : process_.memory.mappings) lock(mapping);
+    if (process_.stopped && process_.stopped->locks_future != 0)
+      program_.call(SYS_mlockall, {process_.stopped->locks_future});
     program_.call(SYS_close_range, {0, ~0U, 0});
     return std::move(program_);
   }
 
  private:
-  bool has_pages(const Mapping& mapping) const {
-    const auto& runs = process_.memory.pages;  // in order
-    const auto first = std::partition_point(runs.begin(), runs.end(), [&](const PageRun& run) {
-      return run.address + run.count * kPage <= mapping.start;
-    });
-    return first != runs.end() && first->address < mapping.end;
+  // Which private mappings have something in them. Pages are in order, as mappings are.
+  void find_filled() {
+    const auto& runs = process_.memory.pages;
+    auto run = runs.begin();
+    for (const auto& mapping : process_.memory.mappings) {
+      while (run != runs.end() && run->address + run->count * kPage <= mapping.start) ++run;
+      const bool has_pages = run != runs.end() && run->address < mapping.end;
+      if (!mapping.shared && (has_pages || has_contents(mapping))) filled_.insert(mapping.start);
+    }
   }
 
   bool has_contents(const Mapping& mapping) const {
@@ -71,13 +84,15 @@ class MemoryCompiler {
 
   // Pages are read into memory that has to be writable for that.
   int first_protection(const Mapping& mapping) const {
-    const bool filled = !mapping.shared && (has_pages(mapping) || has_contents(mapping));
-    return protection(mapping) | (filled ? PROT_READ | PROT_WRITE : 0);
+    if (mapping.kind == "segment")
+      return PROT_READ | (mapping.needs_writable_file() ? PROT_WRITE : 0) |
+             (segment_executes_ ? PROT_EXEC : 0);
+    return protection(mapping) | (filled_.contains(mapping.start) ? PROT_READ | PROT_WRITE : 0);
   }
 
   // The file of the mappings that follow, as descriptor kFile.
   void open_file(const Mapping& mapping) {
-    const bool writable = mapping.shared && (mapping.write || mapping.has_flag("mw"));
+    const bool writable = mapping.needs_writable_file();
     const auto key = fmt::format("{} {}", writable, mapping.name);
     if (open_ == key) return;
     close_file();
@@ -89,28 +104,71 @@ class MemoryCompiler {
     open_.clear();
   }
 
-  void map(const Mapping& mapping) {
+  void take(std::uint64_t device, std::uint64_t inode, bool writable) {
+    const auto key = fmt::format("kept {} {} {}", device, inode, writable);
+    if (open_ == key) return;
+    close_file();
+    program_.call(SYS_pidfd_getfd, {kRestorer, sources_.kept.at({device, inode, writable}), 0});
+    open_ = key;
+  }
+
+  void map(std::size_t index) {
+    const auto& mapping = process_.memory.mappings[index];
     if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+    if (mapping.kind == "segment") {
+      attach(index);
+    } else {
+      map_file_or_memory(mapping);
+    }
+    for (const auto& [flag, advice] : kAdvices) {
+      if (mapping.has_flag(flag)) program_.call(SYS_madvise, {mapping.start, mapping.length(), advice});
+    }
+    name(mapping);
+  }
+
+  void map_file_or_memory(const Mapping& mapping) {
     int flags = MAP_FIXED_NOREPLACE | (mapping.shared ? MAP_SHARED : MAP_PRIVATE);
     if (mapping.has_flag("nr")) flags |= MAP_NORESERVE;
     if (mapping.has_flag("gd")) flags |= MAP_GROWSDOWN;
-    int fd = -1;
+    // Where it is unknown memory is never dropped, which the program does not notice.
+    if (mapping.has_flag("dp") && sources_.droppable)
+      flags = (flags & ~(MAP_PRIVATE | MAP_NORESERVE)) | os::kMapDroppable;
+    int fd = kFile;
     if (mapping.kind == "anonymous") {
       flags |= MAP_ANONYMOUS;
+      fd = -1;
     } else if (mapping.kind == "file") {
       open_file(mapping);
-      fd = kFile;
     } else {
-      close_file();
-      program_.call(SYS_pidfd_getfd, {kRestorer, sources_.shared.at(mapping.inode), 0});
-      open_ = "shared memory";
-      fd = kFile;
+      take(mapping.device, mapping.inode, mapping.needs_writable_file());
     }
     program_.call(SYS_mmap, {mapping.start, mapping.length(), first_protection(mapping), flags, fd,
                              fd < 0 ? 0 : mapping.offset});
-    if (mapping.kind == "shared_memory") close_file();
-    for (const auto& [flag, advice] : kAdvices) {
-      if (mapping.has_flag(flag)) program_.call(SYS_madvise, {mapping.start, mapping.length(), advice});
+  }
+
+  // A segment is attached whole; pieces of it that differ are mapped one behind the other.
+  void attach(std::size_t index) {
+    const auto& mappings = process_.memory.mappings;
+    const auto& first = mappings[index];
+    if (first.offset != 0) return;
+    bool executes = false;
+    for (auto i = index; i < mappings.size() && mappings[i].kind == "segment" &&
+                         mappings[i].inode == first.inode && (i == index || mappings[i].offset != 0);
+         ++i)
+      executes = executes || mappings[i].execute;
+    segment_executes_ = executes;
+    const int flags = (first.needs_writable_file() ? 0 : SHM_RDONLY) | (executes ? SHM_EXEC : 0);
+    program_.call(SYS_shmat, {first.inode, first.start, flags});
+  }
+
+  // For people: a kernel may not know names.
+  void name(const Mapping& mapping) {
+    for (const std::string_view prefix : {"[anon:", "[anon_shmem:"}) {
+      const std::string_view text = mapping.name;
+      if (!text.starts_with(prefix)) continue;
+      const auto name = text.substr(prefix.size(), text.size() - prefix.size() - 1);
+      program_.try_call(SYS_prctl, {PR_SET_VMA, PR_SET_VMA_ANON_NAME, mapping.start, mapping.length(),
+                                    program_.text(name)});
     }
   }
 
@@ -161,14 +219,24 @@ class MemoryCompiler {
     if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
     if (first_protection(mapping) != protection(mapping))
       program_.call(SYS_mprotect, {mapping.start, mapping.length(), protection(mapping)});
-    // What was locked has all of its pages by now.
-    if (mapping.has_flag("lo")) program_.call(SYS_mlock2, {mapping.start, mapping.length(), MLOCK_ONFAULT});
+  }
+
+  // Where not all pages can be had at once (PROT_NONE) the lock is there, and the answer ENOMEM; whether it
+  // is there is compared in the end.
+  void lock(const Mapping& mapping) {
+    if (!mapping.has_flag("lo")) return;
+    const int flags = mapping.has_flag("lf") ? MLOCK_ONFAULT : 0;
+    program_.try_call(SYS_mlock2, {mapping.start, mapping.length(), flags});
   }
 
   // Before anything is mapped: the program cannot be replaced while its file is.
   void set_layout() {
     const auto& layout = process_.memory.layout;
-    program_.call(SYS_open, {program_.text(process_.memory.executable), O_RDONLY});  // kFile
+    const auto& memory = process_.memory;
+    if (memory.executable_inode != 0)
+      take(memory.executable_device, memory.executable_inode, false);
+    else
+      program_.call(SYS_open, {program_.text(memory.executable), O_RDONLY});  // kFile
     prctl_mm_map map = {};
     map.start_code = layout.start_code, map.end_code = layout.end_code;
     map.start_data = layout.start_data, map.end_data = layout.end_data;
@@ -182,12 +250,15 @@ class MemoryCompiler {
     program_.pointer(place, offsetof(prctl_mm_map, auxv), auxv);
     program_.call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, place, sizeof map, 0});
     program_.call(SYS_close, {kFile});
+    open_.clear();
   }
 
   const Process& process_;
   const MemorySources& sources_;
   Program program_;
-  std::string open_;  // which file descriptor kFile is
+  std::string open_;                          // which file descriptor kFile is
+  std::unordered_set<std::uint64_t> filled_;  // where mappings with pages start
+  bool segment_executes_ = false;             // the one that was attached last
 };
 
 }  // namespace

@@ -209,4 +209,18 @@ Program compile_credentials(const Process& process, const Thread& thread, bool i
   return program;
 }
 
+Program compile_own_state(const Snapshot& snapshot, const Process& process, const Thread& thread,
+                          OwnState how) {
+  const bool leader = thread.tid == process.pid;
+  Program program;
+  if (leader) program.append(compile_signals(process, how.timer_ids));
+  if (leader && !how.user_namespace) program.append(compile_limits(process));
+  program.append(compile_thread(process, thread));
+  if (leader) program.append(compile_process_settings(process));
+  program.append(compile_settings(thread));
+  program.append(compile_filters(snapshot, process, thread));
+  program.append(compile_credentials(process, thread, !how.user_namespace));
+  return program;
+}
+
 }  // namespace upkeep::native

@@ -1,7 +1,7 @@
 #include "engine/native/rebuild/complete.h"
 
+#include <algorithm>
 #include <array>
-#include <set>
 
 namespace upkeep::native {
 namespace {
@@ -16,14 +16,11 @@ Result<void> was_stopped(const Process& process) {
   return {};
 }
 
-Result<void> check_mappings(const Process& process, const std::set<std::uint64_t>& shared) {
-  constexpr std::array<std::string_view, 5> kKinds = {"anonymous", "file", "shared_memory", "vdso",
-                                                      "vsyscall"};
+Result<void> check_mappings(const Process& process) {
+  constexpr std::array<std::string_view, 4> kKinds = {"anonymous", "file", "vdso", "vsyscall"};
   for (const auto& mapping : process.memory.mappings) {
-    if (std::find(kKinds.begin(), kKinds.end(), mapping.kind) == kKinds.end())
+    if (!mapping.of_kept_file() && std::ranges::find(kKinds, mapping.kind) == kKinds.end())
       return Err("a mapping of the kind '{}'", mapping.kind);
-    if (mapping.kind == "shared_memory" && !shared.contains(mapping.inode))
-      return Err("shared memory {} is not part of the snapshot", mapping.inode);
   }
   return {};
 }
@@ -41,13 +38,11 @@ Result<void> check_timers(const StoppedProcess& state, bool timer_ids) {
 Result<void> check_complete(const Snapshot& snapshot, bool timer_ids) {
   for (const auto& obstacle : snapshot.obstacles)
     return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
-  std::set<std::uint64_t> shared;
-  for (const auto& memory : snapshot.shared_memory) shared.insert(memory.inode);
   for (const auto& process : snapshot.processes) {
     if (process.exit_status) continue;
     const auto name = fmt::format("process {}", process.pid);
     TRY_IN(name, was_stopped(process));
-    TRY_IN(name, check_mappings(process, shared));
+    TRY_IN(name, check_mappings(process));
     TRY_IN(name, check_timers(*process.stopped, timer_ids));
   }
   return {};

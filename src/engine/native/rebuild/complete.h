@@ -6,9 +6,8 @@
 
 namespace upkeep::native {
 
-// Obstacles, tasks that were not stopped when they were read, shared memory that is missing, mappings of an
-// unknown kind, IDs of timers that this kernel could not give in reasonable time. TIMER_IDS: it takes wanted
-// ones.
+// Obstacles, tasks that were not stopped when they were read, mappings of an unknown kind, IDs of timers that
+// this kernel could not give in reasonable time. TIMER_IDS: it takes wanted ones.
 Result<void> check_complete(const Snapshot& snapshot, bool timer_ids);
 
 }  // namespace upkeep::native

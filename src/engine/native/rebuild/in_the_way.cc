@@ -1,5 +1,7 @@
 #include "engine/native/rebuild/in_the_way.h"
 
+#include "engine/native/rebuild/made_anew.h"
+
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -59,7 +61,7 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
   if (mapping.kind != "file" || !seen.insert(mapping.name).second) return {};
   struct stat status = {};
   if (::stat(mapping.name.c_str(), &status) < 0) return ErrnoErr("mapped file {}", mapping.name);
-  if (status.st_ino != mapping.inode)
+  if (status.st_ino != mapping.inode && !made_anew(mapping.device, status.st_dev))
     return Err("mapped file {}: it is another file than the one that was mapped", mapping.name);
   return {};
 }

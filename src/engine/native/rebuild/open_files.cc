@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -11,7 +12,9 @@
 
 #include <map>
 
+#include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/open_sockets.h"
+#include "engine/native/rebuild/open_watchers.h"
 #include "os/file.h"
 #include "os/limits.h"
 
@@ -34,6 +37,12 @@ Result<os::UniqueFd> checked(int fd, const char* what) {
   return os::UniqueFd(fd);
 }
 
+Result<void> set_position(os::Fd fd, const OpenFile& file) {
+  if ((file.flags & O_PATH) == 0 && ::lseek(fd.get(), file.position, SEEK_SET) < 0)
+    return ErrnoErr("lseek to {}", file.position);
+  return {};
+}
+
 Result<os::UniqueFd> open_path(const OpenFile& file) {
   const auto& path = *file.path;
   const auto flags = (file.flags & ~kOnlyWhenCreating) | O_NOCTTY;
@@ -41,11 +50,17 @@ Result<os::UniqueFd> open_path(const OpenFile& file) {
   struct stat status = {};
   if (::fstat(fd.get(), &status) < 0) return ErrnoErr("fstat");
   if ((status.st_mode & S_IFMT) != (path.mode & S_IFMT) || status.st_rdev != path.device_number ||
-      status.st_ino != path.inode)
+      (status.st_ino != path.inode && !made_anew(path.device, status.st_dev)))
     return Err("it is another file than the one that was open");
-  if ((flags & O_PATH) == 0 && S_ISREG(status.st_mode) && ::lseek(fd.get(), file.position, SEEK_SET) < 0)
-    return ErrnoErr("lseek");
+  if (!path.trigger.empty()) TRY_IN("its trigger", os::write_all(fd, path.trigger));
+  const bool places = S_ISREG(status.st_mode) || S_ISDIR(status.st_mode);
+  if (places && (file.position != 0 || !path.trigger.empty())) TRY(set_position(fd, file));
   return fd;
+}
+
+Result<void> fill_pipe(os::Fd end, const Pipe& pipe) {
+  if (::fcntl(end.get(), F_SETPIPE_SZ, pipe.capacity) < 0) return ErrnoErr("F_SETPIPE_SZ {}", pipe.capacity);
+  return os::write_all(end, std::as_bytes(std::span(pipe.data.data)));
 }
 
 // All descriptions of one pipe are opened from the same pair.
@@ -69,15 +84,59 @@ class Pipes {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return ErrnoErr("pipe");
     Pair pair{os::UniqueFd(ends[0]), os::UniqueFd(ends[1])};
-    if (::fcntl(ends[1], F_SETPIPE_SZ, pipe.capacity) < 0) return ErrnoErr("F_SETPIPE_SZ {}", pipe.capacity);
-    TRY(os::write_all(pair.write, std::as_bytes(std::span(pipe.data.data))));
+    TRY(fill_pipe(pair.write, pipe));
     return &pairs_.emplace(pipe.inode, std::move(pair)).first->second;
   }
   std::map<std::uint64_t, Pair> pairs_;
 };
 
+// Named pipes. While we hold both ends of one, opening it waits for nobody, and it keeps its data.
+class Fifos {
+ public:
+  Result<os::UniqueFd> open(const OpenFile& file) {
+    TRY(hold(file));
+    return open_path(file);
+  }
+
+ private:
+  Result<void> hold(const OpenFile& file) {
+    if (held_.contains(file.path->path)) return {};
+    auto whole = file;
+    whole.flags = O_RDWR | O_NONBLOCK;
+    TRY_ASSIGN(auto fd, open_path(whole));
+    int unread = 0;
+    if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
+    if (unread != 0) return Err("somebody has written into it meanwhile");
+    TRY(fill_pipe(fd, *file.pipe));
+    held_.emplace(file.path->path, std::move(fd));
+    return {};
+  }
+  std::map<std::string, os::UniqueFd> held_;
+};
+
+Result<void> take_locks(os::Fd fd, const OpenFile& file) {
+  for (const auto& lock : file.locks) {
+    if (lock.kind == "FLOCK") {
+      if (::flock(fd.get(), (lock.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) return ErrnoErr("flock");
+      continue;
+    }
+    struct flock wanted = {};
+    wanted.l_type = lock.exclusive ? F_WRLCK : F_RDLCK;
+    wanted.l_start = static_cast<off_t>(lock.start);
+    wanted.l_len = static_cast<off_t>(lock.length);
+    if (::fcntl(fd.get(), F_OFD_SETLK, &wanted) < 0) return ErrnoErr("F_OFD_SETLK");
+  }
+  return {};
+}
+
 timespec from_nanoseconds(std::uint64_t ns) {
   return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+}
+
+// An alarm clock can only be read where the machine has one to wake up by.
+clockid_t base_clock(clockid_t clock) {
+  if (clock == CLOCK_REALTIME_ALARM) return CLOCK_REALTIME;
+  return clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock;
 }
 
 Result<os::UniqueFd> make_timer(const TimerFile& timer) {
@@ -86,12 +145,13 @@ Result<os::UniqueFd> make_timer(const TimerFile& timer) {
   const bool absolute = (timer.settime_flags & TFD_TIMER_ABSTIME) != 0;
   if (absolute && timer.value != 0) {
     timespec now = {};
-    ::clock_gettime(timer.clock, &now);
+    ::clock_gettime(base_clock(timer.clock), &now);
     const auto then =
         static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
     time.it_value = from_nanoseconds(then + timer.value);
   }
-  if (::timerfd_settime(fd.get(), absolute ? TFD_TIMER_ABSTIME : 0, &time, nullptr) < 0)
+  constexpr std::uint32_t kFlags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
+  if (::timerfd_settime(fd.get(), as_flags(timer.settime_flags & kFlags), &time, nullptr) < 0)
     return ErrnoErr("timerfd_settime");
   const std::uint64_t ticks = timer.expirations;
   constexpr unsigned long kSetTicks = 0x40085400;  // TFD_IOC_SET_TICKS
@@ -99,34 +159,54 @@ Result<os::UniqueFd> make_timer(const TimerFile& timer) {
   return fd;
 }
 
-Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes, Sockets& sockets) {
-  if (file.kind == "path") return open_path(file);
-  if (file.kind == "pipe") return pipes.open(file);
-  os::UniqueFd fd;
-  if (file.kind == "socket") {
-    TRY_ASSIGN(fd, sockets.open(*file.socket));
+Result<os::UniqueFd> make_signalfd(const SignalFile& file) {
+  const auto mask = file.mask;
+  return checked(static_cast<int>(::syscall(SYS_signalfd4, -1, &mask, sizeof mask, O_CLOEXEC)), "signalfd");
+}
+
+Result<os::UniqueFd> make_eventfd(const EventCounter& counter) {
+  TRY_ASSIGN(auto fd,
+             checked(::eventfd(0, EFD_CLOEXEC | (counter.semaphore ? EFD_SEMAPHORE : 0)), "eventfd"));
+  // What is larger than an int can only be added afterwards.
+  if (counter.count != 0) TRY(os::write_all(fd, std::as_bytes(std::span(&counter.count, 1))));
+  return fd;
+}
+
+class Opener {
+ public:
+  Opener(const KeptFiles& kept, HeldConnections& connections) : kept_(kept), sockets_(connections) {}
+  Sockets& sockets() { return sockets_; }
+
+  Result<os::UniqueFd> open(const OpenFile& file) {
+    if (file.kind == "path") return open_path(file);
+    if (file.kind == "fifo") return fifos_.open(file);
+    if (file.kind == "pipe") return pipes_.open(file);
+    if (file.kind == "kept") {
+      TRY_ASSIGN(auto fd, kept_.open(*file.path, file.flags & ~kOnlyWhenCreating));
+      TRY(set_position(fd, file));
+      return fd;
+    }
+    TRY_ASSIGN(auto fd, make(file));
     TRY(set_flags(fd, file.flags));
     return fd;
   }
-  if (file.kind == "eventfd") {
-    // What is larger than an int is added afterwards.
-    TRY_ASSIGN(fd,
-               checked(::eventfd(0, EFD_CLOEXEC | (file.eventfd->semaphore ? EFD_SEMAPHORE : 0)), "eventfd"));
-    if (file.eventfd->count != 0) TRY(os::write_all(fd, std::as_bytes(std::span(&file.eventfd->count, 1))));
-  } else if (file.kind == "timerfd") {
-    TRY_ASSIGN(fd, make_timer(*file.timerfd));
-  } else if (file.kind == "signalfd") {
-    const auto mask = file.signalfd->mask;
-    TRY_ASSIGN(fd, checked(static_cast<int>(::syscall(SYS_signalfd4, -1, &mask, sizeof mask, O_CLOEXEC)),
-                           "signalfd"));
-  } else if (file.kind == "epoll") {
-    TRY_ASSIGN(fd, checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create"));
-  } else {
+
+ private:
+  Result<os::UniqueFd> make(const OpenFile& file) {
+    if (file.kind == "socket") return sockets_.open(*file.socket);
+    if (file.kind == "eventfd") return make_eventfd(*file.eventfd);
+    if (file.kind == "timerfd") return make_timer(*file.timerfd);
+    if (file.kind == "signalfd") return make_signalfd(*file.signalfd);
+    if (file.kind == "epoll") return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
+    if (file.kind == "inotify") return make_inotify(*file.inotify);
     return Err("this version cannot make a '{}'", file.kind);
   }
-  TRY(set_flags(fd, file.flags));
-  return fd;
-}
+
+  const KeptFiles& kept_;
+  Pipes pipes_;
+  Fifos fifos_;
+  Sockets sockets_;
+};
 
 Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
   std::map<std::uint64_t, const Socket*> waiting;
@@ -142,29 +222,54 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
   return {};
 }
 
+// Names are looked up where a process lives that has the file open.
+template <typename Open>
+Result<os::UniqueFd> open_as_holder(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                                    std::size_t file, const Open& open) {
+  // Looked for only where there is one to be found: it takes a look at all descriptors.
+  const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, file);
+  TRY_ASSIGN(auto inside, see_as(holder, namespaces));
+  auto fd = open();
+  if (fd || !inside || snapshot.files[file].kind != "path") return fd;
+  inside.reset();  // opened before the process went there
+  return open();
+}
+
 }  // namespace
 
 Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                                             HeldConnections& connections) {
+                                             const KeptFiles& kept, HeldConnections& connections) {
   os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
-  Pipes pipes;
-  Sockets sockets(connections);
-  TRY(make_pairs(snapshot, sockets));
+  Opener opener(kept, connections);
+  TRY(make_pairs(snapshot, opener.sockets()));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
-    // Looked for only where there is one to be found: it takes a look at all descriptors.
-    const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, i);
-    TRY_ASSIGN(auto inside, see_as(holder, namespaces));
-    auto fd = open_one(file, pipes, sockets);
-    if (!fd && inside && file.kind == "path") {  // opened before the process went there
-      inside.reset();
-      fd = open_one(file, pipes, sockets);
+    if (is_late(file)) {
+      result.emplace_back();
+      continue;
     }
+    auto fd = open_as_holder(snapshot, namespaces, i, [&] { return opener.open(file); });
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
+    TRY_IN(file.name, take_locks(*fd, file));
     result.push_back(std::move(*fd));
   }
   return result;
+}
+
+Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                             std::vector<os::UniqueFd>& files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& file = snapshot.files[i];
+    if (!is_late(file)) continue;
+    auto fd = open_as_holder(snapshot, namespaces, i, [&] {
+      return file.kind == "pidfd" ? make_pidfd(file, snapshot) : open_path(file);
+    });
+    if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
+    TRY_IN(file.name, take_locks(*fd, file));
+    files[i] = std::move(*fd);
+  }
+  return {};
 }
 
 }  // namespace upkeep::native

@@ -18,7 +18,9 @@
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
+#include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
+#include "engine/native/rebuild/watches.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/child.h"
 #include "os/file.h"
@@ -39,38 +41,9 @@ std::int64_t now(clockid_t clock) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
-// Shared memory of ours that tasks map by its descriptor.
-struct SharedPieces {
-  std::vector<os::UniqueFd> files;
-  std::map<std::uint64_t, int> by_inode;
-};
-
-Result<void> fill_shared(const SharedMemory& memory, std::byte* view, os::Fd pages) {
-  for (const auto& run : memory.pages) {
-    TRY(os::pread_all(pages, std::span(view + run.address, run.count * kPage),
-                      static_cast<off_t>(run.position)));
-  }
-  return {};
-}
-
-Result<SharedPieces> make_shared_memory(const Snapshot& snapshot, const std::string& pages_path) {
-  SharedPieces pieces;
-  TRY_ASSIGN(const auto pages, os::open_file(pages_path, O_RDONLY));
-  for (const auto& memory : snapshot.shared_memory) {
-    void* view = ::mmap(nullptr, memory.size, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (view == MAP_FAILED) return ErrnoErr("mmap {} bytes of shared memory", memory.size);
-    const auto start = reinterpret_cast<std::uintptr_t>(view);
-    auto filled = fill_shared(memory, static_cast<std::byte*>(view), pages);
-    auto file =
-        os::open_file(fmt::format("/proc/self/map_files/{:x}-{:x}", start, start + memory.size), O_RDWR);
-    ::munmap(view, memory.size);
-    TRY(std::move(filled));
-    TRY_ASSIGN(auto fd, std::move(file));
-    pieces.by_inode[memory.inode] = fd.get();
-    pieces.files.push_back(std::move(fd));
-  }
-  return pieces;
+bool kernel_has_droppable_memory() {
+  void* page = ::mmap(nullptr, kPage, PROT_READ, os::kMapDroppable | MAP_ANONYMOUS, -1, 0);
+  return page != MAP_FAILED && ::munmap(page, kPage) == 0;
 }
 
 class Builder {
@@ -84,8 +57,9 @@ class Builder {
     TRY(look_for_what_is_in_the_way(snapshot_, namespaces_));
     TRY_ASSIGN(const auto births, plan_births(snapshot_));
     TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
-    TRY_ASSIGN(const auto files, open_files(snapshot_, namespaces_, tasks_.connections()));
-    TRY_ASSIGN(const auto shared, make_shared_memory(snapshot_, pages_));
+    TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
+    TRY_ASSIGN(auto files, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
+    TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;
@@ -97,8 +71,14 @@ class Builder {
       return p.login_uid == login ? Program() : compile_login(p);
     }));
     TRY(for_living([&](const Process& p) { return in_namespaces(p, compile_namespaces); }));
-    TRY(fill_memory(shared));
+    TRY(fill_memory(std::move(kept_for_mappings)));
+    TRY(kept.finish());
     TRY(end_zombies());
+    for (const auto& process : snapshot_.processes) {
+      if (!in_user_namespace(process)) TRY(make_threads(process));
+    }
+    TRY(open_late_files(snapshot_, namespaces_, files));
+    TRY(add_watches(snapshot_, files));
     std::vector<int> sources;
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
@@ -106,8 +86,12 @@ class Builder {
       return in_user_namespace(p) ? compile_user_namespace(p, namespaces_[*p.namespaces], ::getpid())
                                   : Program();
     }));
-    for (const auto& process : snapshot_.processes) TRY(make_threads(process));
-    TRY(for_threads([&](const Process& p, const Thread& t) { return compile_own_state(p, t, timer_ids); }));
+    for (const auto& process : snapshot_.processes) {
+      if (in_user_namespace(process)) TRY(make_threads(process));
+    }
+    TRY(for_threads([&](const Process& p, const Thread& t) {
+      return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p)});
+    }));
     for (const auto& process : snapshot_.processes)
       TRY_IN(fmt::format("process {}", process.pid), set_scores(process));
     for (const auto& process : snapshot_.processes) {
@@ -127,22 +111,6 @@ class Builder {
     if (!process.namespaces) return {};
     const auto& its = namespaces_[*process.namespaces];
     return its.uts.valid() || its.ipc.valid() || its.mnt.valid() ? compile(its, ::getpid()) : Program();
-  }
-
-  // What a thread does by itself, once all are there, is one program: each start and stop costs more than
-  // most of the calls in it.
-  Program compile_own_state(const Process& process, const Thread& thread, bool timer_ids) const {
-    const bool leader = thread.tid == process.pid, outside = !in_user_namespace(process);
-    Program program;
-    if (leader) program.append(compile_signals(process, timer_ids));
-    if (leader && outside) program.append(compile_limits(process));
-    program.append(compile_thread(process, thread));
-    if (leader) program.append(compile_watches(snapshot_, process));
-    if (leader) program.append(compile_process_settings(process));
-    program.append(compile_settings(thread));
-    program.append(compile_filters(snapshot_, process, thread));
-    program.append(compile_credentials(process, thread, outside));
-    return program;
   }
 
   Result<void> take(os::Tracee task) {
@@ -243,14 +211,15 @@ class Builder {
     return {};
   }
 
-  Result<void> fill_memory(const SharedPieces& shared) {
+  Result<void> fill_memory(std::map<KeptKey, int> kept) {
     MemorySources sources;
     sources.keep_start = shop_->address();
     sources.keep_end = shop_->address() + shop_->size();
     TRY_ASSIGN(const auto pages, os::open_file(pages_, O_RDONLY));
     sources.pages = pages.get();
     sources.restorer = ::getpid();
-    sources.shared = shared.by_inode;
+    sources.kept = std::move(kept);
+    sources.droppable = kernel_has_droppable_memory();
     return for_living([&](const Process& p) { return compile_memory(p, sources); });
   }
 

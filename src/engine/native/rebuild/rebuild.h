@@ -5,13 +5,14 @@
 //  1. namespaces are made; what could be in the way is looked for: IDs that are taken, files that are not
 //     there, another kernel's vdso
 //  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2)
+//  (those that are about tasks, and entries of epoll sets, when the tasks are there: before 6)
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //  as its
 //     siblings: they are our children, and whoever adopts ours adopts them
 //  4. each task makes its children, before or after setsid(2); then process groups
-//  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again; descriptors;
-//     user namespaces, which single threads can enter only; then threads
-//  6. signal actions, timers, limits, what each thread has of its own, entries of epoll sets
+//  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
+//     descriptors; user namespaces, which single threads can enter only, and the threads there
+//  6. signal actions, timers, limits, what each thread has of its own
 //  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
 //     privilege works after them
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the

@@ -1,0 +1,46 @@
+#include "engine/native/inspect/page_collector.h"
+
+#include <cstring>
+
+namespace upkeep::native {
+namespace {
+
+bool all_zero(std::span<const std::byte> page) {
+  return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
+}
+
+}  // namespace
+
+Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    auto end = at;
+    auto wanted = [&] { return !skip_zero || !all_zero(bytes.subspan(end, kPage)); };
+    while (end < bytes.size() && wanted()) end += kPage;
+    if (end > at) TRY(add_run(address + at, bytes.subspan(at, end - at)));
+    at = end == at ? at + kPage : end;
+  }
+  return {};
+}
+
+Result<void> PageCollector::add_run(std::uint64_t address, std::span<const std::byte> bytes) {
+  std::uint64_t position = 0;
+  if (request_.sink) {
+    TRY_ASSIGN(position, request_.sink(bytes));
+  }
+  append(address, bytes.size() / kPage, position);
+  return {};
+}
+
+void PageCollector::append(std::uint64_t address, std::uint64_t count, std::uint64_t position) {
+  if (!runs_.empty()) {
+    auto& last = runs_.back();
+    const auto length = last.count * kPage;
+    if (last.address + length == address && (!request_.sink || last.position + length == position)) {
+      last.count += count;
+      return;
+    }
+  }
+  runs_.push_back({address, count, position});
+}
+
+}  // namespace upkeep::native

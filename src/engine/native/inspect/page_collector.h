@@ -1,0 +1,34 @@
+#pragma once
+// Contents of pages on their way into the snapshot.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/inspect/inspect.h"
+#include "engine/native/inspect/own_pages.h"
+
+namespace upkeep::native {
+
+// Hands pages on in long runs; pages that read as zero are left out where nothing else would show through.
+class PageCollector {
+ public:
+  PageCollector(std::vector<PageRun>& runs, const InspectRequest& request) : runs_(runs), request_(request) {}
+
+  // BYTES: contents of the pages from ADDRESS on.
+  Result<void> add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero);
+  // Pages whose contents lie where the sink put them before.
+  void reuse(const PageRange& range, std::uint64_t position) {
+    append(range.start, (range.end - range.start) / kPage, position);
+  }
+
+ private:
+  void append(std::uint64_t address, std::uint64_t count, std::uint64_t position);
+  Result<void> add_run(std::uint64_t address, std::span<const std::byte> bytes);
+  std::vector<PageRun>& runs_;
+  const InspectRequest& request_;
+};
+
+}  // namespace upkeep::native
