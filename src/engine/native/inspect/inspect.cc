@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/terminal.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/procfs.h"
 #include "os/time_namespace.h"
@@ -93,9 +94,11 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
   TRY(descriptors.finish());
+  TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   TRY(read_shared_memory(snapshot, request));
   look_at_whole_tree(snapshot);
+  TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
 
@@ -112,6 +115,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
     }
   }
   TRY(descriptors.finish());
+  TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   look_at_whole_tree(snapshot);
   return snapshot;

@@ -12,6 +12,7 @@
 
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/terminal.h"
 #include "os/child.h"
 #include "os/file.h"
 
@@ -92,6 +93,11 @@ Result<void> read_path(Found found) {
   struct stat status = {}, there = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
+  constexpr unsigned kMemoryDevices = 1;
+  if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices) {
+    TRY_ASSIGN(const bool terminal, read_terminal_end(found.facts, status, found.file, found.obstacles));
+    if (terminal) return {};
+  }
   found.file.path = PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev};
   const bool deleted = found.facts.link.ends_with(" (deleted)");
   if (deleted || ::stat(found.facts.link.c_str(), &there) < 0 || there.st_ino != status.st_ino ||
@@ -102,7 +108,6 @@ Result<void> read_path(Found found) {
   if (S_ISBLK(status.st_mode)) found.refuse("block devices are not rebuilt by this version");
   if (S_ISDIR(status.st_mode) && found.file.position != 0)
     found.refuse("a folder in the middle of being listed is not rebuilt by this version");
-  constexpr unsigned kMemoryDevices = 1;
   if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices)
     found.refuse("state behind this device is not rebuilt by this version");
   if (found.facts.link.starts_with("/proc/") || found.facts.link.starts_with("/sys/"))

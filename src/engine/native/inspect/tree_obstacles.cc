@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "engine/native/inspect/terminal.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -150,6 +151,7 @@ void look_at_whole_tree(Snapshot& snapshot) {
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
   find_lonely_sockets(snapshot);
+  find_outside_users_of_terminals(snapshot);
 }
 
 }  // namespace upkeep::native

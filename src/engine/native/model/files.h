@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/native/model/sockets.h"
+#include "engine/native/model/terminal.h"
 #include "engine/native/model/text.h"
 
 namespace upkeep::native {
@@ -99,8 +100,8 @@ struct PathFile {
 
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
-  // "path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket"; anything else is what /proc/PID/fd
-  // shows and cannot be rebuilt.
+  // "path", "pipe", "eventfd", "epoll", "timerfd", "signalfd", "socket", "terminal"; anything else is what
+  // /proc/PID/fd shows and cannot be rebuilt.
   std::string kind;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
@@ -112,6 +113,7 @@ struct OpenFile {
   std::optional<TimerFile> timerfd;
   std::optional<SignalFile> signalfd;
   std::optional<Socket> socket;
+  std::optional<TerminalEnd> terminal;
   bool operator==(const OpenFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kind", self.kind);
@@ -125,6 +127,7 @@ struct OpenFile {
     visit("timerfd", self.timerfd);
     visit("signalfd", self.signalfd);
     visit("socket", self.socket);
+    visit("terminal", self.terminal);
   }
 };
 

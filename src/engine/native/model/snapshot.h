@@ -48,9 +48,11 @@ struct Snapshot {
   std::vector<Process> processes;  // parents before children
   std::vector<OpenFile> files;
   std::vector<SharedMemory> shared_memory;
+  std::vector<Terminal> terminals;
   std::vector<Obstacle> obstacles;
 
   const Process* find(std::int32_t pid) const;
+  const Terminal* find_terminal(std::uint64_t device) const;
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -59,6 +61,7 @@ struct Snapshot {
     visit("processes", self.processes);
     visit("files", self.files);
     visit("shared_memory", self.shared_memory);
+    visit("terminals", self.terminals);
     visit("obstacles", self.obstacles);
   }
 };

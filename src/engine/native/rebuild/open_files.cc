@@ -12,6 +12,7 @@
 #include <map>
 
 #include "engine/native/rebuild/open_sockets.h"
+#include "engine/native/rebuild/open_terminals.h"
 #include "os/file.h"
 
 namespace upkeep::native {
@@ -98,7 +99,7 @@ Result<os::UniqueFd> make_timer(const TimerFile& timer) {
   return fd;
 }
 
-Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes, Sockets& sockets) {
+Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes, Sockets& sockets, Terminals& terminals) {
   if (file.kind == "path") return open_path(file);
   if (file.kind == "pipe") return pipes.open(file);
   os::UniqueFd fd;
@@ -120,6 +121,8 @@ Result<os::UniqueFd> open_one(const OpenFile& file, Pipes& pipes, Sockets& socke
                            "signalfd"));
   } else if (file.kind == "epoll") {
     TRY_ASSIGN(fd, checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create"));
+  } else if (file.kind == "terminal") {
+    TRY_ASSIGN(fd, terminals.open(file));
   } else {
     return Err("this version cannot make a '{}'", file.kind);
   }
@@ -147,12 +150,15 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot) {
   std::vector<os::UniqueFd> result;
   Pipes pipes;
   Sockets sockets;
+  Terminals terminals;
   TRY(make_pairs(snapshot, sockets));
+  TRY(terminals.make(snapshot));
   for (const auto& file : snapshot.files) {
-    auto fd = open_one(file, pipes, sockets);
+    auto fd = open_one(file, pipes, sockets, terminals);
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     result.push_back(std::move(*fd));
   }
+  TRY(terminals.finish());
   return result;
 }
 

@@ -26,6 +26,7 @@ constexpr Name kNames[] = {
     {SYS_epoll_ctl, "epoll_ctl"},
     {SYS_exit_group, "exit_group"},
     {SYS_fcntl, "fcntl"},
+    {SYS_ioctl, "ioctl"},
     {SYS_ioprio_set, "ioprio_set"},
     {SYS_kill, "kill"},
     {SYS_madvise, "madvise"},
