@@ -76,6 +76,13 @@ void put_identities_right(Snapshot& snapshot) {
   }
 }
 
+void put_terminals_right(Snapshot& snapshot) {
+  snapshot.terminals.resize(1);
+  snapshot.terminals[0].device = 1;
+  snapshot.terminals[0].path = "/dev/pts/1";
+  snapshot.terminals[0].attributes.characters.data.resize(19);
+}
+
 void put_kept_files_right(Snapshot& snapshot) {
   snapshot.kept_files.resize(2);
   for (std::size_t i = 0; i < 2; ++i) {
@@ -95,7 +102,7 @@ void put_files_right(Snapshot& snapshot) {
       {"path", {"path"}},         {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
       {"pipe", {"pipe"}},         {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
       {"timerfd", {"timerfd"}},   {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
-      {"inotify", {"inotify"}},   {"pidfd", {"pidfd"}}};
+      {"inotify", {"inotify"}},   {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}}};
   for (const auto& [kind, its] : kinds) {
     auto content = encode(filled);
     for (auto member = content.begin(); member != content.end();) {
@@ -134,6 +141,7 @@ Snapshot example() {
   put_files_right(snapshot);
   put_kept_files_right(snapshot);
   put_identities_right(snapshot);
+  put_terminals_right(snapshot);
   snapshot.processes.resize(3, snapshot.processes.front());
   std::int32_t pid = 100;
   for (auto& process : snapshot.processes) {

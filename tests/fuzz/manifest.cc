@@ -40,8 +40,9 @@ Reached compile(const Snapshot& snapshot) {
   for (auto pid : snapshot.roots()) roots.push_back(snapshot.find(pid));
   use(compile_roots(roots, {}, "monotonic 0 0\n"));
   for (const auto& birth : *births) {
-    use(compile_birth(birth));
+    use(compile_birth(birth, {2, {{1, 3}}}));
     use(compile_group(*birth.process));
+    use(compile_terminal(*birth.process, snapshot, {2, {{1, 3}}}));
   }
   MemorySources sources;
   sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;

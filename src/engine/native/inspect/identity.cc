@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <array>
@@ -115,6 +116,11 @@ void look_at_core_scheduling(pid_t tid, std::vector<Obstacle>& obstacles) {
 // Signal numbers and the like: the low half of what the kernel prints.
 std::int32_t small(std::uint64_t value) { return static_cast<std::int32_t>(value); }
 
+// As the kernel prints device numbers: new_encode_dev() of linux/kdev_t.h.
+std::uint64_t device_number(std::uint64_t encoded) {
+  return makedev((encoded >> 8U) & 0xfffU, (encoded & 0xffU) | ((encoded >> 12U) & 0xfff00U));
+}
+
 Result<StatFields> stat_of(pid_t pid) {
   TRY_ASSIGN(auto text, os::read_file(fmt::format("/proc/{}/stat", pid)));
   return StatFields::parse(text);
@@ -126,6 +132,7 @@ void fill_stat(const StatFields& stat, pid_t pid, Process& process) {
   process.pgrp = small(stat[5]);
   process.session = small(stat[6]);
   process.exit_signal = small(stat[38]);
+  process.terminal = device_number(stat[7]);
   process.comm = stat.comm();
   process.command = process.comm;
 }
@@ -144,9 +151,6 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   TRY_ASSIGN(const auto stat, stat_of(pid));
   fill_stat(stat, pid, process);
   process.command = os::command_line(pid);
-  if (stat[7] != 0)
-    obstacles.push_back(
-        {pid, "a controlling terminal", "terminals are not rebuilt by this version", "start it with setsid"});
   process.cgroup = os::cgroup_of(pid).value_or("");
   TRY_ASSIGN(const auto personality, os::read_file(folder + "/personality"));
   (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);

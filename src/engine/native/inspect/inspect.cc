@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/terminal.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/file.h"
 #include "os/namespace.h"
@@ -131,9 +132,11 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   }
   readers.descriptors.finish(true);
   look_at_foreign_files(snapshot);
+  TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, request, true));
   if (request.surroundings) look_at_whole_tree(snapshot);
+  TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
 
@@ -151,6 +154,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   }
   readers.descriptors.finish(false);
   look_at_foreign_files(snapshot);
+  TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, {}, false));
   look_at_whole_tree(snapshot);

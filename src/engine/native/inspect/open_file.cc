@@ -14,6 +14,7 @@
 
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/terminal.h"
 #include "os/child.h"
 #include "os/file.h"
 
@@ -111,6 +112,11 @@ Result<void> read_path(Found found, bool stopped) {
   struct stat status = {}, there = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
+  constexpr unsigned kMemoryDevices = 1;
+  if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices) {
+    TRY_ASSIGN(const bool terminal, read_terminal_end(found.facts, status, found.file, found.obstacles));
+    if (terminal) return {};
+  }
   found.file.path =
       PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
   const bool at_path = ::stat(found.facts.link.c_str(), &there) == 0 && there.st_ino == status.st_ino &&

@@ -11,6 +11,7 @@
 #include <set>
 #include <tuple>
 
+#include "engine/native/inspect/terminal.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -231,6 +232,7 @@ void look_at_whole_tree(Snapshot& snapshot) {
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
   find_lonely_sockets(snapshot);
+  find_outside_users_of_terminals(snapshot);
 }
 
 }  // namespace upkeep::native

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/native/model/sockets.h"
+#include "engine/native/model/terminal.h"
 #include "engine/native/model/text.h"
 
 namespace upkeep::native {
@@ -156,8 +157,8 @@ struct PathFile {
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
   // "path", "kept" (one of Snapshot::kept_files), "pipe", "fifo" (path and pipe), "eventfd", "epoll",
-  // "timerfd", "signalfd", "inotify", "pidfd", "socket"; anything else is what /proc/PID/fd shows and cannot
-  // be rebuilt.
+  // "timerfd", "signalfd", "inotify", "pidfd", "socket", "terminal"; anything else is what /proc/PID/fd shows
+  // and cannot be rebuilt.
   std::string kind;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
@@ -171,6 +172,7 @@ struct OpenFile {
   std::optional<Inotify> inotify;
   std::optional<PidFile> pidfd;
   std::optional<Socket> socket;
+  std::optional<TerminalEnd> terminal;
   std::vector<FileLock> locks;  // "FLOCK" and "OFDLCK"
   bool operator==(const OpenFile&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -187,6 +189,7 @@ struct OpenFile {
     visit("inotify", self.inotify);
     visit("pidfd", self.pidfd);
     visit("socket", self.socket);
+    visit("terminal", self.terminal);
     visit("locks", self.locks);
   }
 };

@@ -19,6 +19,12 @@ const KeptFile* Snapshot::kept_file(std::uint64_t device, std::uint64_t inode) c
   return found == kept_files.end() ? nullptr : &*found;
 }
 
+const Terminal* Snapshot::find_terminal(std::uint64_t device) const {
+  auto found = std::find_if(terminals.begin(), terminals.end(),
+                            [device](const auto& t) { return t.device == device; });
+  return found == terminals.end() ? nullptr : &*found;
+}
+
 std::vector<std::int32_t> Snapshot::roots() const {
   std::vector<std::int32_t> result;
   for (const auto& process : processes) {

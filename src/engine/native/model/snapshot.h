@@ -55,11 +55,13 @@ struct Snapshot {
   std::vector<SeccompFilter> seccomp_filters;
   std::vector<Keyring> keyrings;
   std::vector<Namespaces> namespaces;
+  std::vector<Terminal> terminals;
   std::vector<Obstacle> obstacles;
   ProcessIndex index;  // of `processes`; not part of the model
 
   const Process* find(std::int32_t pid) const { return index.find(processes, pid); }
   const KeptFile* kept_file(std::uint64_t device, std::uint64_t inode) const;
+  const Terminal* find_terminal(std::uint64_t device) const;
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
@@ -73,6 +75,7 @@ struct Snapshot {
     visit("seccomp_filters", self.seccomp_filters);
     visit("keyrings", self.keyrings);
     visit("namespaces", self.namespaces);
+    visit("terminals", self.terminals);
     visit("obstacles", self.obstacles);
   }
 };

@@ -245,6 +245,7 @@ struct Folders {
 struct Process {
   std::int32_t pid = 0, ppid = 0, pgrp = 0, session = 0;
   std::int32_t exit_signal = 0;
+  std::uint64_t terminal = 0;               // Terminal::device of the controlling one; 0: none
   bool job_stopped = false;                 // by SIGSTOP and its like
   std::optional<std::int32_t> exit_status;  // of a zombie, wait(2)'s; a zombie has nothing of what follows
   std::string comm, command;
@@ -268,6 +269,7 @@ struct Process {
     visit("pgrp", self.pgrp);
     visit("session", self.session);
     visit("exit_signal", self.exit_signal);
+    visit("terminal", self.terminal);
     visit("job_stopped", self.job_stopped);
     visit("exit_status", self.exit_status);
     visit("comm", self.comm);

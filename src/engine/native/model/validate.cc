@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <set>
 
 #include "engine/native/model/snapshot.h"
@@ -171,6 +172,43 @@ Result<void> check_socket(const Socket& socket) {
   return {};
 }
 
+Result<void> check_terminal(const Terminal& terminal) {
+  constexpr std::size_t kCharacters = 19, kLine = 65536;
+  constexpr std::uint32_t kLargest = 65535;  // struct winsize
+  if (terminal.device == 0 || !terminal.path.starts_with("/dev/")) return Err("it is no device");
+  if (terminal.attributes.characters.data.size() != kCharacters || terminal.attributes.discipline > 255)
+    return Err("its attributes are not those of a terminal");
+  if (std::max({terminal.rows, terminal.columns, terminal.width, terminal.height}) > kLargest)
+    return Err("its size is impossible");
+  if (terminal.session < 0 || terminal.foreground < 0) return Err("impossible IDs");
+  for (const auto& line : terminal.input) {
+    if (line.data.data.size() > kLine) return Err("a line of {} bytes", line.data.data.size());
+  }
+  return {};
+}
+
+// Everybody who names a terminal names one that is there.
+Result<void> check_terminals(const Snapshot& snapshot) {
+  std::set<std::uint64_t> devices;
+  for (const auto& terminal : snapshot.terminals) {
+    if (!devices.insert(terminal.device).second) return Err("{} is there twice", terminal.path);
+    TRY_IN(terminal.path, check_terminal(terminal));
+  }
+  std::set<std::uint64_t> masters;
+  for (const auto& file : snapshot.files) {
+    if (!file.terminal || file.terminal->device == 0) continue;
+    const auto* terminal = snapshot.find_terminal(file.terminal->device);
+    if (terminal == nullptr) return Err("{}: its terminal is not there", file.name);
+    if (file.terminal->master && (!terminal->pseudo || !masters.insert(terminal->device).second))
+      return Err("{} cannot have this master", terminal->path);
+  }
+  for (const auto& process : snapshot.processes) {
+    if (process.terminal != 0 && !devices.contains(process.terminal))
+      return Err("process {}: its terminal is not there", process.pid);
+  }
+  return {};
+}
+
 Result<void> check_file(const OpenFile& file, std::size_t files) {
   const bool has_details =
       (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
@@ -178,7 +216,7 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
       (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
       (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
       (file.kind != "kept" || file.path) && (file.kind != "fifo" || (file.path && file.pipe)) &&
-      (file.kind != "socket" || file.socket);
+      (file.kind != "socket" || file.socket) && (file.kind != "terminal" || file.terminal);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket));
@@ -237,6 +275,7 @@ Result<void> validate(const Snapshot& snapshot) {
   }
   for (std::size_t i = 0; i < snapshot.files.size(); ++i)
     TRY_IN(fmt::format("file {}", i), check_file(snapshot.files[i], snapshot.files.size()));
+  TRY(check_terminals(snapshot));
   return check_kept_files(snapshot);
 }
 

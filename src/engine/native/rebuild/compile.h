@@ -22,16 +22,24 @@ struct Birth {
 };
 Result<std::vector<Birth>> plan_births(const Snapshot& snapshot);  // parents before children
 
+// Descriptors of process RESTORER that lead to terminals, by Terminal::device.
+struct TerminalSources {
+  std::int32_t restorer = 0;
+  std::map<std::uint64_t, int> slaves;
+};
+
 // compile_tree.cc
 // In the helper: leaves what it has inherited behind, enters a new time namespace whose clocks stand at
 // CLOCKS, makes the roots as its siblings, and ends. OFFSETS: what to write to timens_offsets. OWN_RSEQ: what
 // libc has registered for the helper, whose address goes away with our memory.
 Program compile_roots(const std::vector<const Process*>& roots, const RestartableSequence& own_rseq,
                       const std::string& offsets);
-Program compile_birth(const Birth& birth);
+Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
 Program compile_group(const Process& process);
 Program compile_threads(const Process& process);
 Program compile_end(const Process& zombie);
+// Whoever has let go of its session's terminal does so, and the leader says which group is in the foreground.
+Program compile_terminal(const Process& process, const Snapshot& snapshot, const TerminalSources& terminals);
 
 // compile_memory.cc. KEEP: the workshop, which stays. PAGES, KEPT: descriptors of process RESTORER that hold
 // the page contents, and kept files.

@@ -4,6 +4,7 @@
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,6 +29,18 @@ void make_task(Program& program, std::uint64_t flags, std::int32_t exit_signal, 
   const auto place = program.value(arguments);
   program.pointer(place, offsetof(clone_args, set_tid), wanted);
   program.call(SYS_clone3, {place, sizeof arguments});
+}
+
+// While nothing else is open: the terminal is descriptor 1 for one call.
+void call_terminal(Program& program, const Process& process, const TerminalSources& terminals,
+                   unsigned long request, const Argument& argument) {
+  const auto source = terminals.slaves.find(process.terminal);
+  if (source == terminals.slaves.end()) return;
+  program.call(SYS_pidfd_open, {terminals.restorer, 0});
+  program.call(SYS_pidfd_getfd, {0, source->second, 0});
+  program.call(SYS_ioctl, {1, request, argument});
+  program.call(SYS_close, {1});
+  program.call(SYS_close, {0});
 }
 
 }  // namespace
@@ -89,10 +102,13 @@ Program compile_roots(const std::vector<const Process*>& roots, const Restartabl
   return program;
 }
 
-Program compile_birth(const Birth& birth) {
+Program compile_birth(const Birth& birth, const TerminalSources& terminals) {
   Program program;
   for (const auto* child : birth.before_setsid) make_task(program, 0, child->exit_signal, child->pid);
   if (birth.process->session == birth.process->pid) program.call(SYS_setsid, {});
+  // Children inherit it; only who leads a session can take one.
+  if (birth.process->session == birth.process->pid)
+    call_terminal(program, *birth.process, terminals, TIOCSCTTY, 0);
   for (const auto* child : birth.after_setsid) make_task(program, 0, child->exit_signal, child->pid);
   return program;
 }
@@ -100,6 +116,19 @@ Program compile_birth(const Birth& birth) {
 Program compile_group(const Process& process) {
   Program program;
   if (process.pid != process.session) program.call(SYS_setpgid, {0, process.pgrp});
+  return program;
+}
+
+Program compile_terminal(const Process& process, const Snapshot& snapshot, const TerminalSources& terminals) {
+  Program program;
+  const auto* leader = snapshot.find(process.session);
+  if (leader == nullptr || leader->terminal == 0) return program;
+  const auto* terminal = snapshot.find_terminal(leader->terminal);
+  if (process.terminal == 0) {
+    call_terminal(program, *leader, terminals, TIOCNOTTY, 0);
+  } else if (&process == leader && terminal != nullptr && terminal->foreground != 0) {
+    call_terminal(program, process, terminals, TIOCSPGRP, program.value(terminal->foreground));
+  }
   return program;
 }
 

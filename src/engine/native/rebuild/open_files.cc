@@ -14,6 +14,7 @@
 
 #include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/open_sockets.h"
+#include "engine/native/rebuild/open_terminals.h"
 #include "engine/native/rebuild/open_watchers.h"
 #include "os/file.h"
 #include "os/limits.h"
@@ -176,6 +177,7 @@ class Opener {
  public:
   Opener(const KeptFiles& kept, HeldConnections& connections) : kept_(kept), sockets_(connections) {}
   Sockets& sockets() { return sockets_; }
+  Terminals& terminals() { return terminals_; }
 
   Result<os::UniqueFd> open(const OpenFile& file) {
     if (file.kind == "path") return open_path(file);
@@ -199,6 +201,7 @@ class Opener {
     if (file.kind == "signalfd") return make_signalfd(*file.signalfd);
     if (file.kind == "epoll") return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
     if (file.kind == "inotify") return make_inotify(*file.inotify);
+    if (file.kind == "terminal") return terminals_.open(file);
     return Err("this version cannot make a '{}'", file.kind);
   }
 
@@ -206,6 +209,7 @@ class Opener {
   Pipes pipes_;
   Fifos fifos_;
   Sockets sockets_;
+  Terminals terminals_;
 };
 
 Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
@@ -243,6 +247,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
   std::vector<os::UniqueFd> result;
   Opener opener(kept, connections);
   TRY(make_pairs(snapshot, opener.sockets()));
+  TRY(opener.terminals().make(snapshot));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
     if (is_late(file)) {
@@ -254,6 +259,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
     TRY_IN(file.name, take_locks(*fd, file));
     result.push_back(std::move(*fd));
   }
+  TRY(opener.terminals().finish());
   return result;
 }
 

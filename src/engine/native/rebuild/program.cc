@@ -29,6 +29,7 @@ constexpr Name kNames[] = {
     {SYS_exit, "exit"},
     {SYS_exit_group, "exit_group"},
     {SYS_fcntl, "fcntl"},
+    {SYS_ioctl, "ioctl"},
     {SYS_ioprio_set, "ioprio_set"},
     {SYS_keyctl, "keyctl"},
     {SYS_kill, "kill"},

@@ -64,8 +64,11 @@ class Builder {
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;
     TRY(make_roots());
-    for (const auto& birth : births) TRY(make_children(birth));
+    const auto terminals = terminal_sources(files);
+    for (const auto& birth : births) TRY(make_children(birth, terminals));
     TRY(set_groups());
+    for (const auto& process : snapshot_.processes)
+      TRY(shop_->run(leader(process.pid), compile_terminal(process, snapshot_, terminals)));
     TRY(place_in_cgroups(snapshot_));
     TRY(for_living([login = own_login()](const Process& p) {
       return p.login_uid == login ? Program() : compile_login(p);
@@ -176,6 +179,16 @@ class Builder {
     return Err("the helper does not come to its workshop");
   }
 
+  TerminalSources terminal_sources(const std::vector<os::UniqueFd>& files) const {
+    TerminalSources sources;
+    sources.restorer = ::getpid();
+    for (std::size_t i = 0; i < files.size() && i < snapshot_.files.size(); ++i) {
+      const auto& end = snapshot_.files[i].terminal;
+      if (end && end->device != 0 && !end->master) sources.slaves.emplace(end->device, files[i].get());
+    }
+    return sources;
+  }
+
   Result<void> make_keyring(const Process& process) {
     const auto& index = process.stopped->keyring;
     const auto* parent = snapshot_.find(process.ppid);
@@ -191,12 +204,12 @@ class Builder {
     return shop_->run(leader(process.pid), compile_key_owners(keyring, serials));
   }
 
-  Result<void> make_children(const Birth& birth) {
+  Result<void> make_children(const Birth& birth, const TerminalSources& terminals) {
     if (!birth.process->exit_status) TRY(make_keyring(*birth.process));
     if (birth.process->exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
         birth.process->session != birth.process->pid)
       return {};
-    return shop_->run(leader(birth.process->pid), compile_birth(birth),
+    return shop_->run(leader(birth.process->pid), compile_birth(birth, terminals),
                       [this](os::Tracee task) { return take(std::move(task)); });
   }
 

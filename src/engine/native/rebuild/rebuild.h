@@ -9,7 +9,8 @@
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //  as its
 //     siblings: they are our children, and whoever adopts ours adopts them
-//  4. each task makes its children, before or after setsid(2); then process groups
+//  4. each task makes its children, before or after setsid(2), after which leaders take their
+//     terminals; then process groups
 //  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
 //     descriptors; user namespaces, which single threads can enter only, and the threads there
 //  6. signal actions, timers, limits, what each thread has of its own
