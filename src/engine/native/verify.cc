@@ -21,7 +21,10 @@ Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
   std::sort(held.begin(), held.end(),
             [&](const auto& a, const auto& b) { return position(a.pid) < position(b.pid); });
   auto tree = StoppedTree::adopt(std::move(held));
-  auto found = inspect(tree, {.page_runs = false, .sink = {}, .ahead = nullptr, .surroundings = false});
+  const bool guards =
+      std::ranges::any_of(wanted.processes, [](const auto& p) { return !p.memory.guards.empty(); });
+  auto found = inspect(
+      tree, {.page_runs = false, .guards = guards, .sink = {}, .ahead = nullptr, .surroundings = false});
   auto same = found ? compare(wanted, *found) : Result<void>(tl::unexpected(std::move(found).error()));
   if (same) return tree;
   (void)tree.kill();

@@ -18,6 +18,7 @@ class PagesAhead;
 
 struct InspectRequest {
   bool page_runs = true;  // which pages have contents; with a sink, also the contents
+  bool guards = true;     // which pages are guards (GuardRegion)
   PageSink sink;
   const PagesAhead* ahead = nullptr;  // what was given to the same sink before (ahead.h)
   bool surroundings =

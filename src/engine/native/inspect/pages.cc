@@ -24,7 +24,7 @@ Result<std::vector<PagesAhead::Part>> parts_of(const PageRange& range, pid_t pid
 
 Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
                         const InspectRequest& request) {
-  if (!request.page_runs) return {};
+  if (!request.page_runs && !request.guards) return {};
   TRY_ASSIGN(const auto pagemap, os::open_file(fmt::format("/proc/{}/pagemap", pid), O_RDONLY));
   PageCollector collector(memory.pages, request);
   std::vector<std::byte> buffer(1U << 20U);
@@ -34,6 +34,7 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
     std::vector<PageRange> guards;
     TRY_ASSIGN(const auto ranges, own_pages(pagemap, mapping, &guards));
     for (const auto& guard : guards) memory.guards.push_back({guard.start, guard.end});
+    if (!request.page_runs) continue;
     for (const auto& range : ranges) {
       TRY_ASSIGN(const auto parts, parts_of(range, pid, pagemap, request));
       for (const auto& part : parts) {
