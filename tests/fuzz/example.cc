@@ -99,10 +99,10 @@ void put_files_right(Snapshot& snapshot) {
   snapshot.files.clear();
   // One of each kind, with that kind's details and no others.
   const std::map<std::string, std::set<std::string>> kinds = {
-      {"path", {"path"}},         {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
-      {"pipe", {"pipe"}},         {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
-      {"timerfd", {"timerfd"}},   {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
-      {"inotify", {"inotify"}},   {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}}};
+      {"path", {"path"}},       {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
+      {"pipe", {"pipe"}},       {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
+      {"timerfd", {"timerfd"}}, {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
+      {"inotify", {"inotify"}}, {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}}};
   for (const auto& [kind, its] : kinds) {
     auto content = encode(filled);
     for (auto member = content.begin(); member != content.end();) {

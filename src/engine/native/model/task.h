@@ -213,7 +213,7 @@ struct StoppedProcess {
   std::uint32_t memory_deny_write_execute = 0;  // PR_GET_MDWE
   bool memory_merge = false;                    // PR_GET_MEMORY_MERGE
   std::optional<std::uint32_t> keyring;         // index into Snapshot::keyrings; none: the user's
-  std::uint32_t locks_future = 0;  // MCL_FUTURE and MCL_ONFAULT of mlockall(2)
+  std::uint32_t locks_future = 0;               // MCL_FUTURE and MCL_ONFAULT of mlockall(2)
   bool operator==(const StoppedProcess&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("actions", self.actions);
