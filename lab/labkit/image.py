@@ -97,7 +97,7 @@ def _make_base(made, keys):
              "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
              "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*",
              "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-             "--skip=cleanup/reproducible", "trixie", made, listing], timeout=900)
+             "--skip=cleanup/reproducible", "trixie", made, listing], timeout=1800)
   _customise(made, keys)
 
 

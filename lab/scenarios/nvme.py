@@ -1,11 +1,14 @@
-"""The root on NVMe: modules are worked out from the devices that are there. The connection of the operator dies in the middle."""
+"""The root on NVMe: modules are worked out from the devices that are there. The connection of the operator dies in the middle.
+
+In ./check it is upkeep's own engine that does it, elsewhere criu.
+"""
 
 from labkit import upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
 DISK = "nvme"
-TAGS = {"check"}
+PAIRS = {"check": [("6.12", "7.3", "--set engine=native")], "long": [("6.12", "7.3")]}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}

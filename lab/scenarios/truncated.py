@@ -8,7 +8,7 @@ from labkit import physical, upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
-TAGS = {"check"}
+TAGS = {"long"}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}
