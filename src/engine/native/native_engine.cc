@@ -35,6 +35,9 @@ std::string title_of(pid_t id) {
   return fmt::format("{} ({})", id, stat ? stat->comm : "?");
 }
 
+constexpr const char* kLeaveItOut =
+    "leave it out of what is carried: it is stopped before the window and started again after it";
+
 class Checker {
  public:
   Checker(const CarrySet& set, const Destination& destination) : set_(set), destination_(destination) {}
@@ -62,6 +65,7 @@ class Checker {
   }
   // WHY: empty where there is nothing to refuse.
   void refuse(std::string what, std::string why, std::string remedy) {
+    if (remedy.empty()) remedy = kLeaveItOut;
     if (!why.empty())
       findings_.push_back({Finding::Severity::refusal, std::move(what), std::move(why), std::move(remedy)});
   }
