@@ -207,6 +207,14 @@ void forget_speculation(ThreadSettings& settings) {
   }
 }
 
+// journald may not have got around to accepting the stream, nor to saying what it knows of it.
+void forget_what_journald_says(Socket& socket) {
+  if (!leads_to_journald(socket)) return;
+  socket.journal.reset();
+  socket.peer = 0;
+  socket.shutdown = 0;  // it shuts the other direction down
+}
+
 json comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
@@ -247,6 +255,7 @@ json comparable(Snapshot snapshot, const Snapshot& other) {
     if (file.socket) {
       file.socket->inode = sockets(file.socket->inode);
       if (file.socket->connection) forget_repair_mode(*file.socket);
+      forget_what_journald_says(*file.socket);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
     if (file.path) file.path->device = 0;

@@ -44,11 +44,17 @@ Snapshot example() {
   zombie.pid = 102;
   zombie.ppid = 100;
   zombie.exit_status = 256;
-  snapshot.files.resize(2);
+  snapshot.files.resize(3);
   snapshot.files[0].kind = "path";
   snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259};
   snapshot.files[1].kind = "epoll";
   snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}, 100};
+  snapshot.files[2].kind = "socket";
+  auto& socket = snapshot.files[2].socket.emplace();
+  socket.family = socket.type = 1;
+  socket.remote.data = {1, 0};
+  for (char c : kJournalStdout) socket.remote.data.push_back(static_cast<std::uint8_t>(c));
+  socket.journal = JournalStream{"identifier", "some.service", 30, true, false, true, false};
   snapshot.shared_memory.push_back({77, 8192, {{4096, 1, 0}}});
   snapshot.seccomp_filters.push_back({{{6, 0, 0, 0, 0, 0, 255, 127}}, true});
   process.threads.front().seccomp = {2, {0}};
@@ -172,7 +178,7 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads.clear(); }), HasSubstr("not its leader"));
   EXPECT_THAT(error([](auto& s) { std::swap(s.processes[0], s.processes[1]); }),
               HasSubstr("before its parent"));
-  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 2; }), HasSubstr("leads to no file"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 3; }), HasSubstr("leads to no file"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = -1; }), HasSubstr("out of order"));
   EXPECT_THAT(error([](auto& s) { s.files[1].epoll->watches[0].file = 9; }), HasSubstr("not there"));
   EXPECT_THAT(error([](auto& s) { s.files[0].path.reset(); }), HasSubstr("says nothing"));
@@ -191,6 +197,13 @@ TEST(Manifest, ContradictionsAreRefused) {
               HasSubstr("no private mapping"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].shared = true; }),
               HasSubstr("no private mapping"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->unit = "a\nb"; }), HasSubstr("not a line"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->identifier = std::string(255, 'a'); }),
+              HasSubstr("not a line"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->priority = 1000; }), HasSubstr("priority"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->type = 2; }), HasSubstr("no stream to journald"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->remote.data.back() = 'x'; }),
+              HasSubstr("no stream to journald"));
   EXPECT_THAT(error([](auto& s) { s.shared_memory[0].size = 4096; }), HasSubstr("out of bounds"));
 }
 

@@ -46,6 +46,9 @@ Result<DescriptorFacts> facts_of(pid_t pid, int fd) {
 
 }  // namespace
 
+DescriptorReader::DescriptorReader(Snapshot& snapshot)
+    : snapshot_(snapshot), own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
 Result<std::uint32_t> DescriptorReader::file_of(pid_t pid, int fd, bool stopped) {
   struct stat status = {};
   const auto path = fmt::format("/proc/{}/fd/{}", pid, fd);
@@ -54,7 +57,8 @@ Result<std::uint32_t> DescriptorReader::file_of(pid_t pid, int fd, bool stopped)
   for (const auto& place : places) {
     if (::syscall(SYS_kcmp, pid, place.pid, kKcmpFile, fd, place.fd) == 0) return place.file;
   }
-  TRY_ASSIGN(const auto facts, facts_of(pid, fd));
+  TRY_ASSIGN(auto facts, facts_of(pid, fd));
+  facts.own_root = own_root_;
   TRY_ASSIGN(auto file, read_open_file(facts, stopped, snapshot_.obstacles));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(file));

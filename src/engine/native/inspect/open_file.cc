@@ -83,7 +83,8 @@ Result<void> read_socket_of(Found found, bool stopped) {
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
   TRY_ASSIGN(const auto fd, borrow(found.facts));
-  TRY_ASSIGN(auto reasons, read_socket(fd, number, stopped, found.file.socket.emplace()));
+  TRY_ASSIGN(auto reasons,
+             read_socket(fd, number, stopped, found.facts.own_root, found.file.socket.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
   return {};
 }

@@ -59,7 +59,7 @@ Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& s
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
-  explicit DescriptorReader(Snapshot& snapshot) : snapshot_(snapshot) {}
+  explicit DescriptorReader(Snapshot& snapshot);
   Result<void> read(Process& process, bool stopped);
   // Entries of epoll sets name files by number: worked out when all descriptors are known.
   Result<void> finish();
@@ -72,6 +72,7 @@ class DescriptorReader {
   };
   Result<std::uint32_t> file_of(pid_t pid, int fd, bool stopped);
   Snapshot& snapshot_;
+  os::UniqueFd own_root_;  // from before any mount namespace was entered
   // Only descriptors of the same object are compared with kcmp(2).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<Place>> places_;
 };
@@ -81,7 +82,8 @@ struct DescriptorFacts {
   pid_t pid = 0;
   int fd = -1;
   std::string link;
-  std::string info;  // of /proc/PID/fdinfo
+  std::string info;     // of /proc/PID/fdinfo
+  os::Fd own_root{-1};  // our root folder, wherever names lead now
 };
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
@@ -89,7 +91,8 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std:
 Result<void> read_tcp(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons);
 
 // socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
-// why it cannot be rebuilt; empty where it can.
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket);
+// why it cannot be rebuilt; empty where it can. OWN_ROOT: as in DescriptorFacts.
+Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
+                                             Socket& socket);
 
 }  // namespace upkeep::native

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/native/inspect/journal_stream.h"
 #include "engine/native/inspect/readers.h"
 #include "os/netlink.h"
 
@@ -193,11 +194,37 @@ void read_socket_file(Socket& socket, std::vector<std::string>& reasons) {
     socket.file = SocketFile{status.st_mode & 07777U, status.st_uid, status.st_gid};
 }
 
-Result<void> read_unix(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons) {
+// Not every socket has a peer, and not every peer a name.
+void read_name_of_peer(os::Fd fd, Socket& socket) {
+  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
+  socklen_t size = name.size();
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) == 0 &&
+      size > sizeof(sa_family_t))
+    socket.remote.data.assign(name.begin(), name.begin() + size);
+}
+
+// Anybody may choose journald's name: it is known by what it keeps about the stream.
+void read_journal(os::Fd fd, bool stopped, os::Fd own_root, Socket& socket,
+                  std::vector<std::string>& reasons) {
+  if (!leads_to_journald(socket)) return;
+  auto stream = read_journal_stream(fd, socket, own_root);
+  if (!stream) {
+    reasons.push_back("what systemd-journald keeps about it cannot be read: " + stream.error().message());
+    return;
+  }
+  socket.journal = std::move(*stream);
+  if (socket.journal && stopped && !has_been_read(fd))
+    reasons.emplace_back("systemd-journald does not read what was written to it");
+}
+
+Result<void> read_unix(os::Fd fd, bool stopped, os::Fd own_root, Socket& socket,
+                       std::vector<std::string>& reasons) {
   TRY_ASSIGN(const auto facts, ask_unix_diag(socket.inode));
   constexpr int kEstablished = 1;  // TCP_ESTABLISHED
   socket.peer = facts.peer;
   socket.shutdown = facts.shutdown;
+  read_name_of_peer(fd, socket);
+  read_journal(fd, stopped, own_root, socket, reasons);
   read_socket_file(socket, reasons);
   if (socket.listening) {
     socket.backlog = facts.backlog;
@@ -214,7 +241,8 @@ Result<void> read_unix(os::Fd fd, bool stopped, Socket& socket, std::vector<std:
 
 }  // namespace
 
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket) {
+Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
+                                             Socket& socket) {
   std::vector<std::string> reasons;
   socket.inode = inode;
   socket.family = number_option(fd, SOL_SOCKET, SO_DOMAIN);
@@ -229,7 +257,7 @@ Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, boo
   socket.listening = number_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
   TRY(read_name(fd, socket));
   if (socket.family == AF_UNIX) {
-    TRY(read_unix(fd, stopped, socket, reasons));
+    TRY(read_unix(fd, stopped, own_root, socket, reasons));
   } else {
     TRY(read_tcp(fd, stopped, socket, reasons));
   }

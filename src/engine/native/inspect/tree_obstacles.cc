@@ -86,6 +86,14 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
   });
 }
 
+std::string why_lonely(const Socket& socket) {
+  const auto name = unix_name(socket.remote);
+  if (name == kJournalStdout)
+    return fmt::format("it is connected to {}, but systemd-journald keeps nothing about it there", name);
+  return name.empty() ? "it is connected to a process that is not part of the tree"
+                      : fmt::format("it is connected to {}, which is not part of the tree", name);
+}
+
 // The other end of a pair has to be there too.
 void find_lonely_sockets(Snapshot& snapshot) {
   std::set<std::uint64_t> inodes;
@@ -96,8 +104,10 @@ void find_lonely_sockets(Snapshot& snapshot) {
     for (const auto& descriptor : process.descriptors) {
       const auto& file = snapshot.files[descriptor.file];
       if (!file.socket || file.socket->peer == 0 || inodes.contains(file.socket->peer)) continue;
+      if (file.socket->journal) continue;
       snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
-                                    "it is connected to a process that is not part of the tree", ""});
+                                    why_lonely(*file.socket),
+                                    "end that connection, or carry that process too"});
     }
   }
 }

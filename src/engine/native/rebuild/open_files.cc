@@ -12,6 +12,7 @@
 #include <map>
 
 #include "engine/native/rebuild/open_sockets.h"
+#include "engine/native/rebuild/outside.h"
 #include "os/file.h"
 #include "os/limits.h"
 
@@ -142,6 +143,18 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
   return {};
 }
 
+// As the process sees names; or as we do, where it has been connected by somebody else (a service whose root
+// is another folder).
+Result<void> join_outside(os::Fd fd, const Socket& socket, std::optional<os::InNamespace>& inside) {
+  TRY_ASSIGN(bool joined, join(fd, socket));
+  if (!joined && inside) {
+    inside.reset();
+    TRY_ASSIGN(joined, join(fd, socket));
+  }
+  if (!joined) return Err("nobody listens to {}", unix_name(socket.remote));
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
@@ -162,6 +175,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
       fd = open_one(file, pipes, sockets);
     }
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
+    if (file.socket && is_outside(*file.socket)) TRY_IN(file.name, join_outside(*fd, *file.socket, inside));
     result.push_back(std::move(*fd));
   }
   return result;

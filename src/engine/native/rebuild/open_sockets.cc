@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 
+#include "engine/native/rebuild/outside.h"
 #include "engine/native/rebuild/socket_options.h"
 
 namespace upkeep::native {
@@ -125,7 +126,7 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
     return fd;
   }
   if (socket.connection) return connect(socket);
-  if (socket.peer != 0) return Err("its other end is not part of the snapshot");
+  if (socket.peer != 0 && !is_outside(socket)) return Err("its other end is not part of the snapshot");
   os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
   if (!fd.valid()) return ErrnoErr("socket");
   TRY(set_options(fd, socket));
