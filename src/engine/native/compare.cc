@@ -10,6 +10,7 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "os/tcp_repair.h"
 
@@ -207,6 +208,19 @@ void forget_speculation(ThreadSettings& settings) {
   }
 }
 
+// Receivers of datagrams outside are found by their names, or are not there any more (rebuild/open_files.cc).
+void forget_receivers_outside(Snapshot& snapshot) {
+  std::set<std::uint64_t> inside;
+  for (const auto& file : snapshot.files) {
+    if (file.socket) inside.insert(file.socket->inode);
+  }
+  for (auto& file : snapshot.files) {
+    if (!file.socket || file.socket->type != SOCK_DGRAM || inside.contains(file.socket->peer)) continue;
+    file.socket->peer = 0;
+    if (file.socket->family == AF_UNIX) file.socket->remote.data.clear();
+  }
+}
+
 // journald may not have got around to accepting the stream, nor to saying what it knows of it.
 void forget_what_journald_says(Socket& socket) {
   if (!leads_to_journald(socket)) return;
@@ -219,6 +233,7 @@ json comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
   forget_serials(snapshot);
+  forget_receivers_outside(snapshot);
   Renumbered pipes, shared, sockets;
   snapshot.clocks = {};
   snapshot.kernel.clear();

@@ -102,7 +102,9 @@ Result<CarrySet> carried_by(const nlohmann::json& manifest) try {
 }
 
 bool wants_journald(const Snapshot& snapshot) {
-  return std::ranges::any_of(snapshot.files, [](const auto& f) { return f.socket && f.socket->journal; });
+  return std::ranges::any_of(snapshot.files, [](const auto& file) {
+    return file.socket && unix_name(file.socket->remote).starts_with("/run/systemd/journal/");
+  });
 }
 
 // Those that a signal had stopped before stay so when they are let go.

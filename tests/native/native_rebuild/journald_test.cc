@@ -261,7 +261,7 @@ TEST_F(Journald, ThatDoesNotReadIsRefused) {
   stuck.knows(kState);
   auto saved = save_trees({subject.pid()}, images(), false);
   ASSERT_FALSE(saved);
-  EXPECT_THAT(saved.error().message(), HasSubstr("does not read what was written"));
+  EXPECT_THAT(saved.error().message(), HasSubstr("has not been read there"));
   EXPECT_TRUE(moves(subject.pid()));
   EXPECT_FALSE(os::exists(images()));
 }

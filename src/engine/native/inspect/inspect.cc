@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/namespace.h"
@@ -130,6 +131,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_clocks(snapshot));
   TRY(read_shared_memory(snapshot, request));
   look_at_whole_tree(snapshot);
+  look_outside(snapshot, true);
   return snapshot;
 }
 
@@ -148,6 +150,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY(readers.descriptors.finish());
   TRY(read_clocks(snapshot));
   look_at_whole_tree(snapshot);
+  look_outside(snapshot, false);
   return snapshot;
 }
 

@@ -1,11 +1,8 @@
 #include "engine/native/inspect/journal_stream.h"
 
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 
-#include <linux/sockios.h>
 #include <algorithm>
 #include <charconv>
 
@@ -95,16 +92,6 @@ Result<std::optional<JournalStream>> read_journal_stream(os::Fd fd, const Socket
     return std::optional(std::move(stream));
   }
   return std::optional<JournalStream>();
-}
-
-bool has_been_read(os::Fd fd) {
-  for (int tries = 0; tries < 1000; ++tries) {
-    int bytes = 0;
-    if (::ioctl(fd.get(), SIOCOUTQ, &bytes) < 0 || bytes == 0) return true;
-    timespec pause = {0, 1'000'000};
-    ::nanosleep(&pause, nullptr);
-  }
-  return false;
 }
 
 }  // namespace upkeep::native

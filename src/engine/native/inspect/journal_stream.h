@@ -18,8 +18,4 @@ Result<JournalStream> parse_journal_stream(std::string_view text);
 // It is looked for where names lead now, and below ROOT, which is ours.
 Result<std::optional<JournalStream>> read_journal_stream(os::Fd fd, const Socket& socket, os::Fd root);
 
-// Waits until what was written has been read, which is a matter of milliseconds: the program stands still,
-// and journald does not. False: it was not within a second.
-bool has_been_read(os::Fd fd);
-
 }  // namespace upkeep::native

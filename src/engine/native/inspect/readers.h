@@ -85,6 +85,8 @@ struct DescriptorFacts {
   std::string info;     // of /proc/PID/fdinfo
   os::Fd own_root{-1};  // our root folder, wherever names lead now
 };
+// What it leads to, as a descriptor of ours.
+Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
 // tcp.cc: what is particular to TCP.

@@ -86,32 +86,6 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
   });
 }
 
-std::string why_lonely(const Socket& socket) {
-  const auto name = unix_name(socket.remote);
-  if (name == kJournalStdout)
-    return fmt::format("it is connected to {}, but systemd-journald keeps nothing about it there", name);
-  return name.empty() ? "it is connected to a process that is not part of the tree"
-                      : fmt::format("it is connected to {}, which is not part of the tree", name);
-}
-
-// The other end of a pair has to be there too.
-void find_lonely_sockets(Snapshot& snapshot) {
-  std::set<std::uint64_t> inodes;
-  for (const auto& file : snapshot.files) {
-    if (file.socket) inodes.insert(file.socket->inode);
-  }
-  for (const auto& process : snapshot.processes) {
-    for (const auto& descriptor : process.descriptors) {
-      const auto& file = snapshot.files[descriptor.file];
-      if (!file.socket || file.socket->peer == 0 || inodes.contains(file.socket->peer)) continue;
-      if (file.socket->journal) continue;
-      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
-                                    why_lonely(*file.socket),
-                                    "end that connection, or carry that process too"});
-    }
-  }
-}
-
 void look_at_ids(const Process& process, Snapshot& snapshot) {
   auto refuse = [&](std::string what, std::string why) {
     snapshot.obstacles.push_back({process.pid, std::move(what), std::move(why), "start it with setsid"});
@@ -201,7 +175,6 @@ void look_at_whole_tree(Snapshot& snapshot) {
   look_at_user_namespaces(snapshot);
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
-  find_lonely_sockets(snapshot);
 }
 
 }  // namespace upkeep::native

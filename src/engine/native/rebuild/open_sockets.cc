@@ -11,7 +11,8 @@
 #include <array>
 #include <cstring>
 
-#include "engine/native/rebuild/outside.h"
+#include "engine/native/rebuild/named_pair.h"
+#include "engine/native/rebuild/peers.h"
 #include "engine/native/rebuild/socket_options.h"
 
 namespace upkeep::native {
@@ -109,6 +110,13 @@ Result<void> shut_down(os::Fd fd, const Socket& socket) {
   return {};
 }
 
+Result<std::pair<os::UniqueFd, os::UniqueFd>> make_plain_pair(const Socket& socket) {
+  std::array<int, 2> ends = {-1, -1};
+  if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, ends.data()) < 0)
+    return ErrnoErr("socketpair");
+  return std::pair(os::UniqueFd(ends[0]), os::UniqueFd(ends[1]));
+}
+
 }  // namespace
 
 Result<os::UniqueFd> Sockets::connect(const Socket& socket) {
@@ -123,10 +131,11 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   if (auto made = ends_.find(socket.inode); made != ends_.end()) {
     auto fd = std::move(made->second);
     TRY(set_options(fd, socket));
+    if (socket.type == SOCK_DGRAM) TRY(bind_to_name(fd, socket));
     return fd;
   }
   if (socket.connection) return connect(socket);
-  if (socket.peer != 0 && !is_outside(socket)) return Err("its other end is not part of the snapshot");
+  if (socket.peer != 0 && !is_joined(socket)) return Err("its other end is not part of the snapshot");
   os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
   if (!fd.valid()) return ErrnoErr("socket");
   TRY(set_options(fd, socket));
@@ -137,10 +146,13 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
 }
 
 Result<void> Sockets::make_pair(const Socket& first, const Socket& second) {
-  std::array<int, 2> ends = {-1, -1};
-  if (::socketpair(first.family, first.type | SOCK_CLOEXEC, first.protocol, ends.data()) < 0)
-    return ErrnoErr("socketpair");
-  os::UniqueFd one(ends[0]), other(ends[1]);
+  std::pair<os::UniqueFd, os::UniqueFd> pair;
+  if (first.type != SOCK_DGRAM && (bound(first) || bound(second))) {
+    TRY_ASSIGN(pair, make_named_pair(first, second));
+  } else {
+    TRY_ASSIGN(pair, make_plain_pair(first));
+  }
+  auto& [one, other] = pair;
   TRY(send_unread(one, second));
   TRY(send_unread(other, first));
   // One that may not write makes the other one unable to read, and the other way around.

@@ -1,4 +1,4 @@
-#include "engine/native/rebuild/outside.h"
+#include "engine/native/rebuild/peers.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -24,13 +24,19 @@ Result<bool> connect_at_once(os::Fd fd, const Socket& socket) {
   const int code = errno;
   if (::fcntl(fd.get(), F_SETFL, flags) < 0) return ErrnoErr("F_SETFL");
   if (connected) return true;
-  if (code == ENOENT || code == ECONNREFUSED) return false;
+  // No such name; its listener has gone; one of another kind; one that hears somebody else only.
+  for (const int nobody : {ENOENT, ENOTDIR, ECONNREFUSED, EPROTOTYPE, EPERM}) {
+    if (code == nobody) return false;
+  }
   return Err("connecting to {}: {}", unix_name(socket.remote), errno_text(code));
 }
 
 }  // namespace
 
-bool is_outside(const Socket& socket) { return socket.journal.has_value(); }
+bool is_joined(const Socket& socket) {
+  return socket.journal ||
+         (socket.family == AF_UNIX && socket.type == SOCK_DGRAM && !socket.remote.data.empty());
+}
 
 Result<bool> join(os::Fd fd, const Socket& socket) {
   TRY_ASSIGN(const bool connected, connect_at_once(fd, socket));
