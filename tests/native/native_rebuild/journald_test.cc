@@ -12,6 +12,8 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/carry_set.h"
+#include "engine/native/native_engine.h"
 #include "fixture.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
@@ -361,6 +363,50 @@ TEST_F(Journald, TheRealOneComesLater) {
   ASSERT_TRUE(writes(subject.pid(), 5));
   ASSERT_TRUE(eventually([] { return journal().size() >= 5; }));
   EXPECT_EQ(journal().back(), line(5));
+}
+
+// Behind the seam: before systemd there is nobody else to do it.
+TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
+  auto listener = listen(kStdout, SOCK_STREAM);
+  Subject subject([] { connect_as_systemd(); }, write_line);
+  const auto engine = make_engine();
+  nlohmann::json manifest;
+  {
+    const StandIn before(listener);
+    before.knows(kState);
+    ASSERT_NE(before.next(), "the end");
+    auto set = engine::collect({subject.pid()});
+    ASSERT_OK(set);
+    ASSERT_TRUE(os::make_directories(images(), 0700));
+    auto still = engine->snapshot(*set, {images(), std::chrono::seconds(60)}, {});
+    ASSERT_OK(still);
+    manifest = (*still)->manifest();
+    ::kill(subject.pid(), SIGKILL);
+  }
+  ASSERT_TRUE(
+      eventually([&] { return ::waitpid(subject.pid(), nullptr, WNOHANG) != 0 && !subject.alive(); }));
+  listener.reset();
+  int asked = 0;
+  engine::RestoreHooks hooks;
+  hooks.on_journald_wanted = [&]() -> Result<void> {
+    ++asked;
+    return Err("not now");
+  };
+  auto restored = engine->restore(images(), manifest, hooks);
+  ASSERT_FALSE(restored);
+  EXPECT_THAT(restored.error().message(), HasSubstr("not now"));
+  EXPECT_FALSE(subject.alive());
+  hooks.on_journald_wanted = [&]() -> Result<void> {
+    ++asked;
+    listener = listen(kStdout, SOCK_STREAM);
+    return {};
+  };
+  ASSERT_OK(engine->restore(images(), manifest, hooks));
+  EXPECT_EQ(asked, 2);
+  ASSERT_TRUE(writes(subject.pid(), 1));
+  const StandIn after(listener);
+  EXPECT_EQ(after.next(), fmt::format("{}: {}", ::getpid(), kHeader));
+  EXPECT_EQ(after.next(), fmt::format("{}: line 1\n", subject.pid()));
 }
 
 }  // namespace
