@@ -1,5 +1,6 @@
 // Unix sockets that are connected to names: of the tree's own, and of others.
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -125,6 +126,31 @@ TEST_F(UnixNames, WhatAListenerHasAccepted) {
     ASSERT_OK(names);
     EXPECT_THAT(*names, ::testing::Not(::testing::Contains(HasSubstr("upkeep-scratch")))) << folder;
   }
+}
+
+// More than a socket takes that nobody has given a larger buffer.
+TEST_F(UnixNames, ALotThatIsUnread) {
+  constexpr std::size_t kBytes = 3U << 20U;
+  const auto name = path("/much");
+  Subject subject(
+      [&] {
+        must(bound(SOCK_STREAM, name) == 3 && ::listen(3, 1) == 0);
+        must(connected(SOCK_STREAM, name) == 4 && ::accept(3, nullptr, nullptr) == 5);
+        const int size = 4 << 20, usual = 100'000;
+        ::setsockopt(4, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+        put(4, std::string(kBytes, 'm'));
+        ::setsockopt(4, SOL_SOCKET, SO_SNDBUF, &usual, sizeof usual);
+      },
+      [] {
+        int bytes = 0, size = 0;
+        socklen_t length = sizeof size;
+        HOLDS(::ioctl(5, FIONREAD, &bytes) == 0 && bytes == kBytes);
+        HOLDS(::getsockopt(4, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size == 200'000);
+        HOLDS(::getsockopt(5, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 && size > 200'000 &&
+              size < 1'000'000);
+      });
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
 }
 
 TEST_F(UnixNames, BetweenProcesses) {

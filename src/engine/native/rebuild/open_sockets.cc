@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -72,13 +73,22 @@ bool is_unbound_inet(const Socket& socket) {
 }
 
 Result<void> send_unread(os::Fd from, const Socket& to) {
+  if (to.unread.empty()) return {};
+  // Whoever sent it may have had more room, and each message is accounted with what surrounds it.
+  constexpr std::size_t kAccounted = 4, kMessage = 4096, kRoom = std::size_t{1} << 20U,
+                        kMost = std::size_t{1} << 30U;
+  std::size_t room = kRoom;
+  for (const auto& message : to.unread) room += kAccounted * message.data.size() + kMessage;
+  const auto sizes = buffer_sizes(from);
+  TRY(set_buffer_sizes(from, {static_cast<int>(std::min(room, kMost)), sizes.receive, sizes.locked}));
   for (const auto& message : to.unread) {
     const ssize_t sent =
         ::send(from.get(), message.data.data(), message.data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return ErrnoErr("sending {} unread bytes", message.data.size());
     if (sent != static_cast<ssize_t>(message.data.size()))
-      return ErrnoErr("sending {} unread bytes", message.data.size());
+      return Err("{} of {} unread bytes could be sent", sent, message.data.size());
   }
-  return {};
+  return set_buffer_sizes(from, sizes);
 }
 
 // To itself, from a socket without a name.
