@@ -43,12 +43,26 @@ std::string timers_text(const Process& process) {
                      process.stopped->pending.size(), running, process.stopped->posix_timers.size());
 }
 
+std::string socket_text(const native::Socket& socket) {
+  std::string text;
+  if (socket.journal) {
+    const auto& journal = *socket.journal;
+    text = fmt::format(" to systemd-journald, for {} as '{}', priority {}",
+                       journal.unit.empty() ? "no unit" : journal.unit, journal.identifier, journal.priority);
+  } else if (constexpr int kUnix = 1; socket.family == kUnix) {
+    if (const auto own = native::unix_name(socket.local); !own.empty()) text += " " + native::escape(own);
+    if (const auto its = native::unix_name(socket.remote); !its.empty()) text += " to " + native::escape(its);
+  }
+  return text;
+}
+
 std::string descriptor_text(const Snapshot& snapshot, const native::Descriptor& descriptor) {
   const auto& file = snapshot.files[descriptor.file];
   auto text = fmt::format("  fd {:5}  {}", descriptor.fd, file.name);
   if (file.path && file.position != 0) text += fmt::format(" at {}", file.position);
   if (file.pipe && !file.pipe->data.data.empty())
     text += fmt::format(", {} bytes unread", file.pipe->data.data.size());
+  if (file.socket) text += socket_text(*file.socket);
   if (file.eventfd) text += fmt::format(", counter {}", file.eventfd->count);
   if (file.epoll) text += fmt::format(", {} watched", file.epoll->watches.size());
   return text + (descriptor.close_on_exec ? " (closed on exec)\n" : "\n");

@@ -39,6 +39,9 @@ struct RestoreHooks {
   // The engine has begun to read images; no task has been made. Work that may run beside that belongs here
   // (addresses and routes have to be back before the first socket is).
   std::function<Result<void>()> on_started;
+  // Some of the tasks are connected to systemd-journald, which is to listen from here on: where there is no
+  // systemd yet, whoever restores has to do it.
+  std::function<Result<void>()> on_journald_wanted;
   // Every task exists, with its PID, memory, descriptors and sockets, and has not run an instruction of its
   // own. An error ends all of them: nothing of theirs ever ran, and no packet was sent.
   std::function<Result<void>(const std::vector<pid_t>& pids)> on_restored;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "init/boot.h"
+#include "landing/journald_sockets.h"
 #include "landing/settle.h"
 #include "os/file.h"
 #include "os/mount.h"
@@ -30,6 +31,7 @@ std::int64_t continue_clock(const landing::Manifest& manifest, const os::ClockRe
 }
 
 Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueue& events) {
+  landing::JournaldSockets journald;
   TRY_ASSIGN(const auto engine, landing::begin_restore(store.manifest));
   auto landed = extraction.get();
   if (!landed) {
@@ -38,7 +40,15 @@ Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueu
   }
   TRY(make_early_mounts(store.manifest.mounts));
   events.emit({"stage_done", "land", ""});
-  return landing::restore_tasks(*landed, {.engine = engine}, events.sink());
+  landing::RestoreOptions options;
+  options.engine = engine;
+  options.on_journald_wanted = [&]() -> Result<void> {
+    TRY_ASSIGN(journald, landing::JournaldSockets::listen());
+    return {};
+  };
+  TRY(landing::restore_tasks(*landed, options, events.sink()));
+  journald.hand_on();
+  return {};
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ class Restoration {
     }
     engine::RestoreHooks hooks;
     hooks.on_started = [this] { return put_network_back(); };
+    hooks.on_journald_wanted = options_.on_journald_wanted;
     hooks.on_restored = [this](const std::vector<pid_t>& pids) { return verify(pids); };
     hooks.on_resuming = [this] { open_network(); };
     hooks.facts = [this](const Event& event) { emit_({"fact", "restore", "", event.data}); };

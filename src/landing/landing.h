@@ -2,6 +2,7 @@
 // What crossed, on the other side: opened, checked, and made into running tasks again. upkeep-init does this
 // as PID 1; `upkeep restore` (recovery/kept.h) does the same later from images that were kept on disk.
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -32,7 +33,9 @@ Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory);
 Result<std::shared_ptr<engine::Engine>> begin_restore(const Manifest& manifest);
 
 struct RestoreOptions {
-  bool put_network_back = true;                 // false where the machine's network is up already
+  bool put_network_back = true;  // false where the machine's network is up already
+  // Called where tasks are connected to systemd-journald (RestoreHooks of engine/engine.h).
+  std::function<Result<void>()> on_journald_wanted = {};
   std::shared_ptr<engine::Engine> engine = {};  // from begin_restore(); made here where there is none
 };
 

@@ -64,6 +64,7 @@ void put_memory_right(AddressSpace& memory) {
 void put_socket_right(Socket& socket) {
   socket.unread.resize(1);
   socket.connection->unsent = 1;
+  socket.journal.reset();
 }
 
 void put_identities_right(Snapshot& snapshot) {

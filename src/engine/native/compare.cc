@@ -244,10 +244,32 @@ void forget_speculation(ThreadSettings& settings) {
   }
 }
 
+// Receivers of datagrams outside are found by their names, or are not there any more (rebuild/open_files.cc).
+void forget_receivers_outside(Snapshot& snapshot) {
+  std::set<std::uint64_t> inside;
+  for (const auto& file : snapshot.files) {
+    if (file.socket) inside.insert(file.socket->inode);
+  }
+  for (auto& file : snapshot.files) {
+    if (!file.socket || file.socket->type != SOCK_DGRAM || inside.contains(file.socket->peer)) continue;
+    file.socket->peer = 0;
+    if (file.socket->family == AF_UNIX) file.socket->remote.data.clear();
+  }
+}
+
+// journald may not have got around to accepting the stream, nor to saying what it knows of it.
+void forget_what_journald_says(Socket& socket) {
+  if (!leads_to_journald(socket)) return;
+  socket.journal.reset();
+  socket.peer = 0;
+  socket.shutdown = 0;  // it shuts the other direction down
+}
+
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
   forget_serials(snapshot);
+  forget_receivers_outside(snapshot);
   Renumbered pipes, sockets;
   RenumberedFiles kept;
   snapshot.clocks = {};
@@ -292,6 +314,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     if (file.socket) {
       file.socket->inode = sockets(file.socket->inode);
       if (file.socket->connection) forget_repair_mode(*file.socket);
+      forget_what_journald_says(*file.socket);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
     if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);

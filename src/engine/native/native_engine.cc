@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -104,6 +105,12 @@ Result<CarrySet> carried_by(const nlohmann::json& manifest) try {
   return Err("manifest: {}", error.what());
 }
 
+bool wants_journald(const Snapshot& snapshot) {
+  return std::ranges::any_of(snapshot.files, [](const auto& file) {
+    return file.socket && unix_name(file.socket->remote).starts_with("/run/systemd/journal/");
+  });
+}
+
 // Those that a signal had stopped before stay so when they are let go.
 void stop_again(const Snapshot& snapshot) {
   for (const auto& process : snapshot.processes) {
@@ -176,6 +183,7 @@ class NativeEngine : public engine::Engine {
     tell(hooks.facts, "image read", {{"engine.images_read_ms", milliseconds_since(begin)}});
     TRY(engine::nobody_is_there(carried));
     engine::keep_clear_of(carried.highest_id());
+    if (hooks.on_journald_wanted && wants_journald(snapshot)) TRY(hooks.on_journald_wanted());
     begin = Clock::now();
     TRY_ASSIGN(auto tasks, rebuild(snapshot, pages_of(images)));
     auto connections = std::move(tasks.connections());

@@ -46,13 +46,19 @@ Snapshot example() {
   zombie.pid = 102;
   zombie.ppid = 100;
   zombie.exit_status = 256;
-  snapshot.files.resize(2);
+  snapshot.files.resize(3);
   snapshot.files[0].kind = "path";
   snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259, ""};
   snapshot.files[1].kind = "epoll";
   snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}};
   snapshot.kept_files.push_back(
       {"segment", 1, 77, "", 8192, 0600, 11, 12, 0, 0, Segment{-5, 13, 14, true}, {{4096, 1, 0}}});
+  snapshot.files[2].kind = "socket";
+  auto& socket = snapshot.files[2].socket.emplace();
+  socket.family = socket.type = 1;
+  socket.remote.data = {1, 0};
+  for (char c : kJournalStdout) socket.remote.data.push_back(static_cast<std::uint8_t>(c));
+  socket.journal = JournalStream{"identifier", "some.service", 30, true, false, true, false};
   snapshot.seccomp_filters.push_back({{{6, 0, 0, 0, 0, 0, 255, 127}}, true});
   process.threads.front().seccomp = {2, {0}};
   snapshot.keyrings.push_back({9, "_ses", 1, 2, 3, {{"user", "invocation_id", 1, 2, 3, {{7, 8}}}}});
@@ -192,7 +198,7 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads.clear(); }), HasSubstr("not its leader"));
   EXPECT_THAT(error([](auto& s) { std::swap(s.processes[0], s.processes[1]); }),
               HasSubstr("before its parent"));
-  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 2; }), HasSubstr("leads to no file"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].file = 3; }), HasSubstr("leads to no file"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = -1; }), HasSubstr("out of order"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].descriptors[1].fd = INT32_MAX; }), HasSubstr("too high"));
   EXPECT_THAT(error([](auto& s) { s.processes[1].exit_status = 100; }), HasSubstr("no process ends"));
@@ -226,6 +232,13 @@ TEST(Manifest, ContradictionsAreRefused) {
               }),
               HasSubstr("not part of"));
   EXPECT_THAT(error([](auto& s) { s.files[0].kind = "kept"; }), HasSubstr("not part of"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->unit = "a\nb"; }), HasSubstr("not a line"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->identifier = std::string(255, 'a'); }),
+              HasSubstr("not a line"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->priority = 1000; }), HasSubstr("priority"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->type = 2; }), HasSubstr("no stream to journald"));
+  EXPECT_THAT(error([](auto& s) { s.files[2].socket->remote.data.back() = 'x'; }),
+              HasSubstr("no stream to journald"));
 }
 
 TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {

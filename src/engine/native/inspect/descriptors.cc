@@ -62,6 +62,9 @@ Result<void> read_record_locks(Process& process, const std::string& info) {
 
 }  // namespace
 
+DescriptorReader::DescriptorReader(Snapshot& snapshot)
+    : snapshot_(snapshot), own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
 Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
   struct stat status = {};
   const auto path = fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd);
@@ -89,9 +92,10 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
 Result<void> DescriptorReader::read(Process& process, bool stopped) {
   TRY_ASSIGN(const auto numbers, list_descriptors(process.pid));
   for (int fd : numbers) {
-    const auto facts = facts_of(process.pid, fd);
+    auto facts = facts_of(process.pid, fd);
     if (!facts && !stopped) continue;  // closed meanwhile
-    if (!facts) return tl::unexpected(facts.error());
+    if (!facts) return tl::unexpected(std::move(facts).error());
+    facts->own_root = own_root_;
     auto file = file_of(*facts, stopped);
     if (!file && !stopped) continue;
     if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", fd)));

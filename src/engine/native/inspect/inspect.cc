@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/inspect/tree_obstacles.h"
@@ -135,7 +136,10 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, request, true));
-  if (request.surroundings) look_at_whole_tree(snapshot);
+  if (request.surroundings) {
+    look_at_whole_tree(snapshot);
+    look_outside(snapshot, true);
+  }
   TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
@@ -158,6 +162,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, {}, false));
   look_at_whole_tree(snapshot);
+  look_outside(snapshot, false);
   return snapshot;
 }
 

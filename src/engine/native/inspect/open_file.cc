@@ -68,7 +68,7 @@ Result<void> read_pipe(Found found, bool stopped) {
     (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
   }
   if (!stopped) return {};
-  TRY_ASSIGN(const auto end, borrow_descriptor(found.facts));
+  TRY_ASSIGN(const auto end, borrow_descriptor(found.facts.pid, found.facts.fd));
   const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
   if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
   pipe.capacity = static_cast<std::uint32_t>(capacity);
@@ -82,8 +82,9 @@ Result<void> read_socket_of(Found found, bool stopped) {
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
-  TRY_ASSIGN(auto reasons, read_socket(fd, number, stopped, found.file.socket.emplace()));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(auto reasons,
+             read_socket(fd, number, stopped, found.facts.own_root, found.file.socket.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
   return {};
 }
@@ -148,7 +149,7 @@ Result<void> read_inotify_of(Found found, bool stopped) {
   TRY_ASSIGN(auto reasons, read_inotify(found.facts, found.file.inotify.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
   if (!stopped) return {};
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
   int unread = 0;
   if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
   if (unread != 0) found.refuse("events that it has not read yet cannot be put back", "try again");
@@ -204,11 +205,11 @@ Result<void> read_locks(Found found) {
 
 }  // namespace
 
-Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts) {
-  TRY_ASSIGN(const auto process, os::open_pidfd(facts.pid));
-  os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), facts.fd, 0)));
-  if (!fd.valid()) return ErrnoErr("pidfd_getfd {} of {}", facts.fd, facts.pid);
-  return fd;
+Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd) {
+  TRY_ASSIGN(const auto process, os::open_pidfd(pid));
+  os::UniqueFd borrowed(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+  if (!borrowed.valid()) return ErrnoErr("pidfd_getfd {} of {}", fd, pid);
+  return borrowed;
 }
 
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,

@@ -62,7 +62,8 @@ struct DescriptorFacts {
   pid_t pid = 0;
   int fd = -1;
   std::string link;
-  std::string info;  // of /proc/PID/fdinfo
+  std::string info;     // of /proc/PID/fdinfo
+  os::Fd own_root{-1};  // our root folder, wherever names lead now
 };
 
 // memory_locks.cc: what mlockall(2) has asked for, of mappings that are still to be made.
@@ -71,7 +72,7 @@ Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& proces
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
-  explicit DescriptorReader(Snapshot& snapshot) : snapshot_(snapshot) {}
+  explicit DescriptorReader(Snapshot& snapshot);
   Result<void> read(Process& process, bool stopped);
   // Entries of epoll sets name files by number: worked out when all descriptors are known.
   void finish(bool stopped);
@@ -86,6 +87,7 @@ class DescriptorReader {
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
   const Place* watched(const Place& set, const EpollWatch& watch, std::uint32_t occurrence) const;
   Snapshot& snapshot_;
+  os::UniqueFd own_root_;  // from before any mount namespace was entered
   // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in, as indices
   // into places_: thousands of descriptors may be of one object (/dev/null, and whatever has no name).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::uint32_t>> sorted_;
@@ -93,7 +95,7 @@ class DescriptorReader {
 };
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
-Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts);
+Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
 Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
 
 // tcp.cc: what is particular to TCP.
@@ -108,7 +110,8 @@ std::vector<std::string> read_kernel_file(const DescriptorFacts& facts, std::uin
 void look_at_foreign_files(Snapshot& snapshot);
 
 // socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
-// why it cannot be rebuilt; empty where it can.
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket);
+// why it cannot be rebuilt; empty where it can. OWN_ROOT: as in DescriptorFacts.
+Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
+                                             Socket& socket);
 
 }  // namespace upkeep::native

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/native/inspect/journal_stream.h"
 #include "engine/native/inspect/readers.h"
 #include "os/netlink.h"
 
@@ -112,8 +113,6 @@ Result<void> read_name(os::Fd fd, Socket& socket) {
   return {};
 }
 
-bool bound(const Socket& socket) { return socket.local.data.size() > sizeof(sa_family_t); }
-
 // Looks at every message without taking it. SO_PEEK_OFF makes the next look begin behind the last one.
 Result<void> peek_messages(os::Fd fd, Socket& socket, std::vector<std::string>& reasons) {
   const int before = number_option(fd, SOL_SOCKET, SO_PEEK_OFF), from_start = 0;
@@ -180,10 +179,12 @@ Result<UnixFacts> ask_unix_diag(std::uint64_t inode) {
   return facts;
 }
 
+// A connection has its listener's name, not its file.
+bool has_file(const Socket& socket) { return socket.type == SOCK_DGRAM || socket.peer == 0; }
+
 void read_socket_file(Socket& socket, std::vector<std::string>& reasons) {
-  const auto& name = socket.local.data;
-  if (!bound(socket) || name[sizeof(sa_family_t)] == 0) return;  // abstract
-  const std::string path(reinterpret_cast<const char*>(name.data()) + sizeof(sa_family_t));
+  const auto path = unix_name(socket.local);
+  if (path.empty() || path.front() == '@') return;
   struct stat status = {};
   if (!path.starts_with('/'))
     reasons.push_back(fmt::format("its name '{}' does not say in which folder it is", path));
@@ -193,12 +194,35 @@ void read_socket_file(Socket& socket, std::vector<std::string>& reasons) {
     socket.file = SocketFile{status.st_mode & 07777U, status.st_uid, status.st_gid};
 }
 
-Result<void> read_unix(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons) {
+// Not every socket has a peer, and not every peer a name. Datagrams to one that is gone go nowhere.
+void read_name_of_peer(os::Fd fd, Socket& socket) {
+  if (socket.type == SOCK_DGRAM && socket.peer == 0) return;
+  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
+  socklen_t size = name.size();
+  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) == 0 &&
+      size > sizeof(sa_family_t))
+    socket.remote.data.assign(name.begin(), name.begin() + size);
+}
+
+// Anybody may choose journald's name: it is known by what it keeps about the stream.
+void read_journal(os::Fd fd, os::Fd own_root, Socket& socket, std::vector<std::string>& reasons) {
+  if (!leads_to_journald(socket)) return;
+  auto stream = read_journal_stream(fd, socket, own_root);
+  if (stream)
+    socket.journal = std::move(*stream);
+  else
+    reasons.push_back("what systemd-journald keeps about it cannot be read: " + stream.error().message());
+}
+
+Result<void> read_unix(os::Fd fd, bool stopped, os::Fd own_root, Socket& socket,
+                       std::vector<std::string>& reasons) {
   TRY_ASSIGN(const auto facts, ask_unix_diag(socket.inode));
   constexpr int kEstablished = 1;  // TCP_ESTABLISHED
   socket.peer = facts.peer;
   socket.shutdown = facts.shutdown;
-  read_socket_file(socket, reasons);
+  read_name_of_peer(fd, socket);
+  read_journal(fd, own_root, socket, reasons);
+  if (has_file(socket)) read_socket_file(socket, reasons);
   if (socket.listening) {
     socket.backlog = facts.backlog;
     if (facts.waiting != 0) reasons.emplace_back("connections wait to be accepted");
@@ -206,15 +230,14 @@ Result<void> read_unix(os::Fd fd, bool stopped, Socket& socket, std::vector<std:
   }
   if (facts.peer == 0 && facts.state == kEstablished && socket.type != SOCK_DGRAM)
     reasons.emplace_back("its peer has gone");
-  if (facts.peer != 0 && bound(socket))
-    reasons.emplace_back("connections to a name are not rebuilt by this version");
   if (!stopped) return {};  // the task itself may be looking
   return peek_messages(fd, socket, reasons);
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, Socket& socket) {
+Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
+                                             Socket& socket) {
   std::vector<std::string> reasons;
   socket.inode = inode;
   socket.family = number_option(fd, SOL_SOCKET, SO_DOMAIN);
@@ -229,7 +252,7 @@ Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, boo
   socket.listening = number_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
   TRY(read_name(fd, socket));
   if (socket.family == AF_UNIX) {
-    TRY(read_unix(fd, stopped, socket, reasons));
+    TRY(read_unix(fd, stopped, own_root, socket, reasons));
   } else {
     TRY(read_tcp(fd, stopped, socket, reasons));
   }

@@ -126,22 +126,6 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
   });
 }
 
-// The other end of a pair has to be there too.
-void find_lonely_sockets(Snapshot& snapshot) {
-  std::set<std::uint64_t> inodes;
-  for (const auto& file : snapshot.files) {
-    if (file.socket) inodes.insert(file.socket->inode);
-  }
-  for (const auto& process : snapshot.processes) {
-    for (const auto& descriptor : process.descriptors) {
-      const auto& file = snapshot.files[descriptor.file];
-      if (!file.socket || file.socket->peer == 0 || inodes.contains(file.socket->peer)) continue;
-      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
-                                    "it is connected to a process that is not part of the tree", ""});
-    }
-  }
-}
-
 void look_at_ids(const Process& process, Snapshot& snapshot) {
   auto refuse = [&](std::string what, std::string why) {
     snapshot.obstacles.push_back({process.pid, std::move(what), std::move(why), "start it with setsid"});
@@ -231,7 +215,6 @@ void look_at_whole_tree(Snapshot& snapshot) {
   look_at_user_namespaces(snapshot);
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
-  find_lonely_sockets(snapshot);
   find_outside_users_of_terminals(snapshot);
 }
 

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/native/model/text.h"
@@ -77,6 +79,25 @@ struct TcpConnection {
   }
 };
 
+// A stream to systemd-journald, which carries what a program writes to its standard output: what journald was
+// told when it began, one line each (systemd's src/journal/journald-stream.c).
+struct JournalStream {
+  std::string identifier, unit;  // may be empty
+  std::int32_t priority = 0;     // of syslog(3), with the facility
+  bool level_prefix = false;     // "<3>" before a line is its level
+  bool forward_to_syslog = false, forward_to_kmsg = false, forward_to_console = false;
+  bool operator==(const JournalStream&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("identifier", self.identifier);
+    visit("unit", self.unit);
+    visit("priority", self.priority);
+    visit("level_prefix", self.level_prefix);
+    visit("forward_to_syslog", self.forward_to_syslog);
+    visit("forward_to_kmsg", self.forward_to_kmsg);
+    visit("forward_to_console", self.forward_to_console);
+  }
+};
+
 struct Socket {
   std::int32_t family = 0, type = 0, protocol = 0;
   std::uint64_t inode = 0;
@@ -85,11 +106,12 @@ struct Socket {
   std::uint32_t backlog = 0;
   std::uint32_t shutdown = 0;  // 1: no more reading, 2: no more writing
   Bytes local;                 // sockaddr; only the family where it is bound to nothing
-  Bytes remote;                // sockaddr of the other end; not of Unix sockets; empty where there is none
+  Bytes remote;                // likewise of the other end; empty where there is none
   std::optional<SocketFile> file;
   std::vector<Bytes> unread;  // messages; of a stream at most one
   std::vector<SocketOption> options;
   std::optional<TcpConnection> connection;
+  std::optional<JournalStream> journal;
   bool operator==(const Socket&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("family", self.family);
@@ -106,7 +128,15 @@ struct Socket {
     visit("unread", self.unread);
     visit("options", self.options);
     visit("connection", self.connection);
+    visit("journal", self.journal);
   }
 };
+
+// A name of AF_UNIX for people: a path, or "@" and an abstract name; empty where there is none.
+std::string unix_name(const Bytes& address);
+
+// Whether the other end has the name at which systemd-journald takes streams.
+inline constexpr std::string_view kJournalStdout = "/run/systemd/journal/stdout";
+bool leads_to_journald(const Socket& socket);
 
 }  // namespace upkeep::native

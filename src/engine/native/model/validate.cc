@@ -153,10 +153,25 @@ Result<void> check_process(const Process& process, const Snapshot& snapshot, std
   return check_descriptors(process, snapshot.files.size());
 }
 
+// They become lines of what journald is told.
+Result<void> check_journal(const Socket& socket) {
+  constexpr std::int32_t kHighestPriority = 999;  // facility and level, as journald takes them
+  constexpr std::size_t kLongestLine = 254;
+  const auto& journal = *socket.journal;
+  for (const auto* line : {&journal.identifier, &journal.unit}) {
+    if (line->size() > kLongestLine || line->find_first_of(std::string_view("\n\0", 2)) != std::string::npos)
+      return Err("what journald knows of it is not a line");
+  }
+  if (journal.priority < 0 || journal.priority > kHighestPriority) return Err("its priority is impossible");
+  if (!leads_to_journald(socket) || socket.listening) return Err("it is no stream to journald");
+  return {};
+}
+
 Result<void> check_socket(const Socket& socket) {
   constexpr std::size_t kLargestName = 128;  // struct sockaddr_storage
   if (socket.local.data.size() > kLargestName || socket.remote.data.size() > kLargestName)
     return Err("its name is longer than any");
+  if (socket.journal) TRY(check_journal(socket));
   if (!socket.connection) return {};
   const auto& connection = *socket.connection;
   constexpr std::uint32_t kLargestScale = 14, kClosing = 11;

@@ -8,34 +8,13 @@
 
 #include <signal.h>
 
+#include "engine/native/rebuild/scratch.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/namespace.h"
 
 namespace upkeep::native {
 namespace {
-
-// A folder that goes away again.
-class Scratch {
- public:
-  static Result<Scratch> make() {
-    for (const char* parent : {"/run", "/tmp"}) {
-      auto name = std::string(parent) + "/upkeep-mounts-XXXXXX";
-      if (::mkdtemp(name.data()) != nullptr) return Scratch(std::move(name));
-    }
-    return ErrnoErr("a folder below /run or /tmp");
-  }
-  Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, "")) {}
-  Scratch& operator=(Scratch&&) = delete;
-  ~Scratch() {
-    if (!path_.empty()) ::rmdir(path_.c_str());
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  explicit Scratch(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 Result<void> set_names(const UtsNames& names) {
   if (::sethostname(names.host_name.data(), names.host_name.size()) < 0) return ErrnoErr("sethostname");

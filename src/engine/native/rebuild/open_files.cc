@@ -11,11 +11,13 @@
 #include <unistd.h>
 
 #include <map>
+#include <set>
 
 #include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/open_sockets.h"
 #include "engine/native/rebuild/open_terminals.h"
 #include "engine/native/rebuild/open_watchers.h"
+#include "engine/native/rebuild/peers.h"
 #include "os/file.h"
 #include "os/limits.h"
 
@@ -217,6 +219,7 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
   for (const auto& file : snapshot.files) {
     if (!file.socket || file.socket->peer == 0) continue;
     const auto& socket = *file.socket;
+    if (is_joined(socket) && !unix_name(socket.local).empty()) continue;
     if (const auto other = waiting.find(socket.peer);
         other != waiting.end() && other->second->peer == socket.inode)
       TRY_IN(file.name, sockets.make_pair(*other->second, socket));
@@ -237,6 +240,37 @@ Result<os::UniqueFd> open_as_holder(const Snapshot& snapshot, const AllNamespace
   if (fd || !inside || snapshot.files[file].kind != "path") return fd;
   inside.reset();  // opened before the process went there
   return open();
+}
+
+// As the process sees names; or as we do, where somebody else has made the connection (systemd, for a service
+// whose root is another folder).
+Result<bool> join_seen_as(const Process* process, const AllNamespaces& namespaces, os::Fd fd,
+                          const Socket& socket) {
+  TRY_ASSIGN(auto inside, see_as(process, namespaces));
+  TRY_ASSIGN(const bool joined, join(fd, socket));
+  if (joined || !inside) return joined;
+  inside.reset();
+  return join(fd, socket);
+}
+
+// A receiver of datagrams outside that is not there any more is no reason to fail: programs are prepared for
+// that, since it is what they see when it is started anew.
+Result<void> join_all(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                      const std::vector<os::UniqueFd>& files) {
+  std::set<std::uint64_t> inside;
+  for (const auto& file : snapshot.files) {
+    if (file.socket) inside.insert(file.socket->inode);
+  }
+  for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
+    const auto& file = snapshot.files[i];
+    if (!file.socket || !is_joined(*file.socket)) continue;
+    const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, i);
+    auto joined = join_seen_as(holder, namespaces, files[i], *file.socket);
+    if (!joined) return tl::unexpected(std::move(joined).error().in(file.name));
+    if (!*joined && (file.socket->journal || inside.contains(file.socket->peer)))
+      return Err("{}: nobody listens to {}", file.name, unix_name(file.socket->remote));
+  }
+  return {};
 }
 
 }  // namespace
@@ -260,6 +294,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
     result.push_back(std::move(*fd));
   }
   TRY(opener.terminals().finish());
+  TRY(join_all(snapshot, namespaces, result));
   return result;
 }
 

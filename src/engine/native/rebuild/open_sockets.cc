@@ -8,9 +8,12 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "engine/native/rebuild/named_pair.h"
+#include "engine/native/rebuild/peers.h"
 #include "engine/native/rebuild/socket_options.h"
 
 namespace upkeep::native {
@@ -70,13 +73,22 @@ bool is_unbound_inet(const Socket& socket) {
 }
 
 Result<void> send_unread(os::Fd from, const Socket& to) {
+  if (to.unread.empty()) return {};
+  // Whoever sent it may have had more room, and each message is accounted with what surrounds it.
+  constexpr std::size_t kAccounted = 4, kMessage = 4096, kRoom = std::size_t{1} << 20U,
+                        kMost = std::size_t{1} << 30U;
+  std::size_t room = kRoom;
+  for (const auto& message : to.unread) room += kAccounted * message.data.size() + kMessage;
+  const auto sizes = buffer_sizes(from);
+  TRY(set_buffer_sizes(from, {static_cast<int>(std::min(room, kMost)), sizes.receive, sizes.locked}));
   for (const auto& message : to.unread) {
     const ssize_t sent =
         ::send(from.get(), message.data.data(), message.data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0) return ErrnoErr("sending {} unread bytes", message.data.size());
     if (sent != static_cast<ssize_t>(message.data.size()))
-      return ErrnoErr("sending {} unread bytes", message.data.size());
+      return Err("{} of {} unread bytes could be sent", sent, message.data.size());
   }
-  return {};
+  return set_buffer_sizes(from, sizes);
 }
 
 // To itself, from a socket without a name.
@@ -108,6 +120,13 @@ Result<void> shut_down(os::Fd fd, const Socket& socket) {
   return {};
 }
 
+Result<std::pair<os::UniqueFd, os::UniqueFd>> make_plain_pair(const Socket& socket) {
+  std::array<int, 2> ends = {-1, -1};
+  if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, ends.data()) < 0)
+    return ErrnoErr("socketpair");
+  return std::pair(os::UniqueFd(ends[0]), os::UniqueFd(ends[1]));
+}
+
 }  // namespace
 
 Result<os::UniqueFd> Sockets::connect(const Socket& socket) {
@@ -122,10 +141,11 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   if (auto made = ends_.find(socket.inode); made != ends_.end()) {
     auto fd = std::move(made->second);
     TRY(set_options(fd, socket));
+    if (socket.type == SOCK_DGRAM) TRY(bind_to_name(fd, socket));
     return fd;
   }
   if (socket.connection) return connect(socket);
-  if (socket.peer != 0) return Err("its other end is not part of the snapshot");
+  if (socket.peer != 0 && !is_joined(socket)) return Err("its other end is not part of the snapshot");
   os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
   if (!fd.valid()) return ErrnoErr("socket");
   TRY(set_options(fd, socket));
@@ -136,10 +156,13 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
 }
 
 Result<void> Sockets::make_pair(const Socket& first, const Socket& second) {
-  std::array<int, 2> ends = {-1, -1};
-  if (::socketpair(first.family, first.type | SOCK_CLOEXEC, first.protocol, ends.data()) < 0)
-    return ErrnoErr("socketpair");
-  os::UniqueFd one(ends[0]), other(ends[1]);
+  std::pair<os::UniqueFd, os::UniqueFd> pair;
+  if (first.type != SOCK_DGRAM && (bound(first) || bound(second))) {
+    TRY_ASSIGN(pair, make_named_pair(first, second));
+  } else {
+    TRY_ASSIGN(pair, make_plain_pair(first));
+  }
+  auto& [one, other] = pair;
   TRY(send_unread(one, second));
   TRY(send_unread(other, first));
   // One that may not write makes the other one unable to read, and the other way around.

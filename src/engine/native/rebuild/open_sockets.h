@@ -16,6 +16,7 @@ class Sockets {
   explicit Sockets(HeldConnections& connections) : connections_(connections) {}
   // To be called for all pairs before open() is called for one of their ends.
   Result<void> make_pair(const Socket& first, const Socket& second);
+  // One that is joined to its peer (peers.h) is connected to nothing yet.
   Result<os::UniqueFd> open(const Socket& socket);
 
  private:

@@ -1,0 +1,17 @@
+#pragma once
+// Connections to what has a name: journald, and receivers of datagrams, of which one socket may have many.
+
+#include "common/result.h"
+#include "engine/native/model/sockets.h"
+#include "os/fd.h"
+
+namespace upkeep::native {
+
+// Whether SOCKET is connected so. Then it is made first, and joined to its peer when all sockets are there.
+bool is_joined(const Socket& socket);
+
+// Connects FD, a socket like SOCKET, as names are seen now. journald is told what it was told the first time.
+// False: nobody takes anything at that name.
+Result<bool> join(os::Fd fd, const Socket& socket);
+
+}  // namespace upkeep::native
