@@ -26,6 +26,12 @@ class Watches {
       if (!file.epoll) continue;
       for (const auto& watch : file.epoll->watches) above_ = std::max(above_, watch.fd + 1);
     }
+    // All of them first: a number that a watch wants may be where one of the files is.
+    for (std::size_t i = 0; i < files_.size(); ++i) {
+      if (!snapshot_.files[i].epoll) continue;
+      TRY(move(i));
+      for (const auto& watch : snapshot_.files[i].epoll->watches) TRY(move(watch.file));
+    }
     for (std::size_t i = 0; i < files_.size(); ++i) {
       if (snapshot_.files[i].epoll) TRY(add_set(i, *snapshot_.files[i].epoll));
     }
@@ -33,19 +39,17 @@ class Watches {
   }
 
  private:
-  // Where no watch wants to be.
-  Result<int> moved(std::size_t index) {
-    const auto found = moved_.find(index);
-    if (found != moved_.end()) return found->second;
+  // To where no watch wants to be.
+  Result<void> move(std::size_t index) {
+    if (moved_.contains(index)) return {};
     const int fd = ::fcntl(files_[index].get(), F_DUPFD_CLOEXEC, above_);
     if (fd < 0) return ErrnoErr("F_DUPFD");
     moved_.emplace(index, fd);
-    return fd;
+    return {};
   }
 
   Result<void> add(int set, const EpollWatch& watch, std::uint32_t events) {
-    TRY_ASSIGN(const int target, moved(watch.file));
-    if (::dup2(target, watch.fd) < 0) return ErrnoErr("dup2 to {}", watch.fd);
+    if (::dup2(moved_.at(watch.file), watch.fd) < 0) return ErrnoErr("dup2 to {}", watch.fd);
     epoll_event event = {};
     event.events = events;
     event.data.u64 = watch.data;
@@ -65,7 +69,7 @@ class Watches {
   }
 
   Result<void> add_set(std::size_t index, const Epoll& epoll) {
-    TRY_ASSIGN(const int set, moved(index));
+    const int set = moved_.at(index);
     for (const auto& watch : epoll.watches) {
       if (disabled(watch)) TRY(add_disabled(set, watch));
     }
