@@ -38,7 +38,7 @@ Reached compile(const Snapshot& snapshot) {
   if (!births || !place) return Reached::understood;
   std::vector<const Process*> roots;
   for (auto pid : snapshot.roots()) roots.push_back(snapshot.find(pid));
-  use(compile_roots(roots, {}, "monotonic 0 0\n"));
+  use(compile_roots(roots, {}, "monotonic 0 0\n", snapshot));
   for (const auto& birth : *births) {
     use(compile_birth(birth, {2, {{1, 3}}}));
     use(compile_group(*birth.process));

@@ -6,9 +6,11 @@
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
+#include <atomic>
 #include <cstring>
 
 #include "fixture.h"
@@ -17,6 +19,7 @@ namespace upkeep::native {
 namespace {
 
 using namespace upkeep::testing;
+using ::testing::HasSubstr;
 
 using KindsOfFiles = TreeTest;
 
@@ -205,6 +208,51 @@ TEST_F(KindsOfFiles, EpollEntriesOfOtherNumbersAndDisabledOnes) {
 }
 
 // Watches 2 and 5 of 5 that were made. value 0: events that came, 1: of which watch
+// As nginx has them between its processes, and as a program may have them for urgent data.
+TEST_F(KindsOfFiles, SignalsWhenThereIsInput) {
+  static std::atomic<int> seen;
+  Subject subject(
+      [] {
+        int ends[2], on = 1;
+        ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends);  // 3 and 4
+        struct sigaction action = {};
+        action.sa_handler = [](int) { ++seen; };
+        action.sa_flags = SA_RESTART;
+        ::sigaction(SIGRTMIN + 3, &action, nullptr);
+        ::ioctl(3, FIOASYNC, &on);
+        ::fcntl(3, F_SETOWN, ::getpid());
+        ::fcntl(3, F_SETSIG, SIGRTMIN + 3);
+        const f_owner_ex owner = {F_OWNER_TID, ::gettid()};
+        ::fcntl(4, F_SETOWN_EX, &owner);  // nobody asks for signals
+      },
+      [] {
+        HOLDS(::fcntl(3, F_GETOWN) == ::getpid() && ::fcntl(3, F_GETSIG) == SIGRTMIN + 3);
+        HOLDS((::fcntl(3, F_GETFL) & O_ASYNC) != 0 && (::fcntl(4, F_GETFL) & O_ASYNC) == 0);
+        f_owner_ex owner = {};
+        HOLDS(::fcntl(4, F_GETOWN_EX, &owner) == 0 && owner.type == F_OWNER_TID && owner.pid == ::gettid());
+        char byte = 'x';
+        const int before = seen;
+        HOLDS(::write(4, &byte, 1) == 1 && seen == before + 1);
+        HOLDS(::read(3, &byte, 1) == 1 && ::write(3, &byte, 1) == 1 && ::read(4, &byte, 1) == 1);
+      });
+  ASSERT_TRUE(carry(subject));
+  const auto then = peek(subject.pid());
+  EXPECT_TRUE(eventually([&] { return peek(subject.pid()) > then + 5; }));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
+TEST_F(KindsOfFiles, SignalsToSomebodyElseAreRefused) {
+  const pid_t other = ::getpid();
+  Subject subject([other] {
+    int ends[2];
+    ::socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    ::fcntl(3, F_SETOWN, other);
+  });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("which is not part of the tree"));
+}
+
 TEST_F(KindsOfFiles, Inotify) {
   const auto folder = folder_.path() + "/watched", file = folder_.path() + "/file";
   ASSERT_OK(os::make_directories(folder));

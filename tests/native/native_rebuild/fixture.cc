@@ -4,10 +4,13 @@
 
 namespace upkeep::testing {
 
-::testing::AssertionResult TreeTest::carry(const Subject& subject) {
-  if (!moves(subject.pid())) return ::testing::AssertionFailure() << "it did not run before";
+::testing::AssertionResult TreeTest::carry(const std::vector<const Subject*>& subjects) {
+  std::vector<pid_t> roots;
+  for (const auto* subject : subjects) roots.push_back(subject->pid());
+  auto all_move = [&] { return std::all_of(roots.begin(), roots.end(), moves); };
+  if (!all_move()) return ::testing::AssertionFailure() << "it did not run before";
   auto removed = os::remove_tree(images());
-  auto saved = native::save_trees({subject.pid()}, images(), false, network_);
+  auto saved = native::save_trees(roots, images(), false, network_);
   if (!removed || !saved) return ::testing::AssertionFailure() << "snapshot: " << saved.error().message();
   // Children whose parents have ended belong to the test, as they would to PID 1.
   const bool gone = eventually([&] {
@@ -17,7 +20,7 @@ namespace upkeep::testing {
   if (!gone) return ::testing::AssertionFailure() << "it did not end";
   auto restored = native::restore_trees(images(), false, network_);
   if (!restored) return ::testing::AssertionFailure() << "restore: " << restored.error().message();
-  if (!moves(subject.pid())) return ::testing::AssertionFailure() << "it does not run afterwards";
+  if (!all_move()) return ::testing::AssertionFailure() << "it does not run afterwards";
   return ::testing::AssertionSuccess();
 }
 

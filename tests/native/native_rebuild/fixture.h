@@ -19,7 +19,8 @@ class TreeTest : public ::testing::Test {
   std::string images() const { return folder_.path() + "/saved"; }
 
   // Saved, ended and made again: it counts on under its PID.
-  ::testing::AssertionResult carry(const Subject& subject);
+  ::testing::AssertionResult carry(const Subject& subject) { return carry({&subject}); }
+  ::testing::AssertionResult carry(const std::vector<const Subject*>& subjects);
   Folder folder_;
   upkeep::native::NetworkHooks network_;  // none: a tree with TCP connections is refused
 };

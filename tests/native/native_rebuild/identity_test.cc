@@ -171,6 +171,30 @@ long keyctl(int operation, long one, long two = 0, long three = 0) {
   return ::syscall(SYS_keyctl, operation, one, two, three, 0);
 }
 
+// What is started from one login shares its keyring.
+TEST_F(Identity, ASessionKeyringThatSeveralTreesHaveInCommon) {
+  if (keyctl(KEYCTL_JOIN_SESSION_KEYRING, 0) < 0) GTEST_SKIP() << "needs keyrings";
+  ::syscall(SYS_add_key, "user", "shared", "x", 1, KEY_SPEC_SESSION_KEYRING);
+  auto look = [] {
+    board().value[0] = static_cast<std::uint64_t>(keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING));
+    HOLDS(keyctl(KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, reinterpret_cast<long>("user"),
+                 reinterpret_cast<long>("shared")) > 0);
+  };
+  Subject one([] {}, look), two([] {}, look);
+  Subject apart([] { ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); },
+                [] {
+                  board().value[0] =
+                      static_cast<std::uint64_t>(keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING));
+                });
+  const auto before = peek(one.pid(), 1);
+  ASSERT_TRUE(carry({&one, &apart, &two}));
+  EXPECT_TRUE(eventually([&] { return peek(one.pid(), 1) != before; }));
+  EXPECT_TRUE(eventually([&] { return peek(one.pid(), 1) == peek(two.pid(), 1); }));
+  EXPECT_NE(peek(one.pid(), 1), peek(apart.pid(), 1));
+  EXPECT_NO_COMPLAINT(one);
+  EXPECT_NO_COMPLAINT(two);
+}
+
 // As systemd gives one to each service.
 TEST_F(Identity, ASessionKeyringAndItsKeys) {
   Subject subject(

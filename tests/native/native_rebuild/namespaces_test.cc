@@ -75,6 +75,7 @@ TEST_F(NamespacesTest, AMountNamespaceLikeThoseOfUnits) {
   ASSERT_TRUE(os::replace_file(base + "/private/file", "its own"));
   Subject subject(
       [&] {
+        must(::open((base + "/open/file").c_str(), O_RDONLY) == 3);  // as systemd opens standard input
         must(::unshare(CLONE_NEWNS) == 0);
         must(::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) == 0);
         const auto open = base + "/open", hidden = base + "/hidden", fresh = base + "/fresh";
@@ -91,7 +92,7 @@ TEST_F(NamespacesTest, AMountNamespaceLikeThoseOfUnits) {
         remount("/usr", MS_RDONLY);
         must(::mount(nullptr, fresh.c_str(), nullptr, MS_PRIVATE, nullptr) == 0);
         must(::mount(nullptr, fresh.c_str(), nullptr, MS_SHARED, nullptr) == 0);
-        must(::open((open + "/file").c_str(), O_RDONLY) == 3);
+        must(::open((open + "/file").c_str(), O_RDONLY) == 4);
         must(::chdir((fresh + "/below").c_str()) == 0);
       },
       [&] {
@@ -105,7 +106,8 @@ TEST_F(NamespacesTest, AMountNamespaceLikeThoseOfUnits) {
         HOLDS(::stat("../null", &status) == 0 && status.st_rdev == makedev(1, 3));
         HOLDS(::open("/usr/upkeep-was-here", O_CREAT | O_WRONLY, 0600) < 0 && errno == EROFS);
         char text[8] = {};
-        HOLDS(::pread(3, text, 7, 0) == 7 && std::strcmp(text, "its own") == 0);
+        HOLDS(::pread(4, text, 7, 0) == 7 && std::strcmp(text, "its own") == 0);
+        HOLDS(::pread(3, text, 7, 0) == 7 && std::strcmp(text, "the hos") == 0);
       });
   ASSERT_TRUE(carry(subject));
   ASSERT_TRUE(carry(subject));

@@ -109,8 +109,21 @@ void read_device(Found found, dev_t number) {
     found.refuse("its place among the kernel's messages is not rebuilt by this version");
 }
 
+// Whether PATH leads to that file: as the process sees names, or as we do, who have opened it for the process
+// before it had a mount namespace of its own (as systemd does with the standard input).
+bool leads_to(const std::string& path, const struct stat& file, os::Fd own_root, bool& host) {
+  auto is_it = [&](int folder, const char* name) {
+    struct stat there = {};
+    return ::fstatat(folder, name, &there, 0) == 0 && there.st_ino == file.st_ino &&
+           there.st_dev == file.st_dev;
+  };
+  if (is_it(AT_FDCWD, path.c_str())) return true;
+  host = path.size() > 1 && own_root.get() >= 0 && is_it(own_root.get(), path.c_str() + 1);
+  return host;
+}
+
 Result<void> read_path(Found found, bool stopped) {
-  struct stat status = {}, there = {};
+  struct stat status = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
   constexpr unsigned kMemoryDevices = 1;
@@ -120,8 +133,7 @@ Result<void> read_path(Found found, bool stopped) {
   }
   found.file.path =
       PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
-  const bool at_path = ::stat(found.facts.link.c_str(), &there) == 0 && there.st_ino == status.st_ino &&
-                       there.st_dev == status.st_dev;
+  const bool at_path = leads_to(found.facts.link, status, found.facts.own_root, found.file.path->host);
   const auto kept = kept_kind(found.facts.link);
   if (!at_path && (kept == "memfd" || kept == "unlinked")) {
     found.file.kind = "kept";
@@ -153,6 +165,18 @@ Result<void> read_inotify_of(Found found, bool stopped) {
   int unread = 0;
   if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
   if (unread != 0) found.refuse("events that it has not read yet cannot be put back", "try again");
+  return {};
+}
+
+// An owner that has ended is told as 0.
+Result<void> read_input_signal(Found found) {
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  f_owner_ex owner = {};
+  const int signal = ::fcntl(fd.get(), F_GETSIG);
+  if (signal < 0 || ::fcntl(fd.get(), F_GETOWN_EX, &owner) < 0) return ErrnoErr("F_GETOWN_EX");
+  const bool on = (found.file.flags & O_ASYNC) != 0;
+  if (on || owner.pid != 0 || signal != 0)
+    found.file.input_signal = InputSignal{owner.type, owner.pid, signal, on};
   return {};
 }
 
@@ -237,7 +261,7 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
     TRY(read_path(found, stopped));
   }
   TRY(read_locks(found));
-  if ((file.flags & O_ASYNC) != 0) found.refuse("signals on input are not rebuilt by this version");
+  if (file.kind == "socket" || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));
   return file;
 }
 

@@ -3,6 +3,7 @@
 
 #include "engine/native/inspect/tree_obstacles.h"
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -164,9 +165,30 @@ void look_at_threads(const Process& process, Snapshot& snapshot) {
   }
 }
 
-// A keyring is handed down from parent to child.
+// Who is to be sent signals has to be there.
+void look_at_input_signals(Snapshot& snapshot) {
+  std::set<std::int32_t> ids, groups;
+  for (const auto& process : snapshot.processes) {
+    groups.insert(process.pgrp);
+    for (const auto& thread : process.threads) ids.insert(thread.tid);
+  }
+  for (const auto& process : snapshot.processes) {
+    for (const auto& descriptor : process.descriptors) {
+      const auto& file = snapshot.files[descriptor.file];
+      if (!file.input_signal || file.input_signal->owner == 0) continue;
+      const auto& who = file.input_signal->type == F_OWNER_PGRP ? groups : ids;
+      if (!who.contains(file.input_signal->owner))
+        snapshot.obstacles.push_back(
+            {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+             fmt::format("its signals go to {}, which is not part of the tree", file.input_signal->owner),
+             "carry that process too"});
+    }
+  }
+}
+
+// A keyring is handed down from parent to child; those at the top may have one in common.
 void look_at_keyrings(Snapshot& snapshot) {
-  std::set<std::uint32_t> made;
+  std::map<std::uint32_t, bool> made;  // whether at the top
   for (const auto& process : snapshot.processes) {
     if (!process.stopped) continue;
     const auto& own = process.stopped->keyring;
@@ -176,7 +198,10 @@ void look_at_keyrings(Snapshot& snapshot) {
     if (!own && has_parent)
       snapshot.obstacles.push_back(
           {process.pid, "session keyring", "it is that of its user, and its parent has another one", ""});
-    if (own && !made.insert(*own).second)
+    if (!own) continue;
+    const bool top = parent == nullptr;
+    const auto [first, is_new] = made.emplace(*own, top);
+    if (!is_new && !(top && first->second))
       snapshot.obstacles.push_back({process.pid, "session keyring " + snapshot.keyrings[*own].name,
                                     "it is shared with a process that is neither parent nor child", ""});
   }
@@ -212,6 +237,7 @@ void look_at_whole_tree(Snapshot& snapshot) {
     look_at_threads(process, snapshot);
   }
   look_at_keyrings(snapshot);
+  look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);

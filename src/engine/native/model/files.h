@@ -143,6 +143,7 @@ struct PathFile {
   std::uint32_t mode = 0;           // st_mode
   std::uint64_t device_number = 0;  // st_rdev of device files
   std::string trigger;              // of a pressure file: what was written into it
+  bool host = false;  // the path leads there in our mount namespace only, not in that of the process
   bool operator==(const PathFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("path", self.path);
@@ -151,6 +152,23 @@ struct PathFile {
     visit("mode", self.mode);
     visit("device_number", self.device_number);
     visit("trigger", self.trigger);
+    visit("host", self.host);
+  }
+};
+
+// Who is sent a signal when there is something to read or write, or urgent data: F_SETOWN_EX, F_SETSIG and
+// O_ASYNC of fcntl(2).
+struct InputSignal {
+  std::int32_t type = 0;    // F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP
+  std::int32_t owner = 0;   // 0: nobody (any more)
+  std::int32_t signal = 0;  // 0: SIGIO, or SIGURG
+  bool on = false;          // O_ASYNC
+  bool operator==(const InputSignal&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("type", self.type);
+    visit("owner", self.owner);
+    visit("signal", self.signal);
+    visit("on", self.on);
   }
 };
 
@@ -174,6 +192,7 @@ struct OpenFile {
   std::optional<Socket> socket;
   std::optional<TerminalEnd> terminal;
   std::vector<FileLock> locks;  // "FLOCK" and "OFDLCK"
+  std::optional<InputSignal> input_signal;
   bool operator==(const OpenFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kind", self.kind);
@@ -191,6 +210,7 @@ struct OpenFile {
     visit("socket", self.socket);
     visit("terminal", self.terminal);
     visit("locks", self.locks);
+    visit("input_signal", self.input_signal);
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ struct TerminalSources {
 // CLOCKS, makes the roots as its siblings, and ends. OFFSETS: what to write to timens_offsets. OWN_RSEQ: what
 // libc has registered for the helper, whose address goes away with our memory.
 Program compile_roots(const std::vector<const Process*>& roots, const RestartableSequence& own_rseq,
-                      const std::string& offsets);
+                      const std::string& offsets, const Snapshot& snapshot);
 Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
 Program compile_group(const Process& process);
 Program compile_threads(const Process& process);
@@ -58,7 +59,10 @@ Program compile_descriptors(const Process& process, const std::vector<int>& sour
 // compile_identity.cc. A keyring is made in the first process that has it, before its children. The keys that
 // the first program has added, by their serial numbers in the order of the keyring, then get their owners and
 // permissions.
+Program compile_join(const Keyring& keyring);
 Program compile_keys(const Keyring& keyring);
+// Those that processes without a parent in the tree have in common: whoever makes these joins them first.
+std::set<std::uint32_t> keyrings_of_many_roots(const Snapshot& snapshot);
 Program compile_key_owners(const Keyring& keyring, const std::vector<std::int64_t>& serials);
 Program compile_login(const Process& process);
 Program compile_settings(const Thread& thread);

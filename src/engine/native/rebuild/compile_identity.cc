@@ -61,13 +61,28 @@ void set_speculation(Program& program, int kind, std::uint32_t state) {
 
 }  // namespace
 
-Program compile_keys(const Keyring& keyring) {
+Program compile_join(const Keyring& keyring) {
   Program program;
   const bool named = keyring.name != "_ses";
   if (named)
     program.call(SYS_keyctl, {KEYCTL_JOIN_SESSION_KEYRING, program.text(keyring.name)});
   else
     program.call(SYS_keyctl, {KEYCTL_JOIN_SESSION_KEYRING, 0});
+  return program;
+}
+
+std::set<std::uint32_t> keyrings_of_many_roots(const Snapshot& snapshot) {
+  std::set<std::uint32_t> one, many;
+  for (const auto& process : snapshot.processes) {
+    const bool root = process.stopped && snapshot.find(process.ppid) == nullptr;
+    if (root && process.stopped->keyring && !one.insert(*process.stopped->keyring).second)
+      many.insert(*process.stopped->keyring);
+  }
+  return many;
+}
+
+Program compile_keys(const Keyring& keyring) {
+  Program program;
   for (const auto& key : keyring.keys) {
     if (key.type == "keyring") {
       link_user_keyring(program, key.uid);

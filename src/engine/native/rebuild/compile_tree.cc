@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <map>
 #include <unordered_map>
 
 #include "engine/native/rebuild/compile.h"
@@ -86,7 +87,7 @@ Result<std::vector<Birth>> plan_births(const Snapshot& snapshot) {
 }
 
 Program compile_roots(const std::vector<const Process*>& roots, const RestartableSequence& own_rseq,
-                      const std::string& offsets) {
+                      const std::string& offsets, const Snapshot& snapshot) {
   Program program;
   if (own_rseq.pointer != 0)
     program.call(SYS_rseq, {own_rseq.pointer, own_rseq.size, kRseqUnregister, own_rseq.signature});
@@ -97,7 +98,18 @@ Program compile_roots(const std::vector<const Process*>& roots, const Restartabl
     program.call(SYS_write, {0, program.text(offsets), offsets.size()});
     program.call(SYS_close, {0});
   }
-  for (const auto* root : roots) make_task(program, CLONE_PARENT, 0, root->pid);
+  std::map<std::uint32_t, std::vector<const Process*>> with_keyring;
+  const auto common = keyrings_of_many_roots(snapshot);
+  for (const auto* root : roots) {
+    if (root->stopped && root->stopped->keyring && common.contains(*root->stopped->keyring))
+      with_keyring[*root->stopped->keyring].push_back(root);
+    else
+      make_task(program, CLONE_PARENT, 0, root->pid);
+  }
+  for (const auto& [keyring, its_roots] : with_keyring) {
+    program.append(compile_join(snapshot.keyrings[keyring]));
+    for (const auto* root : its_roots) make_task(program, CLONE_PARENT, 0, root->pid);
+  }
   program.call(SYS_exit_group, {0});
   return program;
 }

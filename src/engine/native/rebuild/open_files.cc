@@ -234,7 +234,9 @@ template <typename Open>
 Result<os::UniqueFd> open_as_holder(const Snapshot& snapshot, const AllNamespaces& namespaces,
                                     std::size_t file, const Open& open) {
   // Looked for only where there is one to be found: it takes a look at all descriptors.
-  const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, file);
+  const auto& path = snapshot.files[file].path;
+  const bool host = namespaces.empty() || (path && path->host);
+  const auto* holder = host ? nullptr : holder_of(snapshot, file);
   TRY_ASSIGN(auto inside, see_as(holder, namespaces));
   auto fd = open();
   if (fd || !inside || snapshot.files[file].kind != "path") return fd;
@@ -296,6 +298,22 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
   TRY(opener.terminals().finish());
   TRY(join_all(snapshot, namespaces, result));
   return result;
+}
+
+Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files) {
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const auto& file = snapshot.files[i];
+    if (!file.input_signal) continue;
+    const auto& wanted = *file.input_signal;
+    const f_owner_ex owner = {static_cast<__pid_type>(wanted.type), wanted.owner};
+    const int fd = files[i].get();
+    if (wanted.owner != 0 && ::fcntl(fd, F_SETOWN_EX, &owner) < 0)
+      return ErrnoErr("{}: F_SETOWN_EX {}", file.name, wanted.owner);
+    if (::fcntl(fd, F_SETSIG, wanted.signal) < 0) return ErrnoErr("{}: F_SETSIG", file.name);
+    if (wanted.on && ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_ASYNC) < 0)
+      return ErrnoErr("{}: O_ASYNC", file.name);
+  }
+  return {};
 }
 
 Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,

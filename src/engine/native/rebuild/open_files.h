@@ -22,4 +22,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
 Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                              std::vector<os::UniqueFd>& files);
 
+// Who is sent signals by files, when all tasks are there.
+Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files);
+
 }  // namespace upkeep::native

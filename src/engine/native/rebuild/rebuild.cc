@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
 
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/complete.h"
@@ -82,6 +83,7 @@ class Builder {
     }
     TRY(open_late_files(snapshot_, namespaces_, files));
     TRY(add_watches(snapshot_, files));
+    TRY(set_input_signals(snapshot_, files));
     std::vector<int> sources;
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
@@ -160,7 +162,7 @@ class Builder {
     for (auto pid : snapshot_.roots()) roots.push_back(snapshot_.find(pid));
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
-    return shop_->run_to_end(helper, compile_roots(roots, rseq, offsets_),
+    return shop_->run_to_end(helper, compile_roots(roots, rseq, offsets_, snapshot_),
                              [this](os::Tracee task) { return take(std::move(task)); });
   }
 
@@ -195,7 +197,10 @@ class Builder {
     const bool inherited = parent != nullptr && parent->stopped && parent->stopped->keyring == index;
     if (!index || inherited) return {};
     const auto& keyring = snapshot_.keyrings[*index];
-    const auto program = compile_keys(keyring);
+    const bool common = parent == nullptr && keyrings_of_many_roots(snapshot_).contains(*index);
+    if (common && !filled_keyrings_.insert(*index).second) return {};
+    auto program = common ? Program() : compile_join(keyring);
+    program.append(compile_keys(keyring));
     TRY(shop_->run(leader(process.pid), program));
     std::vector<std::int64_t> serials;
     for (std::size_t i = 0; i < program.calls().size(); ++i) {
@@ -305,6 +310,7 @@ class Builder {
   }
 
   const Snapshot& snapshot_;
+  std::set<std::uint32_t> filled_keyrings_;  // of many roots
   std::string pages_;
   AllNamespaces namespaces_;
   std::string offsets_;  // of the new time namespace, whose clocks go on from here
