@@ -80,6 +80,10 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::string name() const = 0;
 
+  // Kernel modules that restore() asks the new kernel's questions through. Nobody loads them for it there, for
+  // there is no modprobe yet where the kernel looks for it.
+  virtual std::vector<std::string> modules() const { return {}; }
+
   // What stands in the way of carrying SET; nothing is stopped for it. What this accepts, snapshot() then
   // carries and restore() in DESTINATION makes again.
   virtual std::vector<Finding> check(const CarrySet& set, const Destination& destination) = 0;

@@ -85,6 +85,9 @@ class Checker {
     initramfs::Needs needs;
     needs.file_systems.push_back({report_.root.major, report_.root.minor, report_.root.fs_type});
     for (auto module : initramfs::hold_modules) needs.names.emplace_back(module);
+    if (auto engine = engine::make_engine(request_.engine)) {
+      for (auto& module : (*engine)->modules()) needs.names.push_back(std::move(module));
+    }
     auto modules = initramfs::modules_for(needs, target->release);
     if (!modules)
       return refuse(fmt::format("modules of {}", target->release), modules.error().message(),

@@ -122,6 +122,8 @@ class NativeEngine : public engine::Engine {
  public:
   std::string name() const override { return "native"; }
 
+  std::vector<std::string> modules() const override { return {"unix_diag"}; }
+
   std::vector<Finding> check(const CarrySet& set, const Destination& destination) override {
     return Checker(set, destination).look();
   }

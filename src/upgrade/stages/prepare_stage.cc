@@ -76,6 +76,7 @@ class PrepareStage final : public Stage {
     initramfs::Needs needs;
     needs.file_systems.push_back({run.root.major, run.root.minor, run.root.fs_type});
     for (auto module : initramfs::hold_modules) needs.names.emplace_back(module);
+    for (auto& module : run.engine->modules()) needs.names.push_back(std::move(module));
     needs.optional_names = net::modules_of(network);
     TRY_ASSIGN(auto modules, initramfs::modules_for(needs, run.target->release));
     landing::InitConfig config;

@@ -1,5 +1,6 @@
 // Memory that has a life of its own: shared, sealed, removed, locked, guarded.
 
+#include <sys/fsuid.h>
 #include <sys/ipc.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
@@ -226,6 +227,22 @@ TEST_F(KindsOfMemory, LockedNowAndInFuture) {
   ASSERT_TRUE(carry(subject));
   const auto then = peek(subject.pid());
   EXPECT_TRUE(eventually([&] { return peek(subject.pid()) > then + 32; }));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
+// As a service makes it that is not root any more.
+TEST_F(KindsOfMemory, SharedMemoryOfAnotherUser) {
+  Subject subject(
+      [] {
+        ::setfsgid(77);
+        ::setfsuid(78);
+        map_at(kPlace, kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+        ::setfsuid(0);
+        ::setfsgid(0);
+        place()[0] = 's';
+      },
+      [] { HOLDS(place()[0] == 's'); });
+  ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
 }
 

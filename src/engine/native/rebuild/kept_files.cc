@@ -102,10 +102,9 @@ Result<os::UniqueFd> make_file(const KeptFile& kept, os::Fd pages) {
   }
   TRY(fill(file, kept, pages));
   // The size of anonymous memory cannot change; whole pages may have been written behind the end of a file.
-  if (kept.kind != "shared_memory") {
-    if (::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0) return ErrnoErr("ftruncate");
-    TRY(set_attributes(file, kept));
-  }
+  if (kept.kind != "shared_memory" && ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
+    return ErrnoErr("ftruncate");
+  TRY(set_attributes(file, kept));
   return file;
 }
 
