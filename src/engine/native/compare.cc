@@ -219,6 +219,8 @@ void forget_mount_numbers(Namespaces& namespaces) {
     mount.shared = mount.shared != 0 ? 1 : 0;
     mount.master = mount.master != 0 ? 1 : 0;
     if (!mount.host_path.empty()) mount.contents.clear();
+    // The host's file systems are as the host has them: systemd mounts /run anew, with other limits.
+    if (!mount.host_path.empty() || mount.inherited) mount.super_options.clear();
     for (auto& node : mount.contents) {
       if (node.device_number == 0 && node.data.data.empty()) node.modified = 0;
     }
@@ -347,14 +349,18 @@ Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
   const auto a = to_json(wanted_here), b = to_json(found_here);
   const auto differences = json::diff(a, b);
   if (differences.empty()) return Err("what was made differs from what was saved");
-  const auto& first = differences.front();
-  const auto path = first.at("path").get<std::string>();
-  auto value_at = [&](const json& document) {
+  auto value_at = [](const json& document, const std::string& path) {
     const json::json_pointer pointer(path);
     return document.contains(pointer) ? shortened(document.at(pointer).dump()) : std::string("nothing");
   };
-  return Err("what was made differs from what was saved at {}: {} instead of {} ({} differences)", path,
-             value_at(b), value_at(a), differences.size());
+  constexpr std::size_t kShown = 4;
+  std::string shown;
+  for (std::size_t i = 0; i < std::min(kShown, differences.size()); ++i) {
+    const auto path = differences[i].at("path").get<std::string>();
+    shown += fmt::format("{}{}: {} instead of {}", i == 0 ? "" : "; ", path, value_at(b, path),
+                         value_at(a, path));
+  }
+  return Err("what was made differs from what was saved at {} ({} differences)", shown, differences.size());
 }
 
 }  // namespace upkeep::native
