@@ -80,8 +80,8 @@ class Engine {
   virtual ~Engine() = default;
   virtual std::string name() const = 0;
 
-  // Kernel modules that restore() asks the new kernel's questions through. Nobody loads them for it there, for
-  // there is no modprobe yet where the kernel looks for it.
+  // Kernel modules that restore() asks the new kernel's questions through. Nobody loads them for it there,
+  // for there is no modprobe yet where the kernel looks for it.
   virtual std::vector<std::string> modules() const { return {}; }
 
   // What stands in the way of carrying SET; nothing is stopped for it. What this accepts, snapshot() then

@@ -357,8 +357,8 @@ Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
   std::string shown;
   for (std::size_t i = 0; i < std::min(kShown, differences.size()); ++i) {
     const auto path = differences[i].at("path").get<std::string>();
-    shown += fmt::format("{}{}: {} instead of {}", i == 0 ? "" : "; ", path, value_at(b, path),
-                         value_at(a, path));
+    shown +=
+        fmt::format("{}{}: {} instead of {}", i == 0 ? "" : "; ", path, value_at(b, path), value_at(a, path));
   }
   return Err("what was made differs from what was saved at {} ({} differences)", shown, differences.size());
 }
