@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <string>
+#include <thread>
+#include <utility>
 
 #include "common/result.h"
 #include "os/fd.h"
@@ -20,20 +22,26 @@ Result<std::uint64_t> namespace_number(Fd ns);
 Result<std::uint64_t> owner_of_namespace(Fd ns);
 Result<std::uint64_t> parent_of_user_namespace(Fd ns);
 
-// The calling thread is in another mount, UTS or IPC namespace until this is let go. Names are then looked up
-// from that namespace's root. Our own root and working directory come back with our own namespace.
-class InNamespace {
- public:
-  // KIND: "mnt", "uts" or "ipc".
-  static Result<InNamespace> enter(Fd ns, const std::string& kind);
-  InNamespace(InNamespace&&) noexcept = default;
-  InNamespace& operator=(InNamespace&&) = delete;
-  ~InNamespace();  // aborts where there is no way back: nothing of ours would be where it belongs
+// The calling thread enters a mount, UTS or IPC namespace for good. KIND: "mnt", "uts" or "ipc". Names are
+// then looked up from that namespace's root.
+Result<void> enter_namespace(Fd ns, const std::string& kind);
 
- private:
-  InNamespace(UniqueFd home, UniqueFd root, UniqueFd directory)
-      : home_(std::move(home)), root_(std::move(root)), directory_(std::move(directory)) {}
-  UniqueFd home_, root_, directory_;
-};
+// What LOOK returns, a Result, in a thread of its own that has entered NS; where that is no descriptor, here
+// and now. Who enters a mount namespace may share root and working directory with nobody; and where PID 1
+// stops sharing them with the kernel, the kernel finds no modprobe any more (7.3: "Pid 1 stopped sharing
+// filesystem state"). LOOK cannot trace: ptrace(2) is a matter of threads.
+template <typename Look>
+auto in_namespace(Fd ns, const std::string& kind, const Look& look) -> decltype(look()) {
+  if (ns.get() < 0) return look();
+  decltype(look()) result = Err("nothing was looked at");
+  std::thread([&] {
+    auto entered = enter_namespace(ns, kind);
+    if (entered)
+      result = look();
+    else
+      result = tl::unexpected(std::move(entered).error());
+  }).join();
+  return result;
+}
 
 }  // namespace upkeep::os

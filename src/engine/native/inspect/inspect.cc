@@ -58,13 +58,10 @@ Result<void> read_clocks(Snapshot& snapshot) {
   return {};
 }
 
-// Names of its files are looked up as the process does.
-Result<std::optional<os::InNamespace>> see_as(const Process& process, const Snapshot& snapshot) {
-  if (!process.namespaces || snapshot.namespaces[*process.namespaces].mounts.empty())
-    return std::optional<os::InNamespace>();
-  TRY_ASSIGN(const auto its, os::open_namespace(process.pid, "mnt"));
-  TRY_ASSIGN(auto inside, os::InNamespace::enter(its, "mnt"));
-  return std::optional(std::move(inside));
+// Where names of its files are looked up as the process does; no descriptor where we do the same.
+Result<os::UniqueFd> mounts_of(const Process& process, const Snapshot& snapshot) {
+  if (!process.namespaces || snapshot.namespaces[*process.namespaces].mounts.empty()) return os::UniqueFd();
+  return os::open_namespace(process.pid, "mnt");
 }
 
 // What is kept once for all processes that have it.
@@ -92,8 +89,8 @@ Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& read
   TRY(read_stopped(held, process, memory, snapshot));
   TRY(read_seccomp(held, process, snapshot));
   TRY(read_pages(held.pid, process.memory, memory, request));
-  TRY_ASSIGN(const auto inside, see_as(process, snapshot));
-  return readers.descriptors.read(process, true);
+  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
+  return os::in_namespace(mounts, "mnt", [&] { return readers.descriptors.read(process, true); });
 }
 
 Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
@@ -114,10 +111,8 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
       process.threads.push_back(std::move(*thread));
   }
   TRY_ASSIGN(process.memory, read_address_space(pid, false, snapshot.obstacles));
-  {
-    TRY_ASSIGN(const auto inside, see_as(process, snapshot));
-    TRY(readers.descriptors.read(process, false));
-  }
+  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
+  TRY(os::in_namespace(mounts, "mnt", [&] { return readers.descriptors.read(process, false); }));
   snapshot.processes.push_back(std::move(process));
   return {};
 }

@@ -85,10 +85,11 @@ class OneReader {
     TRY_ASSIGN(const bool ours, belongs_to_us("uts"));
     if (!ours) return std::optional<UtsNames>();
     TRY_ASSIGN(const auto ns, os::open_namespace(pid_, "uts"));
-    TRY_ASSIGN(const auto inside, os::InNamespace::enter(ns, "uts"));
-    utsname names = {};
-    if (::uname(&names) < 0) return ErrnoErr("uname");
-    return std::optional(UtsNames{names.nodename, names.domainname});
+    return os::in_namespace(ns, "uts", []() -> Result<std::optional<UtsNames>> {
+      utsname names = {};
+      if (::uname(&names) < 0) return ErrnoErr("uname");
+      return std::optional(UtsNames{names.nodename, names.domainname});
+    });
   }
 
   static Result<bool> has_message_queues() {
@@ -107,15 +108,16 @@ class OneReader {
     TRY_ASSIGN(const bool ours, belongs_to_us("ipc"));
     if (!ours) return true;
     TRY_ASSIGN(const auto ns, os::open_namespace(pid_, "ipc"));
-    TRY_ASSIGN(const auto inside, os::InNamespace::enter(ns, "ipc"));
-    for (const char* kind : {"shm", "msg", "sem"}) {
-      const auto text = os::read_file(std::string("/proc/sysvipc/") + kind).value_or("");
-      if (std::count(text.begin(), text.end(), '\n') > 1)  // the first line is a heading
-        refuse("ipc", fmt::format("there are System V objects in it (/proc/sysvipc/{})", kind));
-    }
-    TRY_ASSIGN(const bool queues, has_message_queues());
-    if (queues) refuse("ipc", "there are message queues in it");
-    return true;
+    return os::in_namespace(ns, "ipc", [&]() -> Result<bool> {
+      for (const char* kind : {"shm", "msg", "sem"}) {
+        const auto text = os::read_file(std::string("/proc/sysvipc/") + kind).value_or("");
+        if (std::count(text.begin(), text.end(), '\n') > 1)  // the first line is a heading
+          refuse("ipc", fmt::format("there are System V objects in it (/proc/sysvipc/{})", kind));
+      }
+      TRY_ASSIGN(const bool queues, has_message_queues());
+      if (queues) refuse("ipc", "there are message queues in it");
+      return true;
+    });
   }
 
   pid_t pid_;

@@ -80,11 +80,13 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const AllName
     }
     if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != vdso)
       return Err("process {}: its vdso is not this kernel's", process.pid);
-    TRY_ASSIGN(const auto inside, see_as(&process, namespaces));
-    for (const auto& mapping : process.memory.mappings) {
-      TRY_IN(fmt::format("process {}", process.pid),
-             mapped_file_is_there(mapping, files[process.namespaces]));
-    }
+    auto look = [&]() -> Result<void> {
+      for (const auto& mapping : process.memory.mappings)
+        TRY(mapped_file_is_there(mapping, files[process.namespaces]));
+      return {};
+    };
+    TRY_IN(fmt::format("process {}", process.pid),
+           os::in_namespace(mounts_of(&process, namespaces), "mnt", look));
   }
   return {};
 }

@@ -99,12 +99,9 @@ Result<MadeNamespaces> make_one(const Namespaces& wanted) {
 
 }  // namespace
 
-Result<std::optional<os::InNamespace>> see_as(const Process* process, const AllNamespaces& namespaces) {
-  if (process == nullptr || !process->namespaces) return std::optional<os::InNamespace>();
-  const auto& its = namespaces[*process->namespaces];
-  if (!its.mnt.valid()) return std::optional<os::InNamespace>();
-  TRY_ASSIGN(auto inside, os::InNamespace::enter(its.mnt, "mnt"));
-  return std::optional(std::move(inside));
+os::Fd mounts_of(const Process* process, const AllNamespaces& namespaces) {
+  if (process == nullptr || !process->namespaces) return os::Fd(-1);
+  return namespaces[*process->namespaces].mnt;
 }
 
 const Process* holder_of(const Snapshot& snapshot, std::size_t file) {

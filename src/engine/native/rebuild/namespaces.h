@@ -20,9 +20,9 @@ struct MadeNamespaces {
 using AllNamespaces = std::vector<MadeNamespaces>;
 Result<AllNamespaces> make_namespaces(const Snapshot& snapshot);
 
-// Names are looked up as the process sees them until what is returned is let go; where it has no mount
-// namespace of its own nothing changes. PROCESS may be null.
-Result<std::optional<os::InNamespace>> see_as(const Process* process, const AllNamespaces& namespaces);
+// Where names are looked up as the process sees them (os::in_namespace()); no descriptor where it has no
+// mount namespace of its own. PROCESS may be null.
+os::Fd mounts_of(const Process* process, const AllNamespaces& namespaces);
 // A process that has FILE (an index into Snapshot::files) open.
 const Process* holder_of(const Snapshot& snapshot, std::size_t file);
 

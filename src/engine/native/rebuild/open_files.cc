@@ -237,22 +237,19 @@ Result<os::UniqueFd> open_as_holder(const Snapshot& snapshot, const AllNamespace
   const auto& path = snapshot.files[file].path;
   const bool host = namespaces.empty() || (path && path->host);
   const auto* holder = host ? nullptr : holder_of(snapshot, file);
-  TRY_ASSIGN(auto inside, see_as(holder, namespaces));
-  auto fd = open();
-  if (fd || !inside || snapshot.files[file].kind != "path") return fd;
-  inside.reset();  // opened before the process went there
-  return open();
+  const auto mounts = mounts_of(holder, namespaces);
+  auto fd = os::in_namespace(mounts, "mnt", open);
+  if (fd || mounts.get() < 0 || snapshot.files[file].kind != "path") return fd;
+  return open();  // opened before the process went there
 }
 
 // As the process sees names; or as we do, where somebody else has made the connection (systemd, for a service
 // whose root is another folder).
 Result<bool> join_seen_as(const Process* process, const AllNamespaces& namespaces, os::Fd fd,
                           const Socket& socket) {
-  TRY_ASSIGN(auto inside, see_as(process, namespaces));
-  TRY_ASSIGN(const bool joined, join(fd, socket));
-  if (joined || !inside) return joined;
-  inside.reset();
-  return join(fd, socket);
+  const auto mounts = mounts_of(process, namespaces);
+  TRY_ASSIGN(const bool joined, os::in_namespace(mounts, "mnt", [&] { return join(fd, socket); }));
+  return joined || mounts.get() < 0 ? joined : join(fd, socket);
 }
 
 // A receiver of datagrams outside that is not there any more is no reason to fail: programs are prepared for
