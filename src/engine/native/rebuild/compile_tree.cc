@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -157,6 +158,7 @@ Program compile_threads(const Process& process) {
 Program compile_end(const Process& zombie) {
   Program program;
   const int status = zombie.exit_status.value_or(0);
+  program.call(SYS_prctl, {PR_SET_NAME, program.text(zombie.comm)});  // which ps(1) shows in brackets
   if (WIFSIGNALED(status)) {
     const rlimit no_core = {0, 0};
     program.call(SYS_prlimit64, {0, RLIMIT_CORE, program.value(no_core), 0});
