@@ -147,6 +147,9 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
     for (pid_t pid : pids) {
       if (snapshot.find(pid) != nullptr) continue;
       auto read = glance_at(pid, snapshot, readers);
+      // One that has ended meanwhile is a zombie, or nothing any more.
+      if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z')
+        read = glance_at(pid, snapshot, readers);
       if (!read && os::read_stat(pid))
         return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
     }
