@@ -73,7 +73,10 @@ void put_identities_right(Snapshot& snapshot) {
     namespaces.mounts.resize(2);
     namespaces.mounts[0].id = 1, namespaces.mounts[0].parent = 0, namespaces.mounts[0].mount_point = "/";
     namespaces.mounts[1].id = 2, namespaces.mounts[1].parent = 1, namespaces.mounts[1].mount_point = "/text";
-    for (auto& mount : namespaces.mounts) mount.contents.resize(1), mount.contents[0].path = "/text";
+    for (auto& mount : namespaces.mounts) {
+      mount.root = "/", mount.host_path = "/text";
+      mount.contents.resize(1), mount.contents[0].path = "/text";
+    }
   }
 }
 
