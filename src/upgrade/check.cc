@@ -6,12 +6,12 @@
 #include <charconv>
 
 #include "engine/engines.h"
-#include "initramfs/modules.h"
 #include "initramfs/root_device.h"
 #include "kexec/load.h"
 #include "memory/carry_store.h"
 #include "net/snapshot.h"
 #include "os/file.h"
+#include "upgrade/boot_needs.h"
 #include "upgrade/run.h"
 
 namespace upkeep::upgrade {
@@ -82,13 +82,9 @@ class Checker {
       return refuse(fmt::format("kernel {}", request_.kernel), target.error().message(),
                     "install it, or name another with --to");
     add(kexec::check_target(*target));
-    initramfs::Needs needs;
-    needs.file_systems.push_back({report_.root.major, report_.root.minor, report_.root.fs_type});
-    for (auto module : initramfs::hold_modules) needs.names.emplace_back(module);
-    if (auto engine = engine::make_engine(request_.engine)) {
-      for (auto& module : (*engine)->modules()) needs.names.push_back(std::move(module));
-    }
-    auto modules = initramfs::modules_for(needs, target->release);
+    const auto engine = engine::make_engine(request_.engine);
+    auto modules =
+        initramfs::modules_for(boot_needs(report_.root, engine ? engine->get() : nullptr), target->release);
     if (!modules)
       return refuse(fmt::format("modules of {}", target->release), modules.error().message(),
                     "install that kernel's modules and run depmod");

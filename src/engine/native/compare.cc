@@ -248,10 +248,7 @@ void forget_speculation(ThreadSettings& settings) {
 
 // Receivers of datagrams outside are found by their names, or are not there any more (rebuild/open_files.cc).
 void forget_receivers_outside(Snapshot& snapshot) {
-  std::set<std::uint64_t> inside;
-  for (const auto& file : snapshot.files) {
-    if (file.socket) inside.insert(file.socket->inode);
-  }
+  const auto inside = snapshot.socket_inodes();
   for (auto& file : snapshot.files) {
     if (!file.socket || file.socket->type != SOCK_DGRAM || inside.contains(file.socket->peer)) continue;
     file.socket->peer = 0;

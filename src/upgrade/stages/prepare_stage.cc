@@ -9,6 +9,7 @@
 #include "net/snapshot.h"
 #include "os/file.h"
 #include "os/mount.h"
+#include "upgrade/boot_needs.h"
 #include "upgrade/check.h"
 #include "upgrade/run.h"
 #include "upgrade/stages/stages.h"
@@ -73,10 +74,7 @@ class PrepareStage final : public Stage {
 
   static Result<void> build_initramfs(Run& run) {
     TRY_ASSIGN(auto network, net::take_snapshot());
-    initramfs::Needs needs;
-    needs.file_systems.push_back({run.root.major, run.root.minor, run.root.fs_type});
-    for (auto module : initramfs::hold_modules) needs.names.emplace_back(module);
-    for (auto& module : run.engine->modules()) needs.names.push_back(std::move(module));
+    auto needs = boot_needs(run.root, run.engine.get());
     needs.optional_names = net::modules_of(network);
     TRY_ASSIGN(auto modules, initramfs::modules_for(needs, run.target->release));
     landing::InitConfig config;

@@ -23,6 +23,7 @@
 #include <string>
 #include <thread>
 
+#include "../folder.h"
 #include "os/child.h"
 #include "os/file.h"
 
@@ -109,21 +110,6 @@ class Subject {
 
  private:
   pid_t pid_;
-};
-
-// A folder that goes away with its contents.
-class Folder {
- public:
-  Folder() {
-    char name[] = "/tmp/upkeep-engine-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  Folder(const Folder&) = delete;
-  ~Folder() { (void)os::remove_tree(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
 };
 
 }  // namespace upkeep::testing

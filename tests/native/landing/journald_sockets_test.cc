@@ -17,6 +17,7 @@
 
 #include <thread>
 
+#include "../folder.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/procfs.h"
@@ -31,20 +32,6 @@ constexpr const char* kSystemd = "/lib/systemd/systemd";
 // In children, where a test cannot fail: the status says in which line.
 #define MUST(condition) \
   if (!(condition)) ::_exit(1 + __LINE__ % 200)
-
-class Folder {
- public:
-  Folder() {
-    char name[] = "/var/tmp/upkeep-landing-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  Folder(const Folder&) = delete;
-  ~Folder() { (void)os::remove_tree(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 // Cgroups of version 2 for what the test starts: systemd makes some below.
 class Cgroup {
@@ -160,7 +147,7 @@ TEST(JournaldSockets, SystemdTakesThemAndJournaldReadsWhatWaited) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   if (!os::exists(kSystemd) || !os::exists("/etc/machine-id"))
     GTEST_SKIP() << "needs systemd and a machine ID";
-  const Folder out;
+  const testing::Folder out("/var/tmp");
   const Cgroup cgroup;
   if (cgroup.path().empty()) GTEST_SKIP() << "needs a hierarchy of cgroups of version 2";
   auto machine = os::fork_child([&] {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/native/inspect/page_collector.h"
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/model/snapshot.h"
 #include "os/file.h"
@@ -22,19 +23,6 @@ Result<std::vector<std::uint64_t>> entries_of(os::Fd pagemap, const PageRange& r
   TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
                     static_cast<off_t>(range.start / kPage * sizeof(std::uint64_t))));
   return entries;
-}
-
-void remember(std::vector<PageRun>& runs, std::uint64_t address, std::uint64_t count,
-              std::uint64_t position) {
-  if (!runs.empty()) {
-    auto& last = runs.back();
-    const auto length = last.count * kPage;
-    if (last.address + length == address && last.position + length == position) {
-      last.count += count;
-      return;
-    }
-  }
-  runs.push_back({address, count, position});
 }
 
 }  // namespace
@@ -72,7 +60,7 @@ Result<std::uint64_t> PagesAhead::copy(pid_t pid, const PageSink& sink) {
         const auto piece = std::span(buffer).first(std::min<std::size_t>(buffer.size(), range.end - at));
         if (memory.read(at, piece)) {
           TRY_ASSIGN(const auto position, sink(piece));
-          remember(copied.runs, at, piece.size() / kPage, position);
+          append_run(copied.runs, {at, piece.size() / kPage, position}, false);
           bytes += piece.size();
         }
         at += piece.size();

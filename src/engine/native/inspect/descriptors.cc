@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
 #include "os/file.h"
@@ -15,9 +16,7 @@
 namespace upkeep::native {
 namespace {
 
-constexpr int kKcmpFile = 0;         // KCMP_FILE of linux/kcmp.h
 constexpr int kKcmpEpollTarget = 7;  // KCMP_EPOLL_TFD
-constexpr long kKcmpLess = 1;        // kcmp(2): 2 is greater, 3 is unordered and not given by any kernel
 
 // struct kcmp_epoll_slot
 struct EpollSlot {
@@ -70,22 +69,14 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
   const auto path = fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd);
   if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
   auto& sorted = sorted_[{status.st_dev, status.st_ino}];
-  std::size_t low = 0, high = sorted.size();
-  while (low < high) {
-    const auto middle = (low + high) / 2;
-    const auto& place = places_[sorted[middle]];
-    const long order = ::syscall(SYS_kcmp, facts.pid, place.pid, kKcmpFile, facts.fd, place.fd);
-    if (order == 0) return place.file;
-    if (order == kKcmpLess)  // an error: one of them was closed meanwhile, which is not the same
-      high = middle;
-    else
-      low = middle + 1;
-  }
+  const auto place = find_description(facts.pid, facts.fd, sorted.size(),
+                                      [&](std::size_t i) -> const Place& { return places_[sorted[i]]; });
+  if (place.same) return sorted[place.at];
   TRY_ASSIGN(auto file, read_open_file(facts, stopped, snapshot_.obstacles));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(file));
   places_.push_back({facts.pid, facts.fd, index, status.st_ino});
-  sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(low), index);
+  sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(place.at), index);
   return index;
 }
 

@@ -24,11 +24,8 @@ std::string why_lonely(const Socket& socket) {
 
 class Outside {
  public:
-  Outside(Snapshot& snapshot, bool stopped) : snapshot_(snapshot), stopped_(stopped) {
-    for (const auto& file : snapshot.files) {
-      if (file.socket) inside_.insert(file.socket->inode);
-    }
-  }
+  Outside(Snapshot& snapshot, bool stopped)
+      : snapshot_(snapshot), stopped_(stopped), inside_(snapshot.socket_inodes()) {}
 
   void look() {
     for (const auto& process : snapshot_.processes) {

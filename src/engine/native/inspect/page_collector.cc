@@ -11,6 +11,19 @@ bool all_zero(std::span<const std::byte> page) {
 
 }  // namespace
 
+void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents) {
+  if (!runs.empty()) {
+    auto& last = runs.back();
+    const auto length = last.count * kPage;
+    if (last.address + length == next.address &&
+        (without_contents || last.position + length == next.position)) {
+      last.count += next.count;
+      return;
+    }
+  }
+  runs.push_back(next);
+}
+
 Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero) {
   for (std::size_t at = 0; at < bytes.size();) {
     auto end = at;
@@ -27,20 +40,8 @@ Result<void> PageCollector::add_run(std::uint64_t address, std::span<const std::
   if (request_.sink) {
     TRY_ASSIGN(position, request_.sink(bytes));
   }
-  append(address, bytes.size() / kPage, position);
+  append_run(runs_, {address, bytes.size() / kPage, position}, !request_.sink);
   return {};
-}
-
-void PageCollector::append(std::uint64_t address, std::uint64_t count, std::uint64_t position) {
-  if (!runs_.empty()) {
-    auto& last = runs_.back();
-    const auto length = last.count * kPage;
-    if (last.address + length == address && (!request_.sink || last.position + length == position)) {
-      last.count += count;
-      return;
-    }
-  }
-  runs_.push_back({address, count, position});
 }
 
 }  // namespace upkeep::native

@@ -12,6 +12,10 @@
 
 namespace upkeep::native {
 
+// NEXT after RUNS: as a part of the last one where it goes on behind that, in the file of contents too unless
+// there is none (WITHOUT_CONTENTS).
+void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents);
+
 // Hands pages on in long runs; pages that read as zero are left out where nothing else would show through.
 class PageCollector {
  public:
@@ -21,11 +25,10 @@ class PageCollector {
   Result<void> add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero);
   // Pages whose contents lie where the sink put them before.
   void reuse(const PageRange& range, std::uint64_t position) {
-    append(range.start, (range.end - range.start) / kPage, position);
+    append_run(runs_, {range.start, (range.end - range.start) / kPage, position}, !request_.sink);
   }
 
  private:
-  void append(std::uint64_t address, std::uint64_t count, std::uint64_t position);
   Result<void> add_run(std::uint64_t address, std::span<const std::byte> bytes);
   std::vector<PageRun>& runs_;
   const InspectRequest& request_;

@@ -12,13 +12,14 @@
 #include <set>
 #include <tuple>
 
+#include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/terminal.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
 namespace {
 
-constexpr int kKcmpFile = 0, kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3,
+constexpr int kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3,
               kKcmpActions = 4;  // linux/kcmp.h
 
 std::set<std::string> shared_names(const Snapshot& snapshot) {
@@ -72,35 +73,21 @@ struct Ours {
 };
 class SortedDescriptors {
  public:
-  const Ours* find(pid_t pid, int fd) {
-    const auto at = place_of(pid, fd);
-    return found_ ? &descriptors_[at] : nullptr;
+  const Ours* find(pid_t pid, int fd) const {
+    const auto place = place_of(pid, fd);
+    return place.same ? &descriptors_[place.at] : nullptr;
   }
   void add(const Ours& one) {
-    const auto at = place_of(one.pid, one.fd);
-    if (!found_) descriptors_.insert(descriptors_.begin() + static_cast<std::ptrdiff_t>(at), one);
+    const auto place = place_of(one.pid, one.fd);
+    if (!place.same) descriptors_.insert(descriptors_.begin() + static_cast<std::ptrdiff_t>(place.at), one);
   }
 
  private:
-  std::size_t place_of(pid_t pid, int fd) {
-    constexpr long kLess = 1;
-    std::size_t low = 0, high = descriptors_.size();
-    found_ = false;
-    while (low < high && !found_) {
-      const auto middle = (low + high) / 2;
-      const long order =
-          ::syscall(SYS_kcmp, pid, descriptors_[middle].pid, kKcmpFile, fd, descriptors_[middle].fd);
-      found_ = order == 0;
-      if (found_) return middle;
-      if (order == kLess)
-        high = middle;
-      else
-        low = middle + 1;
-    }
-    return low;
+  DescriptionPlace place_of(pid_t pid, int fd) const {
+    return find_description(pid, fd, descriptors_.size(),
+                            [&](std::size_t i) -> const Ours& { return descriptors_[i]; });
   }
   std::vector<Ours> descriptors_;
-  bool found_ = false;
 };
 
 // Objects without a name of their own (eventfd and the like) are told apart by kcmp(2).

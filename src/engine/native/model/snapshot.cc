@@ -13,16 +13,24 @@ constexpr int kDeepest = 64;
 
 }  // namespace
 
+const Terminal* Snapshot::find_terminal(std::uint64_t device) const {
+  auto found = std::find_if(terminals.begin(), terminals.end(),
+                            [device](const auto& t) { return t.device == device; });
+  return found == terminals.end() ? nullptr : &*found;
+}
+
 const KeptFile* Snapshot::kept_file(std::uint64_t device, std::uint64_t inode) const {
   auto found = std::find_if(kept_files.begin(), kept_files.end(),
                             [&](const auto& file) { return file.device == device && file.inode == inode; });
   return found == kept_files.end() ? nullptr : &*found;
 }
 
-const Terminal* Snapshot::find_terminal(std::uint64_t device) const {
-  auto found = std::find_if(terminals.begin(), terminals.end(),
-                            [device](const auto& t) { return t.device == device; });
-  return found == terminals.end() ? nullptr : &*found;
+std::set<std::uint64_t> Snapshot::socket_inodes() const {
+  std::set<std::uint64_t> inodes;
+  for (const auto& file : files) {
+    if (file.socket) inodes.insert(file.socket->inode);
+  }
+  return inodes;
 }
 
 std::vector<std::int32_t> Snapshot::roots() const {

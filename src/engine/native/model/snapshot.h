@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,9 +61,10 @@ struct Snapshot {
   ProcessIndex index;  // of `processes`; not part of the model
 
   const Process* find(std::int32_t pid) const { return index.find(processes, pid); }
-  const KeptFile* kept_file(std::uint64_t device, std::uint64_t inode) const;
   const Terminal* find_terminal(std::uint64_t device) const;
+  const KeptFile* kept_file(std::uint64_t device, std::uint64_t inode) const;
   std::vector<std::int32_t> roots() const;  // those whose parents are not here
+  std::set<std::uint64_t> socket_inodes() const;
   bool operator==(const Snapshot&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kernel", self.kernel);

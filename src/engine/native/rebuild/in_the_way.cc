@@ -86,7 +86,7 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const AllName
       return {};
     };
     TRY_IN(fmt::format("process {}", process.pid),
-           os::in_namespace(mounts_of(&process, namespaces), "mnt", look));
+           os::in_namespace(mounts_of(process, namespaces), "mnt", look));
   }
   return {};
 }

@@ -99,18 +99,20 @@ Result<MadeNamespaces> make_one(const Namespaces& wanted) {
 
 }  // namespace
 
-os::Fd mounts_of(const Process* process, const AllNamespaces& namespaces) {
-  if (process == nullptr || !process->namespaces) return os::Fd(-1);
-  return namespaces[*process->namespaces].mnt;
+os::Fd mounts_of(const Process& process, const AllNamespaces& namespaces) {
+  return process.namespaces ? os::Fd(namespaces[*process.namespaces].mnt) : os::Fd(-1);
 }
 
-const Process* holder_of(const Snapshot& snapshot, std::size_t file) {
+std::vector<os::Fd> mounts_of_files(const Snapshot& snapshot, const AllNamespaces& namespaces) {
+  std::vector<os::Fd> result(snapshot.files.size(), os::Fd(-1));
+  std::vector<bool> known(snapshot.files.size());
   for (const auto& process : snapshot.processes) {
     for (const auto& descriptor : process.descriptors) {
-      if (descriptor.file == file) return &process;
+      if (!known[descriptor.file]) result[descriptor.file] = mounts_of(process, namespaces);
+      known[descriptor.file] = true;
     }
   }
-  return nullptr;
+  return result;
 }
 
 Result<AllNamespaces> make_namespaces(const Snapshot& snapshot) {

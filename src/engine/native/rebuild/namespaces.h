@@ -1,7 +1,6 @@
 #pragma once
 // Namespaces made anew, before the tasks that enter them.
 
-#include <optional>
 #include <vector>
 
 #include "common/result.h"
@@ -21,10 +20,10 @@ using AllNamespaces = std::vector<MadeNamespaces>;
 Result<AllNamespaces> make_namespaces(const Snapshot& snapshot);
 
 // Where names are looked up as the process sees them (os::in_namespace()); no descriptor where it has no
-// mount namespace of its own. PROCESS may be null.
-os::Fd mounts_of(const Process* process, const AllNamespaces& namespaces);
-// A process that has FILE (an index into Snapshot::files) open.
-const Process* holder_of(const Snapshot& snapshot, std::size_t file);
+// mount namespace of its own.
+os::Fd mounts_of(const Process& process, const AllNamespaces& namespaces);
+// The same for each of Snapshot::files: as a process that has it open sees names.
+std::vector<os::Fd> mounts_of_files(const Snapshot& snapshot, const AllNamespaces& namespaces);
 
 // mount_tree.cc: in a mount namespace that was copied from the host's a moment ago, by a task of its own: the
 // mounts become those that were recorded. SCRATCH: an empty folder for the time being.

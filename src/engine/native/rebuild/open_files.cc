@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <map>
-#include <set>
 
 #include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/open_sockets.h"
@@ -229,42 +228,31 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
   return {};
 }
 
-// Names are looked up where a process lives that has the file open.
+// Names are looked up in MOUNTS, where a process lives that has the file open.
 template <typename Open>
-Result<os::UniqueFd> open_as_holder(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                                    std::size_t file, const Open& open) {
-  // Looked for only where there is one to be found: it takes a look at all descriptors.
-  const auto& path = snapshot.files[file].path;
-  const bool host = namespaces.empty() || (path && path->host);
-  const auto* holder = host ? nullptr : holder_of(snapshot, file);
-  const auto mounts = mounts_of(holder, namespaces);
+Result<os::UniqueFd> open_as_holder(const OpenFile& file, os::Fd mounts, const Open& open) {
+  if (file.path && file.path->host) return open();
   auto fd = os::in_namespace(mounts, "mnt", open);
-  if (fd || mounts.get() < 0 || snapshot.files[file].kind != "path") return fd;
+  if (fd || mounts.get() < 0 || file.kind != "path") return fd;
   return open();  // opened before the process went there
 }
 
 // As the process sees names; or as we do, where somebody else has made the connection (systemd, for a service
 // whose root is another folder).
-Result<bool> join_seen_as(const Process* process, const AllNamespaces& namespaces, os::Fd fd,
-                          const Socket& socket) {
-  const auto mounts = mounts_of(process, namespaces);
+Result<bool> join_seen_in(os::Fd mounts, os::Fd fd, const Socket& socket) {
   TRY_ASSIGN(const bool joined, os::in_namespace(mounts, "mnt", [&] { return join(fd, socket); }));
   return joined || mounts.get() < 0 ? joined : join(fd, socket);
 }
 
 // A receiver of datagrams outside that is not there any more is no reason to fail: programs are prepared for
 // that, since it is what they see when it is started anew.
-Result<void> join_all(const Snapshot& snapshot, const AllNamespaces& namespaces,
+Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mounts,
                       const std::vector<os::UniqueFd>& files) {
-  std::set<std::uint64_t> inside;
-  for (const auto& file : snapshot.files) {
-    if (file.socket) inside.insert(file.socket->inode);
-  }
+  const auto inside = snapshot.socket_inodes();
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
     if (!file.socket || !is_joined(*file.socket)) continue;
-    const auto* holder = namespaces.empty() ? nullptr : holder_of(snapshot, i);
-    auto joined = join_seen_as(holder, namespaces, files[i], *file.socket);
+    auto joined = join_seen_in(mounts[i], files[i], *file.socket);
     if (!joined) return tl::unexpected(std::move(joined).error().in(file.name));
     if (!*joined && (file.socket->journal || inside.contains(file.socket->peer)))
       return Err("{}: nobody listens to {}", file.name, unix_name(file.socket->remote));
@@ -278,6 +266,7 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
                                              const KeptFiles& kept, HeldConnections& connections) {
   os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
+  const auto mounts = mounts_of_files(snapshot, namespaces);
   Opener opener(kept, connections);
   TRY(make_pairs(snapshot, opener.sockets()));
   TRY(opener.terminals().make(snapshot));
@@ -287,13 +276,13 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
       result.emplace_back();
       continue;
     }
-    auto fd = open_as_holder(snapshot, namespaces, i, [&] { return opener.open(file); });
+    auto fd = open_as_holder(file, mounts[i], [&] { return opener.open(file); });
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     TRY_IN(file.name, take_locks(*fd, file));
     result.push_back(std::move(*fd));
   }
   TRY(opener.terminals().finish());
-  TRY(join_all(snapshot, namespaces, result));
+  TRY(join_all(snapshot, mounts, result));
   return result;
 }
 
@@ -315,12 +304,12 @@ Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::U
 
 Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                              std::vector<os::UniqueFd>& files) {
+  const auto mounts = mounts_of_files(snapshot, namespaces);
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& file = snapshot.files[i];
     if (!is_late(file)) continue;
-    auto fd = open_as_holder(snapshot, namespaces, i, [&] {
-      return file.kind == "pidfd" ? make_pidfd(file, snapshot) : open_path(file);
-    });
+    auto fd = open_as_holder(
+        file, mounts[i], [&] { return file.kind == "pidfd" ? make_pidfd(file, snapshot) : open_path(file); });
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     TRY_IN(file.name, take_locks(*fd, file));
     files[i] = std::move(*fd);

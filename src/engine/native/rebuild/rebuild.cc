@@ -49,7 +49,8 @@ bool kernel_has_droppable_memory() {
 
 class Builder {
  public:
-  Builder(const Snapshot& snapshot, std::string pages) : snapshot_(snapshot), pages_(std::move(pages)) {}
+  Builder(const Snapshot& snapshot, std::string pages)
+      : snapshot_(snapshot), pages_(std::move(pages)), common_keyrings_(keyrings_of_many_roots(snapshot)) {}
 
   Result<NewTasks> build() {
     const bool timer_ids = kernel_takes_timer_ids();
@@ -197,7 +198,7 @@ class Builder {
     const bool inherited = parent != nullptr && parent->stopped && parent->stopped->keyring == index;
     if (!index || inherited) return {};
     const auto& keyring = snapshot_.keyrings[*index];
-    const bool common = parent == nullptr && keyrings_of_many_roots(snapshot_).contains(*index);
+    const bool common = parent == nullptr && common_keyrings_.contains(*index);
     if (common && !filled_keyrings_.insert(*index).second) return {};
     auto program = common ? Program() : compile_join(keyring);
     program.append(compile_keys(keyring));
@@ -310,8 +311,9 @@ class Builder {
   }
 
   const Snapshot& snapshot_;
-  std::set<std::uint32_t> filled_keyrings_;  // of many roots
   std::string pages_;
+  std::set<std::uint32_t> common_keyrings_;  // of many roots
+  std::set<std::uint32_t> filled_keyrings_;  // those among them that have their keys
   AllNamespaces namespaces_;
   std::string offsets_;  // of the new time namespace, whose clocks go on from here
   Workshop* shop_ = nullptr;

@@ -1,0 +1,38 @@
+#pragma once
+// Descriptors in the order of kcmp(2), so that one that leads to the same open file description is found
+// among thousands.
+
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <cstddef>
+
+namespace upkeep::native {
+
+struct DescriptionPlace {
+  std::size_t at = 0;  // of the one that is the same; else where it belongs
+  bool same = false;
+};
+
+// Looks for descriptor FD of PID among COUNT others; AT(i) is the i-th: something with `pid` and `fd`. One
+// that was closed meanwhile is the same as none.
+template <typename At>
+DescriptionPlace find_description(pid_t pid, int fd, std::size_t count, const At& at) {
+  constexpr int kFile = 0;   // KCMP_FILE of linux/kcmp.h
+  constexpr long kLess = 1;  // 2 is greater, 3 is unordered and not given by any kernel
+  std::size_t low = 0, high = count;
+  while (low < high) {
+    const auto middle = (low + high) / 2;
+    const auto& other = at(middle);
+    const long order = ::syscall(SYS_kcmp, pid, other.pid, kFile, fd, other.fd);
+    if (order == 0) return {middle, true};
+    if (order == kLess)
+      high = middle;
+    else
+      low = middle + 1;
+  }
+  return {low, false};
+}
+
+}  // namespace upkeep::native
