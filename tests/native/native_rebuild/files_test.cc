@@ -320,13 +320,18 @@ TEST_F(KindsOfFiles, Pidfds) {
         auto alive = [](int fd) { return ::syscall(SYS_pidfd_send_signal, fd, 0, nullptr, 0) == 0; };
         HOLDS(alive(3) && alive(4) && !alive(5) && alive(6));
         board().value[1] = alive(7) ? 1 : 2;
-        auto is = [](int fd, pid_t pid) {
-          const auto info = os::read_file(fmt::format("/proc/self/fdinfo/{}", fd)).value_or("");
-          return info.find(fmt::format("Pid:\t{}\n", pid)) != std::string::npos;
-        };
-        HOLDS(is(3, ::getpid()) && is(4, static_cast<pid_t>(board().value[0])) && is(5, -1) && is(6, test));
       });
+  // From outside: the subject must not have such a file open when it is stopped.
+  auto lead_where_they_did = [&] {
+    auto is = [&](int fd, pid_t pid) {
+      const auto info = os::read_file(fmt::format("/proc/{}/fdinfo/{}", subject.pid(), fd)).value_or("");
+      return info.find(fmt::format("Pid:\t{}\n", pid)) != std::string::npos;
+    };
+    const auto child = static_cast<pid_t>(peek(subject.pid(), 1));
+    return is(3, subject.pid()) && is(4, child) && is(5, -1) && is(6, test);
+  };
   ASSERT_TRUE(carry(subject));
+  EXPECT_TRUE(lead_where_they_did());
   EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 2) == 1; }));
   ASSERT_OK(os::remove_tree(images()));
   auto saved = save_trees({subject.pid()}, images(), false);
@@ -335,6 +340,7 @@ TEST_F(KindsOfFiles, Pidfds) {
   other.end();
   ASSERT_OK(restore_trees(images(), false));
   EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 2) == 2; }));
+  EXPECT_TRUE(lead_where_they_did());
   EXPECT_NO_COMPLAINT(subject);
 }
 
@@ -384,6 +390,13 @@ TEST_F(KindsOfFiles, KernelFiles) {
       });
   ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
+}
+
+TEST_F(KindsOfFiles, WhatIsAboutADescriptorIsRefused) {
+  Subject subject([] { (void)::open("/proc/self/fdinfo/0", O_RDONLY); });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("it is about a descriptor"));
 }
 
 TEST_F(KindsOfFiles, FilesOfOtherProcessesAreRefused) {

@@ -70,6 +70,8 @@ std::vector<std::string> read_kernel_file(const DescriptorFacts& facts, std::uin
   for (const auto prefix : kStateful) {
     if (path.path.starts_with(prefix)) return {"state behind this file is not rebuilt by this version"};
   }
+  if (path.path.starts_with("/proc/") && path.path.find("/fdinfo/") != std::string::npos)
+    return {"it is about a descriptor, and files are opened before there are any"};
   const bool writes = (flags & O_ACCMODE) != O_RDONLY && (flags & O_PATH) == 0;
   if (writes && path.path.ends_with("/cgroup.event_control"))
     return {"what was registered through it cannot be read"};
