@@ -90,6 +90,8 @@ std::string snapshot_text(const native::Inspected& inspected) {
     text += fmt::format("cannot be carried: {}, {}: {}\n", obstacle.pid, obstacle.what, obstacle.why);
     if (!obstacle.remedy.empty()) text += fmt::format("  -> {}\n", obstacle.remedy);
   }
+  for (const auto& loss : snapshot.losses)
+    text += fmt::format("not carried along: {}, {}: {}; {}\n", loss.pid, loss.what, loss.why, loss.remedy);
   if (inspected.stopped_ns != 0)
     text += fmt::format("It stood still for {:.1f} ms.\n", static_cast<double>(inspected.stopped_ns) / 1e6);
   return text;

@@ -58,22 +58,6 @@ NetlinkRequest add_elements(const std::string& table, const Family& family, std:
   return request;
 }
 
-void expression(NetlinkRequest& list, const char* name, const std::function<void(NetlinkRequest&)>& data) {
-  list.nest(NFTA_LIST_ELEM,
-            [&](NetlinkRequest& element) { element.text(NFTA_EXPR_NAME, name).nest(NFTA_EXPR_DATA, data); });
-}
-
-// The rule goes on only for packets of which KEY is VALUE.
-void only_if(NetlinkRequest& list, std::uint32_t key, std::uint8_t value) {
-  expression(list, "meta", [key](NetlinkRequest& data) {
-    data.number(NFTA_META_KEY, htonl(key)).number(NFTA_META_DREG, htonl(NFT_REG_1));
-  });
-  expression(list, "cmp", [value](NetlinkRequest& data) {
-    data.number(NFTA_CMP_SREG, htonl(NFT_REG_1)).number(NFTA_CMP_OP, htonl(NFT_CMP_EQ));
-    data.nest(NFTA_CMP_DATA, [value](NetlinkRequest& inside) { inside.number(NFTA_DATA_VALUE, value); });
-  });
-}
-
 void load(NetlinkRequest& list, std::uint32_t base, std::uint32_t offset, std::uint32_t size,
           std::uint32_t to) {
   expression(list, "payload", [=](NetlinkRequest& data) {
@@ -88,7 +72,7 @@ NetlinkRequest drop_rule(const std::string& table, const char* chain, const Fami
   request.text(NFTA_RULE_TABLE, table).text(NFTA_RULE_CHAIN, chain);
   request.nest(NFTA_RULE_EXPRESSIONS, [&](NetlinkRequest& list) {
     only_if(list, NFT_META_NFPROTO, family.protocol);
-    only_if(list, NFT_META_L4PROTO, IPPROTO_TCP);
+    only_if(list, NFT_META_L4PROTO, std::uint8_t{IPPROTO_TCP});
     load(list, NFT_PAYLOAD_NETWORK_HEADER, family.offset, family.addresses, NFT_REG32_00);
     constexpr std::uint32_t kRegister = 4;
     load(list, NFT_PAYLOAD_TRANSPORT_HEADER, 0, kPorts, NFT_REG32_00 + family.addresses / kRegister);
@@ -96,13 +80,7 @@ NetlinkRequest drop_rule(const std::string& table, const char* chain, const Fami
       data.text(NFTA_LOOKUP_SET, family.set).number(NFTA_LOOKUP_SREG, htonl(NFT_REG32_00));
       data.number(NFTA_LOOKUP_SET_ID, htonl(id));
     });
-    expression(list, "immediate", [](NetlinkRequest& data) {
-      data.number(NFTA_IMMEDIATE_DREG, htonl(NFT_REG_VERDICT));
-      data.nest(NFTA_IMMEDIATE_DATA, [](NetlinkRequest& inside) {
-        inside.nest(NFTA_DATA_VERDICT,
-                    [](NetlinkRequest& verdict) { verdict.number(NFTA_VERDICT_CODE, htonl(NF_DROP)); });
-      });
-    });
+    verdict(list, NF_DROP);
   });
   return request;
 }

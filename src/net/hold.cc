@@ -1,10 +1,25 @@
 #include "net/hold.h"
 
+#include <arpa/inet.h>
 #include <linux/netfilter.h>
 
 #include "net/nf_tables.h"
+#include "os/put_back_mark.h"
 
 namespace upkeep::net {
+namespace {
+
+os::NetlinkRequest let_pass_what_is_put_back(const char* chain) {
+  auto request = table_request(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK);
+  request.text(NFTA_RULE_TABLE, kHoldTable).text(NFTA_RULE_CHAIN, chain);
+  request.nest(NFTA_RULE_EXPRESSIONS, [](os::NetlinkRequest& list) {
+    only_if(list, NFT_META_MARK, os::kPutBackMark);
+    verdict(list, NF_ACCEPT);
+  });
+  return request;
+}
+
+}  // namespace
 
 Result<void> hold_network() {
   TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_NETFILTER));
@@ -13,6 +28,7 @@ Result<void> hold_network() {
   requests.back().text(NFTA_TABLE_NAME, kHoldTable);
   requests.push_back(base_chain(kHoldTable, "in", NF_INET_PRE_ROUTING, NF_DROP));
   requests.push_back(base_chain(kHoldTable, "out", NF_INET_LOCAL_OUT, NF_DROP));
+  for (const char* chain : {"in", "out"}) requests.push_back(let_pass_what_is_put_back(chain));
   TRY_IN("hold the network", in_one_transaction(socket, std::move(requests)));
   let_packets_pass();
   return {};

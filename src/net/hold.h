@@ -8,9 +8,11 @@
 // then would be lost. Held in the new kernel before the first link goes up, until all sockets are back: a
 // segment that finds no socket is answered by a reset.
 //
-// How: one nf_tables table of family inet, `upkeep-hold`, with two empty base chains of policy drop, at a
-// priority before connection tracking and every usual rule, made in one transaction. It stays if upkeep dies:
-// release_network() of any later process opens the network again.
+// How: one nf_tables table of family inet, `upkeep-hold`, with two base chains of policy drop, at a priority
+// before connection tracking and every usual rule, made in one transaction. All that they let pass are
+// datagrams that are put back into their sockets (os/put_back_mark.h). It stays if upkeep dies:
+// release_network() of any later process opens the network again. Idempotent: holding it twice adds nothing
+// that matters.
 //
 // Not covered, because it is below IP: ARP (whoever asks for our address is answered; neighbours keep their
 // entries) and frames that a bridge passes on. IPv6 neighbour discovery is ICMPv6 and is dropped. AF_PACKET

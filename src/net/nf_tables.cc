@@ -41,6 +41,23 @@ os::NetlinkRequest base_chain(std::string_view table, std::string_view chain, st
   return request;
 }
 
+void expression(os::NetlinkRequest& list, const char* name,
+                const std::function<void(os::NetlinkRequest&)>& data) {
+  list.nest(NFTA_LIST_ELEM, [&](os::NetlinkRequest& element) {
+    element.text(NFTA_EXPR_NAME, name).nest(NFTA_EXPR_DATA, data);
+  });
+}
+
+void verdict(os::NetlinkRequest& list, std::uint32_t code) {
+  expression(list, "immediate", [code](os::NetlinkRequest& data) {
+    data.number(NFTA_IMMEDIATE_DREG, htonl(NFT_REG_VERDICT));
+    data.nest(NFTA_IMMEDIATE_DATA, [code](os::NetlinkRequest& inside) {
+      inside.nest(NFTA_DATA_VERDICT,
+                  [code](os::NetlinkRequest& its) { its.number(NFTA_VERDICT_CODE, htonl(code)); });
+    });
+  });
+}
+
 Result<void> in_one_transaction(os::NetlinkSocket& socket, std::vector<os::NetlinkRequest> requests) {
   std::vector<os::NetlinkRequest> batch;
   batch.push_back(batch_edge(NFNL_MSG_BATCH_BEGIN));

@@ -1,5 +1,6 @@
 #include "engine/native/compare.h"
 
+#include <linux/if_packet.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -262,6 +263,51 @@ void forget_what_journald_says(Socket& socket) {
   socket.journal.reset();
   socket.peer = 0;
   socket.shutdown = 0;  // it shuts the other direction down
+  socket.connecting = false;
+}
+
+// They are numbered otherwise here; what has the name is the same.
+void forget_interface_numbers(Socket& socket) {
+  for (auto& option : socket.options) {
+    if (!option.interface.empty()) option.value.data.clear();
+  }
+  const auto forget = [](Bytes& name, std::size_t at, std::size_t size) {
+    if (name.data.size() >= at + size)
+      std::fill_n(name.data.begin() + static_cast<std::ptrdiff_t>(at), size, 0);
+  };
+  for (auto* name : {&socket.local, &socket.remote}) {
+    if (socket.family == AF_INET6)
+      forget(*name, offsetof(sockaddr_in6, sin6_scope_id), sizeof(sockaddr_in6::sin6_scope_id));
+    if (socket.family == AF_PACKET)
+      forget(*name, offsetof(sockaddr_ll, sll_ifindex), sizeof(sockaddr_ll::sll_ifindex));
+  }
+}
+
+// The PIDs of those who have ended may be somebody else's by now.
+void forget_ended_peers(Socket& socket, const std::set<std::int32_t>& ids) {
+  const auto forget = [&](std::int32_t& pid) {
+    if (!ids.contains(pid)) pid = 0;
+  };
+  if (socket.peer_credentials) forget(socket.peer_credentials->pid);
+  for (auto& message : socket.unread) {
+    if (message.credentials) forget(message.credentials->pid);
+  }
+}
+
+// Binding an IPv6 socket to one address, as connecting does not, sets IPV6_V6ONLY, which means nothing for
+// it.
+void forget_own_family(Socket& socket) {
+  if (socket.type != SOCK_DGRAM || socket.remote.data.empty()) return;
+  std::erase_if(socket.options, [](const auto& option) {
+    return option.level == IPPROTO_IPV6 && option.name == IPV6_V6ONLY;
+  });
+}
+
+// It asks for its connection when everything else is there (rebuild/connections.h).
+void forget_question(Socket& socket) {
+  if (!socket.connecting || socket.protocol != IPPROTO_TCP) return;
+  socket.connecting = false;
+  socket.remote.data.clear();
 }
 
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
@@ -275,6 +321,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   snapshot.kernel.clear();
   snapshot.boot.clear();
   snapshot.obstacles.clear();
+  snapshot.losses.clear();
   std::set<std::int32_t> ids;
   for (const auto& process : snapshot.processes) {
     ids.insert(process.pid);
@@ -314,6 +361,11 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
       file.socket->inode = sockets(file.socket->inode);
       if (file.socket->connection) forget_repair_mode(*file.socket);
       forget_what_journald_says(*file.socket);
+      forget_interface_numbers(*file.socket);
+      forget_ended_peers(*file.socket, ids);
+      forget_question(*file.socket);
+      forget_own_family(*file.socket);
+      for (auto& client : file.socket->waiting) client = sockets(client);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
     if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);

@@ -51,6 +51,9 @@ class Checker {
     }
     for (const auto& obstacle : seen->obstacles)
       refuse(fmt::format("{}, {}", title_of(obstacle.pid), obstacle.what), obstacle.why, obstacle.remedy);
+    for (const auto& loss : seen->losses)
+      findings_.push_back({Finding::Severity::warning, fmt::format("{}, {}", title_of(loss.pid), loss.what),
+                           loss.why, loss.remedy});
     for (const auto& tree : set_.trees) {
       for (const auto& task : tree.tasks) look_at(task);
     }

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/netlink.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
@@ -149,7 +150,7 @@ TEST_F(Inspection, ThreadsTimersAndLimits) {
 
 TEST_F(Inspection, WhatCannotBeCarriedIsNamed) {
   Subject subject([] {
-    ::socket(AF_INET, SOCK_DGRAM, 0);
+    ::socket(AF_NETLINK, SOCK_RAW, NETLINK_GENERIC);
     ::fsopen("tmpfs", 0);
   });
   auto snapshot = look(subject);

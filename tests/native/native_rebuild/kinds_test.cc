@@ -451,20 +451,6 @@ TEST_F(Kinds, ListeningTcpSockets) {
 }
 
 // What depends on somebody else is refused, by the descriptor's number.
-TEST_F(Kinds, ConnectedSocketsAreRefused) {
-  Subject subject([] {
-    ::socket(AF_INET, SOCK_DGRAM, 0);
-    int pair[2];
-    ::socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
-    ::close(pair[1]);
-  });
-  auto saved = save_trees({subject.pid()}, images(), false);
-  ASSERT_FALSE(saved);
-  EXPECT_THAT(saved.error().message(), ::testing::HasSubstr("descriptor 3 (socket:["));
-  EXPECT_THAT(saved.error().message(), ::testing::HasSubstr("descriptor 4 (socket:["));
-  EXPECT_TRUE(moves(subject.pid()));
-}
-
 TEST_F(Kinds, Identity) {
   Subject subject(
       [] {

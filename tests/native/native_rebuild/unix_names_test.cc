@@ -8,76 +8,13 @@
 #include <cstring>
 
 #include "fixture.h"
+#include "unix.h"
 
 namespace upkeep::native {
 namespace {
 
 using namespace upkeep::testing;
 using ::testing::HasSubstr;
-
-// NAME: a path, or "@" and an abstract name.
-struct Address {
-  explicit Address(std::string_view name) {
-    un.sun_family = AF_UNIX;
-    name.copy(un.sun_path, sizeof un.sun_path - 1);
-    size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size() + 1);
-    if (name.front() != '@') return;
-    un.sun_path[0] = '\0';
-    --size;
-  }
-  sockaddr* get() { return reinterpret_cast<sockaddr*>(&un); }
-  sockaddr_un un = {};
-  socklen_t size;
-};
-
-// Each takes the lowest free descriptor.
-int make(int type) { return ::socket(AF_UNIX, type | SOCK_CLOEXEC, 0); }
-int bound(int type, std::string_view name) {
-  const int fd = make(type);
-  Address address(name);
-  return ::bind(fd, address.get(), address.size) == 0 ? fd : -1;
-}
-bool connect_to(int fd, std::string_view name) {
-  Address address(name);
-  return ::connect(fd, address.get(), address.size) == 0;
-}
-int connected(int type, std::string_view name) {
-  const int fd = make(type);
-  return connect_to(fd, name) ? fd : -1;
-}
-void must(bool holds) {
-  if (!holds) ::_exit(1);
-}
-
-// What getsockname(2) and getpeername(2) say: "@" for an abstract name, nothing for none.
-std::string name_of(int fd, decltype(&::getsockname) ask) {
-  Address address("x");
-  address.size = sizeof address.un;
-  if (ask(fd, address.get(), &address.size) < 0) return std::strerror(errno);
-  const auto length = address.size - offsetof(sockaddr_un, sun_path);
-  std::string name(address.un.sun_path, length);
-  if (name.empty()) return name;
-  if (name.front() == '\0') return "@" + name.substr(1);
-  return name.c_str();
-}
-std::string own_name(int fd) { return name_of(fd, ::getsockname); }
-std::string peer_name(int fd) { return name_of(fd, ::getpeername); }
-
-std::string waiting(int fd) {
-  char text[64] = {};
-  const ssize_t size = ::recv(fd, text, sizeof text, MSG_PEEK | MSG_DONTWAIT);
-  return size < 0 ? std::strerror(errno) : std::string(text, static_cast<std::size_t>(size));
-}
-std::string taken(int fd) {
-  auto text = waiting(fd);
-  char rest[64];
-  (void)!::recv(fd, rest, sizeof rest, MSG_DONTWAIT);
-  return text;
-}
-bool passes(int from, int to) {
-  return ::send(from, "ping", 4, MSG_DONTWAIT | MSG_NOSIGNAL) == 4 && taken(to) == "ping";
-}
-void put(int fd, std::string_view text) { must(::send(fd, text.data(), text.size(), 0) > 0); }
 
 class UnixNames : public TreeTest {
  protected:
@@ -286,17 +223,6 @@ TEST_F(UnixNames, StreamsToOthersAreRefusedByName) {
   EXPECT_THAT(saved.error().message(), HasSubstr("connected to " + name + ", which is not part of the tree"));
   EXPECT_THAT(saved.error().message(), HasSubstr("end that connection"));
   EXPECT_TRUE(moves(subject.pid()));
-}
-
-TEST_F(UnixNames, ConnectionsThatWaitAreRefused) {
-  const auto name = path("/server");
-  Subject subject([&] {
-    must(bound(SOCK_STREAM, name) == 3 && ::listen(3, 1) == 0);
-    must(connected(SOCK_STREAM, name) == 4);
-  });
-  auto saved = save_trees({subject.pid()}, images(), false);
-  ASSERT_FALSE(saved);
-  EXPECT_THAT(saved.error().message(), HasSubstr("connections wait to be accepted"));
 }
 
 }  // namespace

@@ -72,12 +72,32 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
   const auto place = find_description(facts.pid, facts.fd, sorted.size(),
                                       [&](std::size_t i) -> const Place& { return places_[sorted[i]]; });
   if (place.same) return sorted[place.at];
-  TRY_ASSIGN(auto file, read_open_file(facts, stopped, snapshot_.obstacles));
+  TRY_ASSIGN(auto read, read_open_file(facts, stopped, snapshot_));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
-  snapshot_.files.push_back(std::move(file));
+  snapshot_.files.push_back(std::move(read.file));
   places_.push_back({facts.pid, facts.fd, index, status.st_ino});
   sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(place.at), index);
+  TRY(read_in_flight(index, std::move(read.in_flight), facts.own_root));
   return index;
+}
+
+// A socket may be on its way through itself: it is known by now.
+Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight,
+                                              os::Fd own_root) {
+  for (auto& message : in_flight) {
+    for (auto& descriptor : message.descriptors) {
+      TRY_ASSIGN(auto facts, facts_of(::getpid(), descriptor.get()));
+      facts.own_root = own_root;
+      in_flight_.push_back(std::move(descriptor));
+      TRY_ASSIGN(const auto file, file_of(facts, true));
+      if (const auto& its = snapshot_.files[file].socket; its && its->connection)
+        snapshot_.obstacles.push_back({0, fmt::format("descriptor in flight ({})", facts.link),
+                                       "a TCP connection is on its way through a socket",
+                                       "try again when it has been received"});
+      snapshot_.files[socket].socket->unread[message.message].files.push_back(file);
+    }
+  }
+  return {};
 }
 
 Result<void> DescriptorReader::read(Process& process, bool stopped) {

@@ -215,6 +215,17 @@ void look_for_outside_users(Snapshot& snapshot) {
   }
 }
 
+// A descriptor on its way through a socket is nobody's yet, and the only one to lead to its file.
+void look_for_those_in_flight(Snapshot& snapshot) {
+  for (std::uint32_t i = 0; i < snapshot.files.size(); ++i) {
+    const auto& file = snapshot.files[i];
+    if (file.kind == "kept" && snapshot.kept_file(file.path->device, file.path->inode) == nullptr)
+      snapshot.obstacles.push_back({0, fmt::format("descriptor in flight ({})", file.name),
+                                    "nobody else has its file, whose contents are not copied from there",
+                                    "try again when it has been received"});
+  }
+}
+
 }  // namespace
 
 Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped) {
@@ -254,6 +265,7 @@ Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, 
     look_for_parts(process, snapshot);
   }
   look_for_outside_users(snapshot);
+  look_for_those_in_flight(snapshot);
   return {};
 }
 

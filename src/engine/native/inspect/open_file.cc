@@ -28,9 +28,12 @@ struct Found {
   const DescriptorFacts& facts;
   OpenFile& file;
   std::vector<Obstacle>& obstacles;
+  std::string title() const {
+    return facts.pid == ::getpid() ? fmt::format("descriptor in flight ({})", facts.link)
+                                   : fmt::format("descriptor {} ({})", facts.fd, facts.link);
+  }
   void refuse(std::string why, std::string remedy = "") {
-    obstacles.push_back({facts.pid, fmt::format("descriptor {} ({})", facts.fd, facts.link), std::move(why),
-                         std::move(remedy)});
+    obstacles.push_back({facts.pid, title(), std::move(why), std::move(remedy)});
   }
 };
 
@@ -78,15 +81,17 @@ Result<void> read_pipe(Found found, bool stopped) {
   return {};
 }
 
-Result<void> read_socket_of(Found found, bool stopped) {
+Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vector<Obstacle>& losses) {
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
-  TRY_ASSIGN(auto reasons,
-             read_socket(fd, number, stopped, found.facts.own_root, found.file.socket.emplace()));
-  for (auto& reason : reasons) found.refuse(std::move(reason));
-  return {};
+  SocketReading reading{fd, stopped, found.facts.own_root, found.file.socket.emplace()};
+  TRY(read_socket(reading, number));
+  for (auto& reason : reading.reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
+  for (auto& loss : reading.losses)
+    losses.push_back({found.facts.pid, found.title(), std::move(loss.why), std::move(loss.remedy)});
+  return std::move(reading.in_flight);
 }
 
 // Places in a folder are numbers that file systems on disk keep; a tmpfs gives them anew.
@@ -236,15 +241,15 @@ Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd) {
   return borrowed;
 }
 
-Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
-                                std::vector<Obstacle>& obstacles) {
-  OpenFile file;
+Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot) {
+  OpenFileReading reading;
+  auto& file = reading.file;
   file.name = facts.link;
   const auto flags = number_of(facts.info, "flags", 8), position = number_of(facts.info, "pos");
   if (!flags || !position) return Err("its fdinfo cannot be read");
   file.flags = static_cast<std::uint32_t>(*flags) & ~kNotOfTheFile;
   file.position = static_cast<std::int64_t>(*position);
-  Found found{facts, file, obstacles};
+  Found found{facts, file, snapshot.obstacles};
   if (facts.link.starts_with("pipe:[")) {
     file.kind = "pipe";
     TRY(read_pipe(found, stopped));
@@ -252,7 +257,7 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
     TRY(read_anonymous(found, stopped));
   } else if (facts.link.starts_with("socket:[")) {
     file.kind = "socket";
-    TRY(read_socket_of(found, stopped));
+    TRY_ASSIGN(reading.in_flight, read_socket_of(found, stopped, snapshot.losses));
   } else if (!facts.link.starts_with('/')) {
     file.kind = facts.link.substr(0, facts.link.find(':'));
     found.refuse("this kind of object is not rebuilt by this version");
@@ -262,7 +267,7 @@ Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped,
   }
   TRY(read_locks(found));
   if (file.kind == "socket" || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));
-  return file;
+  return reading;
 }
 
 }  // namespace upkeep::native

@@ -12,6 +12,7 @@
 #include "common/result.h"
 #include "engine/native/inspect/guest_calls.h"
 #include "engine/native/inspect/inspect.h"
+#include "engine/native/inspect/socket_parts.h"
 #include "engine/native/inspect/stop.h"
 #include "engine/native/model/snapshot.h"
 #include "os/task_memory.h"
@@ -85,21 +86,25 @@ class DescriptorReader {
     std::uint64_t inode;
   };
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
+  Result<void> read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight, os::Fd own_root);
   const Place* watched(const Place& set, const EpollWatch& watch, std::uint32_t occurrence) const;
   Snapshot& snapshot_;
   os::UniqueFd own_root_;  // from before any mount namespace was entered
   // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in, as indices
   // into places_: thousands of descriptors may be of one object (/dev/null, and whatever has no name).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::uint32_t>> sorted_;
-  std::vector<Place> places_;  // one for each of Snapshot::files
+  std::vector<Place> places_;            // one for each of Snapshot::files
+  std::vector<os::UniqueFd> in_flight_;  // they stay open, since they are places too
 };
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
 Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
-Result<OpenFile> read_open_file(const DescriptorFacts& facts, bool stopped, std::vector<Obstacle>& obstacles);
+struct OpenFileReading {
+  OpenFile file;
+  std::vector<InFlight> in_flight;  // descriptors on their way through it, where it is a socket
+};
+Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot);
 
-// tcp.cc: what is particular to TCP.
-Result<void> read_tcp(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons);
 // inotify.cc, kernel_files.cc. They return why it cannot be rebuilt; empty where it can.
 Result<std::vector<std::string>> read_inotify(const DescriptorFacts& facts, Inotify& inotify);
 Result<std::vector<std::string>> read_pidfd(const DescriptorFacts& facts, PidFile& pidfd);
@@ -109,9 +114,7 @@ std::vector<std::string> read_kernel_file(const DescriptorFacts& facts, std::uin
 // Files of /proc that belong to tasks which are not part of the tree.
 void look_at_foreign_files(Snapshot& snapshot);
 
-// socket.cc. FD is a descriptor of our own. Unread data is looked at only while the task is STOPPED. Returns
-// why it cannot be rebuilt; empty where it can. OWN_ROOT: as in DescriptorFacts.
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
-                                             Socket& socket);
+// socket.cc
+Result<void> read_socket(SocketReading& reading, std::uint64_t inode);
 
 }  // namespace upkeep::native

@@ -1,23 +1,19 @@
-// Sockets, asked through a descriptor of our own (pidfd_getfd(2)), and unix_diag for who is connected to
-// whom.
+// Sockets, asked through a descriptor of our own (pidfd_getfd(2)): what all of them have.
 
+#include <linux/if_packet.h>
 #include <linux/netlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
-#include <linux/sockios.h>
 #include <algorithm>
 #include <array>
+#include <cstring>
 
-#include "engine/native/inspect/journal_stream.h"
 #include "engine/native/inspect/readers.h"
-#include "os/netlink.h"
+#include "engine/native/inspect/socket_parts.h"
+#include "os/open_socket.h"
 
 namespace upkeep::native {
 namespace {
@@ -30,24 +26,28 @@ struct Numbers {
   std::initializer_list<int> carried;
 };
 
-// Numbers of asm-generic/socket.h, linux/tcp.h, linux/in.h and linux/in6.h.
+// Numbers of asm-generic/socket.h, linux/tcp.h, linux/udp.h, linux/in.h, linux/in6.h, linux/icmp.h,
+// linux/icmpv6.h, linux/if_packet.h and linux/netlink.h.
 const Numbers kSocketNumbers = {
     SOL_SOCKET,
     82,
     {3, 4, 17, 26, 28, 30, 31, 38, 39, 49, 55, 56, 57, 59, 71, 77},
-    {2, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 25, 29, 34, 36, 42, 46, 60, 72}};
+    {2, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 25, 29, 34, 36, 42, 44, 46, 60, 72}};
 const Numbers kTcpNumbers = {IPPROTO_TCP,
                              37,
                              {2, 10, 11, 12, 19, 20, 21, 22, 24, 26, 28, 29, 35},
                              {1, 3, 4, 5, 6, 7, 8, 9, 13, 18, 23, 25, 27, 34, 36}};
-const Numbers kIpNumbers = {IPPROTO_IP,
-                            51,
-                            {4, 9, 14, 16, 17, 40, 41, 48},
-                            {1, 2, 6, 7, 8, 10, 11, 12, 13, 15, 18, 19, 20, 24, 33, 34, 49}};
-const Numbers kIp6Numbers = {IPPROTO_IPV6,
-                             80,
-                             {1, 6, 24, 32, 34, 35, 48, 50, 61},
-                             {16, 18, 19, 23, 25, 26, 29, 33, 49, 51, 66, 67, 70, 72, 74, 75, 76, 78}};
+const Numbers kUdpNumbers = {IPPROTO_UDP, 104, {1, 100}, {101, 102, 103, 104}};
+const Numbers kIpNumbers = {
+    IPPROTO_IP, 51, {4, 9, 14, 16, 17, 40, 41, 48}, {1,  2,  3,  6,  7,  8,  10, 11, 12, 13, 15, 18,
+                                                     19, 20, 21, 22, 23, 24, 32, 33, 34, 49, 50, 51}};
+const Numbers kIp6Numbers = {
+    IPPROTO_IPV6, 80, {1, 6, 24, 32, 34, 35, 48, 50, 61}, {16, 17, 18, 19, 23, 25, 26, 29, 30, 33, 36,
+                                                           49, 51, 66, 67, 70, 72, 74, 75, 76, 78}};
+const Numbers kRawNumbers = {SOL_RAW, 7, {}, {1, 7}};
+const Numbers kIcmp6Numbers = {IPPROTO_ICMPV6, 1, {}, {1}};
+const Numbers kPacketNumbers = {SOL_PACKET, 24, {6, 11, 21}, {8, 9, 10, 12, 14, 15, 17, 19, 20, 23, 24}};
+const Numbers kNetlinkNumbers = {SOL_NETLINK, 12, {9}, {3, 4, 5, 8, 10, 11, 12}};
 
 bool contains(std::initializer_list<int> list, int value) {
   return std::find(list.begin(), list.end(), value) != list.end();
@@ -60,13 +60,6 @@ std::optional<Bytes> option(os::Fd fd, int level, int name) {
   return Bytes{{value.begin(), value.begin() + std::min<socklen_t>(size, value.size())}};
 }
 
-int number_option(os::Fd fd, int level, int name) {
-  int value = -1;
-  socklen_t size = sizeof value;
-  return ::getsockopt(fd.get(), level, name, &value, &size) == 0 ? value : -1;
-}
-
-// Whatever differs from a new socket of the same kind, so that nothing is overlooked.
 // A connection that was accepted has some of multicast from the packet that began it, which mean nothing.
 bool means_nothing(const Socket& socket, int level, int name) {
   if (socket.protocol != IPPROTO_TCP) return false;
@@ -75,189 +68,146 @@ bool means_nothing(const Socket& socket, int level, int name) {
              : level == IPPROTO_IPV6 && contains({IPV6_MULTICAST_IF, IPV6_MULTICAST_HOPS}, name);
 }
 
-void read_options(os::Fd fd, const Numbers& numbers, os::Fd fresh, Socket& socket,
-                  std::vector<std::string>& reasons) {
+// Whether the option is the number of an interface, and in which order its bytes are.
+std::string interface_of(int level, int name, const Bytes& value) {
+  const bool network_order =
+      (level == IPPROTO_IP && name == IP_UNICAST_IF) || (level == IPPROTO_IPV6 && name == IPV6_UNICAST_IF);
+  const bool is_number = network_order || (level == IPPROTO_IPV6 && name == IPV6_MULTICAST_IF);
+  std::uint32_t number = 0;
+  if (!is_number || value.data.size() != sizeof number) return "";
+  std::memcpy(&number, value.data.data(), sizeof number);
+  return interface_name(network_order ? ntohl(number) : number);
+}
+
+// Whatever differs from a new socket of the same kind, so that nothing is overlooked.
+void read_options(SocketReading& reading, const Numbers& numbers, os::Fd fresh) {
+  auto& socket = reading.socket;
   for (int name = 1; name <= numbers.last; ++name) {
     if (contains(numbers.left_out, name) || means_nothing(socket, numbers.level, name)) continue;
-    auto value = option(fd, numbers.level, name);
+    auto value = option(reading.fd, numbers.level, name);
     if (!value || value == option(fresh, numbers.level, name)) continue;
+    auto interface = interface_of(numbers.level, name, *value);
     if (contains(numbers.carried, name))
-      socket.options.push_back({numbers.level, name, std::move(*value)});
+      socket.options.push_back({numbers.level, name, std::move(*value), std::move(interface)});
     else
-      reasons.push_back(
+      reading.refuse(
           fmt::format("option {} of level {} is not rebuilt by this version", name, numbers.level));
   }
 }
 
-Result<void> read_all_options(os::Fd fd, Socket& socket, std::vector<std::string>& reasons) {
-  const os::UniqueFd fresh(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
-  if (!fresh.valid()) return ErrnoErr("socket");
-  read_options(fd, kSocketNumbers, fresh, socket, reasons);
-  // Its length counts instructions, not bytes: only how many there are is asked (sk_get_filter() of the
-  // kernel).
-  socklen_t instructions = 0;
-  if (::getsockopt(fd.get(), SOL_SOCKET, SO_GET_FILTER, nullptr, &instructions) == 0 && instructions != 0)
-    reasons.emplace_back("a packet filter is attached, which is not rebuilt by this version");
-  if (socket.protocol == IPPROTO_TCP) read_options(fd, kTcpNumbers, fresh, socket, reasons);
-  if (socket.family != AF_UNIX) read_options(fd, kIpNumbers, fresh, socket, reasons);
-  if (socket.family == AF_INET6) read_options(fd, kIp6Numbers, fresh, socket, reasons);
-  return {};
-}
-
-Result<void> read_name(os::Fd fd, Socket& socket) {
-  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
-  socklen_t size = name.size();
-  if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) < 0)
-    return ErrnoErr("getsockname");
-  socket.local.data.assign(name.begin(), name.begin() + size);
-  return {};
-}
-
-// Looks at every message without taking it. SO_PEEK_OFF makes the next look begin behind the last one.
-Result<void> peek_messages(os::Fd fd, Socket& socket, std::vector<std::string>& reasons) {
-  const int before = number_option(fd, SOL_SOCKET, SO_PEEK_OFF), from_start = 0;
-  if (::setsockopt(fd.get(), SOL_SOCKET, SO_PEEK_OFF, &from_start, sizeof from_start) < 0)
-    return ErrnoErr("SO_PEEK_OFF");
-  std::vector<std::uint8_t> buffer(1U << 20U);
-  for (;;) {
-    std::array<std::uint8_t, 512> control = {};
-    iovec area = {buffer.data(), buffer.size()};
-    msghdr message = {};
-    message.msg_iov = &area;
-    message.msg_iovlen = 1;
-    message.msg_control = control.data();
-    message.msg_controllen = control.size();
-    const ssize_t size = ::recvmsg(fd.get(), &message, MSG_PEEK | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-    if (size <= 0) break;
-    for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-      if (part->cmsg_type != SCM_RIGHTS) continue;
-      const auto count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (std::size_t i = 0; i < count; ++i) {
-        int taken = -1;
-        std::memcpy(&taken, CMSG_DATA(part) + i * sizeof taken, sizeof taken);
-        ::close(taken);
-      }
-      reasons.emplace_back("descriptors are on their way through it");
-    }
-    if ((message.msg_flags & MSG_TRUNC) != 0) reasons.emplace_back("a message in it is larger than 1 MiB");
-    auto& unread = socket.type == SOCK_STREAM && !socket.unread.empty() ? socket.unread.front()
-                                                                        : socket.unread.emplace_back();
-    unread.data.insert(unread.data.end(), buffer.begin(), buffer.begin() + size);
-  }
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_PEEK_OFF, &before, sizeof before);
-  return {};
-}
-
-struct UnixFacts {
-  int state = 0;
-  std::uint64_t peer = 0;
-  std::uint32_t shutdown = 0, waiting = 0, backlog = 0;
-};
-
-Result<UnixFacts> ask_unix_diag(std::uint64_t inode) {
-  TRY_ASSIGN(auto netlink, os::NetlinkSocket::open(NETLINK_SOCK_DIAG));
-  unix_diag_req request = {};
-  request.sdiag_family = AF_UNIX;
-  request.udiag_states = ~0U;
-  request.udiag_ino = static_cast<std::uint32_t>(inode);
-  request.udiag_show = UDIAG_SHOW_PEER | UDIAG_SHOW_RQLEN;
-  request.udiag_cookie[0] = request.udiag_cookie[1] = ~0U;  // any
-  UnixFacts facts;
-  TRY_IN("asking unix_diag",
-         netlink.query(os::NetlinkRequest(SOCK_DIAG_BY_FAMILY, 0, request),
-                       [&](const os::NetlinkReply& reply) -> Result<void> {
-                         TRY_ASSIGN(const auto header, reply.header<unix_diag_msg>());
-                         const auto attributes = reply.attributes<unix_diag_msg>();
-                         facts.state = header.udiag_state;
-                         facts.peer = attributes.number<std::uint32_t>(UNIX_DIAG_PEER, 0);
-                         facts.shutdown = attributes.number<std::uint8_t>(UNIX_DIAG_SHUTDOWN, 0);
-                         const auto queues = attributes.number<unix_diag_rqlen>(UNIX_DIAG_RQLEN, {});
-                         facts.waiting = queues.udiag_rqueue;
-                         facts.backlog = queues.udiag_wqueue;
-                         return {};
-                       }));
-  return facts;
-}
-
-// A connection has its listener's name, not its file.
-bool has_file(const Socket& socket) { return socket.type == SOCK_DGRAM || socket.peer == 0; }
-
-void read_socket_file(Socket& socket, std::vector<std::string>& reasons) {
-  const auto path = unix_name(socket.local);
-  if (path.empty() || path.front() == '@') return;
-  struct stat status = {};
-  if (!path.starts_with('/'))
-    reasons.push_back(fmt::format("its name '{}' does not say in which folder it is", path));
-  else if (::lstat(path.c_str(), &status) < 0 || !S_ISSOCK(status.st_mode))
-    reasons.push_back(fmt::format("its file {} has been removed", path));
-  else
-    socket.file = SocketFile{status.st_mode & 07777U, status.st_uid, status.st_gid};
-}
-
-// Not every socket has a peer, and not every peer a name. Datagrams to one that is gone go nowhere.
-void read_name_of_peer(os::Fd fd, Socket& socket) {
-  if (socket.type == SOCK_DGRAM && socket.peer == 0) return;
-  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
-  socklen_t size = name.size();
-  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) == 0 &&
-      size > sizeof(sa_family_t))
-    socket.remote.data.assign(name.begin(), name.begin() + size);
-}
-
-// Anybody may choose journald's name: it is known by what it keeps about the stream.
-void read_journal(os::Fd fd, os::Fd own_root, Socket& socket, std::vector<std::string>& reasons) {
-  if (!leads_to_journald(socket)) return;
-  auto stream = read_journal_stream(fd, socket, own_root);
-  if (stream)
-    socket.journal = std::move(*stream);
-  else
-    reasons.push_back("what systemd-journald keeps about it cannot be read: " + stream.error().message());
-}
-
-Result<void> read_unix(os::Fd fd, bool stopped, os::Fd own_root, Socket& socket,
-                       std::vector<std::string>& reasons) {
-  TRY_ASSIGN(const auto facts, ask_unix_diag(socket.inode));
-  constexpr int kEstablished = 1;  // TCP_ESTABLISHED
-  socket.peer = facts.peer;
-  socket.shutdown = facts.shutdown;
-  read_name_of_peer(fd, socket);
-  read_journal(fd, own_root, socket, reasons);
-  if (has_file(socket)) read_socket_file(socket, reasons);
-  if (socket.listening) {
-    socket.backlog = facts.backlog;
-    if (facts.waiting != 0) reasons.emplace_back("connections wait to be accepted");
+// Its length counts instructions, not bytes, in both directions (sk_get_filter() of the kernel).
+Result<void> read_filter(SocketReading& reading) {
+  constexpr std::size_t kInstruction = 8;  // struct sock_filter
+  socklen_t count = 0;
+  if (::getsockopt(reading.fd.get(), SOL_SOCKET, SO_GET_FILTER, nullptr, &count) < 0) {
+    if (errno == EACCES) reading.refuse("a BPF program is attached to it, which cannot be read");
     return {};
   }
-  if (facts.peer == 0 && facts.state == kEstablished && socket.type != SOCK_DGRAM)
-    reasons.emplace_back("its peer has gone");
-  if (!stopped) return {};  // the task itself may be looking
-  return peek_messages(fd, socket, reasons);
+  auto& filter = reading.socket.filter.data;
+  filter.resize(count * kInstruction);
+  if (count != 0 && ::getsockopt(reading.fd.get(), SOL_SOCKET, SO_GET_FILTER, filter.data(), &count) < 0)
+    return ErrnoErr("SO_GET_FILTER");
+  return {};
+}
+
+bool is_inet(const Socket& socket) { return socket.family == AF_INET || socket.family == AF_INET6; }
+
+std::vector<const Numbers*> numbers_for(const Socket& socket) {
+  std::vector<const Numbers*> all = {&kSocketNumbers};
+  if (socket.family == AF_PACKET) all.push_back(&kPacketNumbers);
+  if (socket.family == AF_NETLINK) all.push_back(&kNetlinkNumbers);
+  if (!is_inet(socket)) return all;
+  if (socket.type == SOCK_RAW) all.push_back(&kRawNumbers);
+  if (socket.type == SOCK_RAW && socket.protocol == IPPROTO_ICMPV6) all.push_back(&kIcmp6Numbers);
+  if (socket.protocol == IPPROTO_TCP && socket.type == SOCK_STREAM) all.push_back(&kTcpNumbers);
+  if (socket.protocol == IPPROTO_UDP && socket.type == SOCK_DGRAM) all.push_back(&kUdpNumbers);
+  all.push_back(&kIpNumbers);
+  if (socket.family == AF_INET6) all.push_back(&kIp6Numbers);
+  return all;
+}
+
+Result<void> read_all_options(SocketReading& reading) {
+  const auto& socket = reading.socket;
+  TRY_ASSIGN(const auto fresh, os::open_socket(socket.family, socket.type, socket.protocol));
+  for (const auto* numbers : numbers_for(socket)) read_options(reading, *numbers, fresh);
+  return read_filter(reading);
+}
+
+Result<void> read_own_name(SocketReading& reading) {
+  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
+  socklen_t size = name.size();
+  if (::getsockname(reading.fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) < 0)
+    return ErrnoErr("getsockname");
+  reading.socket.local.data.assign(name.begin(), name.begin() + size);
+  return {};
+}
+
+// A link-local address means something on one interface only.
+void read_scope(Socket& socket) {
+  for (const auto* name : {&socket.local, &socket.remote}) {
+    sockaddr_in6 address = {};
+    if (socket.family != AF_INET6 || name->data.size() != sizeof address) continue;
+    std::memcpy(&address, name->data.data(), sizeof address);
+    if (address.sin6_scope_id != 0) socket.interface = interface_name(address.sin6_scope_id);
+  }
+}
+
+using ReadPart = Result<void> (*)(SocketReading&);
+
+// Null: no sockets of that kind are rebuilt.
+ReadPart reader_for(const Socket& socket) {
+  if (socket.family == AF_UNIX) return read_unix;
+  if (socket.family == AF_NETLINK) return read_netlink_socket;
+  if (socket.family == AF_PACKET) return read_packet_socket;
+  if (!is_inet(socket)) return nullptr;
+  if (socket.type == SOCK_RAW) return read_datagram_socket;
+  if (socket.type == SOCK_STREAM) return socket.protocol == IPPROTO_TCP ? read_tcp : nullptr;
+  const bool known =
+      socket.protocol == IPPROTO_UDP || socket.protocol == IPPROTO_ICMP || socket.protocol == IPPROTO_ICMPV6;
+  return socket.type == SOCK_DGRAM && known ? read_datagram_socket : nullptr;
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> read_socket(os::Fd fd, std::uint64_t inode, bool stopped, os::Fd own_root,
-                                             Socket& socket) {
-  std::vector<std::string> reasons;
+int number_option(os::Fd fd, int level, int name) {
+  int value = -1;
+  socklen_t size = sizeof value;
+  return ::getsockopt(fd.get(), level, name, &value, &size) == 0 ? value : -1;
+}
+
+std::string interface_name(std::uint32_t number) {
+  std::array<char, IF_NAMESIZE> name = {};
+  return ::if_indextoname(number, name.data()) == nullptr ? "" : name.data();
+}
+
+Result<void> read_remote_name(SocketReading& reading) {
+  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
+  socklen_t size = name.size();
+  if (::getpeername(reading.fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) == 0 &&
+      size > sizeof(sa_family_t))
+    reading.socket.remote.data.assign(name.begin(), name.begin() + size);
+  return {};
+}
+
+Result<void> read_socket(SocketReading& reading, std::uint64_t inode) {
+  auto& socket = reading.socket;
   socket.inode = inode;
-  socket.family = number_option(fd, SOL_SOCKET, SO_DOMAIN);
-  socket.type = number_option(fd, SOL_SOCKET, SO_TYPE);
-  socket.protocol = number_option(fd, SOL_SOCKET, SO_PROTOCOL);
-  const bool inet = socket.family == AF_INET || socket.family == AF_INET6;
-  if (socket.family != AF_UNIX && !(inet && socket.protocol == IPPROTO_TCP)) {
-    reasons.push_back(fmt::format("sockets of family {}, protocol {} are not rebuilt by this version",
-                                  socket.family, socket.protocol));
-    return reasons;
+  socket.family = number_option(reading.fd, SOL_SOCKET, SO_DOMAIN);
+  socket.type = number_option(reading.fd, SOL_SOCKET, SO_TYPE);
+  socket.protocol = number_option(reading.fd, SOL_SOCKET, SO_PROTOCOL);
+  const auto read_part = reader_for(socket);
+  if (read_part == nullptr) {
+    reading.refuse(fmt::format("sockets of family {}, type {}, protocol {} are not rebuilt by this version",
+                               socket.family, socket.type, socket.protocol));
+    return {};
   }
-  socket.listening = number_option(fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
-  TRY(read_name(fd, socket));
-  if (socket.family == AF_UNIX) {
-    TRY(read_unix(fd, stopped, own_root, socket, reasons));
-  } else {
-    TRY(read_tcp(fd, stopped, socket, reasons));
-  }
-  TRY(read_all_options(fd, socket, reasons));
-  return reasons;
+  socket.listening = number_option(reading.fd, SOL_SOCKET, SO_ACCEPTCONN) == 1;
+  TRY(read_own_name(reading));
+  read_scope(socket);
+  TRY(read_all_options(reading));
+  TRY(read_part(reading));
+  read_scope(socket);
+  return {};
 }
 
 }  // namespace upkeep::native

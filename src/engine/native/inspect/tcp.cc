@@ -14,7 +14,7 @@
 #include <array>
 
 #include "engine/native/inspect/connections.h"
-#include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/socket_parts.h"
 #include "os/child.h"
 #include "os/limits.h"
 #include "os/tcp_repair.h"
@@ -71,7 +71,7 @@ Result<void> read_receive_queue(os::Fd fd, Socket& socket) {
   if (unread == 0) return {};
   TRY_ASSIGN(auto bytes, peek(fd, unread));
   if (bytes.size() != unread) return Err("{} bytes are unread, and {} can be seen", unread, bytes.size());
-  socket.unread.push_back({std::move(bytes)});
+  socket.unread.emplace_back().data.data = std::move(bytes);
   return {};
 }
 
@@ -110,8 +110,9 @@ Result<void> read_in_repair_mode(os::Fd fd, Socket& socket) {
   return {};
 }
 
-Result<void> read_connection(os::Fd fd, const tcp_info& info, Socket& socket,
-                             std::vector<std::string>& reasons) {
+Result<void> read_connection(SocketReading& reading, const tcp_info& info) {
+  const auto fd = reading.fd;
+  auto& socket = reading.socket;
   auto& connection = *socket.connection;
   if ((info.tcpi_options & TCPI_OPT_WSCALE) != 0) {
     connection.snd_wscale = info.tcpi_snd_wscale;
@@ -122,7 +123,7 @@ Result<void> read_connection(os::Fd fd, const tcp_info& info, Socket& socket,
   connection.microseconds = (info.tcpi_options & kMicrosecondTimestamps) != 0;
   connection.window_clamp = socket_option<std::uint32_t>(fd, IPPROTO_TCP, TCP_WINDOW_CLAMP).value_or(0);
   if (has_urgent_data(fd)) {
-    reasons.emplace_back("urgent data waits in it");
+    reading.refuse("urgent data waits in it", kTryAgain);
     return {};
   }
   const int peek_offset = socket_option<int>(fd, SOL_SOCKET, SO_PEEK_OFF).value_or(-1), from_start = -1;
@@ -130,7 +131,7 @@ Result<void> read_connection(os::Fd fd, const tcp_info& info, Socket& socket,
   auto read = [&]() -> Result<void> {
     TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
     if (repair.was_in_it())
-      reasons.emplace_back("it is in repair mode: somebody else's checkpoint of it was broken off");
+      reading.refuse("it is in repair mode: somebody else's checkpoint of it was broken off");
     TRY(read_in_repair_mode(fd, socket));
     return repair.leave(os::TcpRepairMode::Leaving::silently);
   }();
@@ -138,26 +139,25 @@ Result<void> read_connection(os::Fd fd, const tcp_info& info, Socket& socket,
   return read;
 }
 
-Result<void> read_remote(os::Fd fd, Socket& socket) {
-  std::array<std::uint8_t, sizeof(sockaddr_storage)> name = {};
-  socklen_t size = name.size();
-  if (::getpeername(fd.get(), reinterpret_cast<sockaddr*>(name.data()), &size) < 0)
-    return ErrnoErr("getpeername");
-  socket.remote.data.assign(name.begin(), name.begin() + size);
-  return {};
-}
-
 // Neither connected nor listening. What has been connected and has ended cannot read nor write any more.
-void read_closed(os::Fd fd, Socket& socket, std::vector<std::string>& reasons) {
-  const auto events = poll_once(fd);
+void read_closed(SocketReading& reading) {
+  const auto events = poll_once(reading.fd);
   if ((events & POLLERR) != 0)
-    reasons.emplace_back("its connection has failed, which nobody has looked at yet");
+    reading.refuse("its connection has failed, which nobody has looked at yet", "try again");
   if ((events & POLLRDHUP) == 0) return;
   int unread = 0;
-  if (::ioctl(fd.get(), SIOCINQ, &unread) == 0 && unread > 0)
-    reasons.emplace_back("its connection has ended, with data that nobody has read");
-  socket.shutdown = kShutReading | kShutWriting;
-  socket.local.data.resize(sizeof(sa_family_t));  // the port is no longer its own
+  if (::ioctl(reading.fd.get(), SIOCINQ, &unread) == 0 && unread > 0)
+    reading.refuse("its connection has ended, with data that nobody has read", kTryAgain);
+  reading.socket.shutdown = kShutReading | kShutWriting;
+  reading.socket.local.data.resize(sizeof(sa_family_t));  // the port is no longer its own
+}
+
+// What the fields mean while a socket listens: tcp_get_info() of the kernel.
+void read_listener(SocketReading& reading, const tcp_info& info) {
+  reading.socket.backlog = info.tcpi_sacked;
+  if (info.tcpi_unacked != 0)
+    reading.losses.push_back({fmt::format("{} connections wait to be accepted", info.tcpi_unacked),
+                              "whoever has made them will find them reset, and has to try again"});
 }
 
 bool can_be_rebuilt(std::uint32_t state) {
@@ -166,32 +166,35 @@ bool can_be_rebuilt(std::uint32_t state) {
 
 }  // namespace
 
-Result<void> read_tcp(os::Fd fd, bool stopped, Socket& socket, std::vector<std::string>& reasons) {
-  const auto info = socket_option<tcp_info>(fd, IPPROTO_TCP, TCP_INFO);
+Result<void> read_tcp(SocketReading& reading) {
+  auto& socket = reading.socket;
+  const auto info = socket_option<tcp_info>(reading.fd, IPPROTO_TCP, TCP_INFO);
   if (!info) return ErrnoErr("TCP_INFO");
   if (socket.listening) {
-    // What these fields mean while a socket listens: tcp_get_info() of the kernel.
-    socket.backlog = info->tcpi_sacked;
-    if (info->tcpi_unacked != 0) reasons.emplace_back("connections wait to be accepted");
+    read_listener(reading, *info);
     return {};
   }
   if (info->tcpi_state == os::kTcpClose) {
-    read_closed(fd, socket, reasons);
+    read_closed(reading);
+    return {};
+  }
+  TRY(read_remote_name(reading));
+  if (info->tcpi_state == os::kTcpSynSent) {
+    socket.connecting = true;
     return {};
   }
   if (!can_be_rebuilt(info->tcpi_state)) {
-    reasons.emplace_back("it is being connected");
+    reading.refuse(fmt::format("it is in between two states (TCP state {})", info->tcpi_state), "try again");
     return {};
   }
-  const auto events = poll_once(fd);
+  const auto events = poll_once(reading.fd);
   if ((events & POLLERR) != 0)
-    reasons.emplace_back("an error or a notification in it has not been looked at");
+    reading.refuse("an error or a notification in it has not been looked at", "try again");
   socket.shutdown =
       ((events & POLLRDHUP) != 0 ? kShutReading : 0U) | (has_sent_fin(info->tcpi_state) ? kShutWriting : 0U);
   socket.connection.emplace().state = info->tcpi_state;
-  TRY(read_remote(fd, socket));
-  if (!stopped) return {};  // the task itself may be using it
-  return read_connection(fd, *info, socket, reasons);
+  if (!reading.stopped) return {};  // the task itself may be using it
+  return read_connection(reading, *info);
 }
 
 Result<TakenConnections> TakenConnections::take(const Snapshot& snapshot) {

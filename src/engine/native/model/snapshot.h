@@ -58,7 +58,8 @@ struct Snapshot {
   std::vector<Namespaces> namespaces;
   std::vector<Terminal> terminals;
   std::vector<Obstacle> obstacles;
-  ProcessIndex index;  // of `processes`; not part of the model
+  std::vector<Obstacle> losses;  // what is not carried either, and whoever is concerned is prepared for
+  ProcessIndex index;            // of `processes`; not part of the model
 
   const Process* find(std::int32_t pid) const { return index.find(processes, pid); }
   const Terminal* find_terminal(std::uint64_t device) const;
@@ -79,6 +80,7 @@ struct Snapshot {
     visit("namespaces", self.namespaces);
     visit("terminals", self.terminals);
     visit("obstacles", self.obstacles);
+    visit("losses", self.losses);
   }
 };
 

@@ -15,11 +15,84 @@ namespace upkeep::native {
 struct SocketOption {
   std::int32_t level = 0, name = 0;
   Bytes value;
+  std::string interface;  // where the value is the number of one: the next kernel may number it otherwise
   bool operator==(const SocketOption&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("level", self.level);
     visit("name", self.name);
     visit("value", self.value);
+    visit("interface", self.interface);
+  }
+};
+
+// Who was at the other end when it was connected, or who listens: SO_PEERCRED and SO_PEERGROUPS of unix(7).
+struct PeerCredentials {
+  std::int32_t pid = 0;  // it may have ended
+  std::uint32_t uid = 0, gid = 0;
+  std::vector<std::uint32_t> groups;
+  bool operator==(const PeerCredentials&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("pid", self.pid);
+    visit("uid", self.uid);
+    visit("gid", self.gid);
+    visit("groups", self.groups);
+  }
+};
+
+// SCM_CREDENTIALS of unix(7).
+struct SenderCredentials {
+  std::int32_t pid = 0;
+  std::uint32_t uid = 0, gid = 0;
+  bool operator==(const SenderCredentials&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("pid", self.pid);
+    visit("uid", self.uid);
+    visit("gid", self.gid);
+  }
+};
+
+// One that has not been read. Of a stream: as much as one read(2) may give.
+struct Message {
+  Bytes data;
+  Bytes from;                        // sockaddr of the sender; empty where it has none, or it is the peer
+  std::vector<std::uint32_t> files;  // descriptors on their way: indices into Snapshot::files
+  std::optional<SenderCredentials> credentials;  // where the receiver has asked for them (SO_PASSCRED)
+  bool operator==(const Message&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("data", self.data);
+    visit("from", self.from);
+    visit("files", self.files);
+    visit("credentials", self.credentials);
+  }
+};
+
+// A multicast group of ip(7) or ipv6(7).
+struct Membership {
+  std::string interface;
+  Bytes group;                 // sockaddr
+  bool all_but = true;         // from everybody but SOURCES; else from these only
+  std::vector<Bytes> sources;  // sockaddr
+  bool operator==(const Membership&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("interface", self.interface);
+    visit("group", self.group);
+    visit("all_but", self.all_but);
+    visit("sources", self.sources);
+  }
+};
+
+// PACKET_ADD_MEMBERSHIP of packet(7).
+struct PacketMembership {
+  std::string interface;
+  std::uint32_t type = 0;  // PACKET_MR_...
+  Bytes address;
+  std::uint32_t count = 1;
+  bool operator==(const PacketMembership&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("interface", self.interface);
+    visit("type", self.type);
+    visit("address", self.address);
+    visit("count", self.count);
   }
 };
 
@@ -103,13 +176,23 @@ struct Socket {
   std::uint64_t inode = 0;
   std::uint64_t peer = 0;  // inode of the other end, AF_UNIX only
   bool listening = false;
+  bool connecting = false;  // TCP: `remote` has not answered yet; AF_UNIX: it has not accepted it yet
+  bool peer_gone = false;   // AF_UNIX: the other end has been closed,
+  bool peer_reset = false;  // with something in it that it had not read
+  std::vector<std::uint64_t> waiting;  // inodes of those who wait to be accepted, in order; AF_UNIX only
   std::uint32_t backlog = 0;
   std::uint32_t shutdown = 0;  // 1: no more reading, 2: no more writing
   Bytes local;                 // sockaddr; only the family where it is bound to nothing
   Bytes remote;                // likewise of the other end; empty where there is none
+  std::string interface;  // that a packet socket is bound to, or in which `local` and `remote` mean something
   std::optional<SocketFile> file;
-  std::vector<Bytes> unread;  // messages; of a stream at most one
+  std::vector<Message> unread;
   std::vector<SocketOption> options;
+  Bytes filter;  // struct sock_filter, as SO_ATTACH_FILTER takes them; socket(7)
+  std::optional<PeerCredentials> peer_credentials;
+  std::vector<Membership> memberships;
+  std::vector<PacketMembership> packet_memberships;
+  std::vector<std::uint32_t> netlink_groups;  // netlink(7)
   std::optional<TcpConnection> connection;
   std::optional<JournalStream> journal;
   bool operator==(const Socket&) const = default;
@@ -120,13 +203,23 @@ struct Socket {
     visit("inode", self.inode);
     visit("peer", self.peer);
     visit("listening", self.listening);
+    visit("connecting", self.connecting);
+    visit("peer_gone", self.peer_gone);
+    visit("peer_reset", self.peer_reset);
+    visit("waiting", self.waiting);
     visit("backlog", self.backlog);
     visit("shutdown", self.shutdown);
     visit("local", self.local);
     visit("remote", self.remote);
+    visit("interface", self.interface);
     visit("file", self.file);
     visit("unread", self.unread);
     visit("options", self.options);
+    visit("filter", self.filter);
+    visit("peer_credentials", self.peer_credentials);
+    visit("memberships", self.memberships);
+    visit("packet_memberships", self.packet_memberships);
+    visit("netlink_groups", self.netlink_groups);
     visit("connection", self.connection);
     visit("journal", self.journal);
   }

@@ -167,10 +167,24 @@ Result<void> check_journal(const Socket& socket) {
   return {};
 }
 
-Result<void> check_socket(const Socket& socket) {
+Result<void> check_socket(const Socket& socket, std::size_t files) {
   constexpr std::size_t kLargestName = 128;  // struct sockaddr_storage
   if (socket.local.data.size() > kLargestName || socket.remote.data.size() > kLargestName)
     return Err("its name is longer than any");
+  constexpr std::size_t kInstruction = 8, kMostInstructions = 4096;  // struct sock_filter, BPF_MAXINSNS
+  const auto filter = socket.filter.data.size();
+  if (filter % kInstruction != 0 || filter / kInstruction > kMostInstructions)
+    return Err("a packet filter of {} bytes", filter);
+  constexpr std::uint32_t kMostMemberships = 1U << 16U;
+  for (const auto& membership : socket.packet_memberships) {
+    if (membership.count > kMostMemberships) return Err("{} memberships of one kind", membership.count);
+  }
+  for (const auto& message : socket.unread) {
+    for (const auto file : message.files) {
+      if (file >= files) return Err("a file is on its way through it that is not there");
+    }
+  }
+  if (socket.shutdown > 3) return Err("it is shut down in no known direction");
   if (socket.journal) TRY(check_journal(socket));
   if (!socket.connection) return {};
   const auto& connection = *socket.connection;
@@ -234,7 +248,7 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
       (file.kind != "socket" || file.socket) && (file.kind != "terminal" || file.terminal);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
-  if (file.socket) TRY(check_socket(*file.socket));
+  if (file.socket) TRY(check_socket(*file.socket, files));
   for (const auto& lock : file.locks) {
     if (lock.start > INT64_MAX || lock.length > INT64_MAX) return Err("a lock is out of bounds");
   }

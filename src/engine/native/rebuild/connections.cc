@@ -1,5 +1,6 @@
 #include "engine/native/rebuild/connections.h"
 
+#include <fcntl.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -36,7 +37,7 @@ Result<void> set_sequence(os::Fd fd, int queue, std::uint32_t number) {
 
 std::span<const std::uint8_t> unread_bytes(const Socket& socket) {
   if (socket.unread.empty()) return {};
-  return socket.unread.front().data;
+  return socket.unread.front().data.data;
 }
 
 // What was agreed upon when the connection was made.
@@ -121,6 +122,19 @@ Result<void> set_sequences(os::Fd fd, const Socket& socket) {
   return set_sequence(fd, TCP_RECV_QUEUE, connection.rcv_nxt - unread);
 }
 
+// Without waiting for the answer.
+Result<void> ask(os::Fd fd, const Bytes& remote) {
+  const int flags = ::fcntl(fd.get(), F_GETFL);
+  if (flags < 0 || ::fcntl(fd.get(), F_SETFL, flags | O_NONBLOCK) < 0) return ErrnoErr("F_SETFL");
+  const bool asked = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(remote.data.data()),
+                               static_cast<socklen_t>(remote.data.size())) == 0 ||
+                     errno == EINPROGRESS;
+  const int code = errno;
+  if (::fcntl(fd.get(), F_SETFL, flags) < 0) return ErrnoErr("F_SETFL");
+  if (!asked) return Err("connect: {}", errno_text(code));
+  return {};
+}
+
 }  // namespace
 
 Result<os::UniqueFd> make_connection(const Socket& socket) {
@@ -149,7 +163,19 @@ Result<void> HeldConnections::go_live() {
     if (!left && first) first = std::move(left);
   }
   connections_.clear();
+  for (auto& one : connecting_) {
+    auto asked = ask(one.fd, one.remote);
+    if (!asked && first) first = std::move(asked);
+  }
+  connecting_.clear();
   return first;
+}
+
+Result<void> HeldConnections::add_connecting(os::Fd fd, const Socket& socket) {
+  os::UniqueFd second(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!second.valid()) return ErrnoErr("dup");
+  connecting_.push_back({std::move(second), socket.remote});
+  return {};
 }
 
 }  // namespace upkeep::native

@@ -17,6 +17,8 @@ class HeldConnections {
   Result<void> go_live();
   std::size_t size() const { return connections_.size(); }
 
+  // One that has not been answered yet asks once more then; FD stays the caller's.
+  Result<void> add_connecting(os::Fd fd, const Socket& socket);
   void add(os::UniqueFd fd, int reuse_address) { connections_.push_back({std::move(fd), reuse_address}); }
 
  private:
@@ -24,7 +26,12 @@ class HeldConnections {
     os::UniqueFd fd;
     int reuse_address = 0;  // repair mode overwrites SO_REUSEADDR
   };
+  struct Connecting {
+    os::UniqueFd fd;
+    Bytes remote;
+  };
   std::vector<Connection> connections_;
+  std::vector<Connecting> connecting_;
 };
 
 // The connection, in repair mode, with everything in its queues. The network is held.

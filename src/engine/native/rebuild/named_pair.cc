@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "engine/native/rebuild/made_by.h"
 #include "engine/native/rebuild/scratch.h"
 #include "engine/native/rebuild/socket_options.h"
 #include "os/file.h"
@@ -34,26 +35,32 @@ Result<os::UniqueFd> make_bound(const Socket& socket) {
 Result<Pair> connect(const Socket& client, const Socket& accepted) {
   TRY_ASSIGN(auto one, make_bound(client));
   TRY_ASSIGN(const auto listener, make_bound(accepted));
-  if (::listen(listener.get(), 1) < 0) return ErrnoErr("listen");
+  TRY(done_by(client.peer_credentials, "listen", [&] { return ::listen(listener.get(), 1); }));
   const auto& name = accepted.local.data;
-  if (::connect(one.get(), reinterpret_cast<const sockaddr*>(name.data()),
-                static_cast<socklen_t>(name.size())) < 0)
-    return ErrnoErr("connect");
+  TRY(done_by(accepted.peer_credentials, "connect", [&] {
+    return ::connect(one.get(), reinterpret_cast<const sockaddr*>(name.data()),
+                     static_cast<socklen_t>(name.size()));
+  }));
   os::UniqueFd other(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!other.valid()) return ErrnoErr("accept");
   return Pair(std::move(one), std::move(other));
 }
 
-// In a thread, which may have a root folder of its own.
-Result<Pair> connect_below(const std::string& root, const Socket& client, const Socket& accepted) {
-  Result<Pair> pair = Err("nothing was made");
+// MAKE runs in a thread, whose root folder is an empty one.
+template <typename T, typename Make>
+Result<T> below_scratch(const Make& make) {
+  TRY_ASSIGN(const auto scratch, Scratch::make());
+  const auto root = scratch.path() + "/root";
+  TRY(os::make_directories(root));
+  Result<T> made = Err("nothing was made");
   std::thread([&] {
     if (::unshare(CLONE_FS) < 0 || ::chroot(root.c_str()) < 0 || ::chdir("/") < 0)
-      pair = ErrnoErr("chroot {}", root);
+      made = ErrnoErr("chroot {}", root);
     else
-      pair = connect(client, accepted);
+      made = make();
   }).join();
-  return pair;
+  TRY(os::remove_tree(root));
+  return made;
 }
 
 }  // namespace
@@ -62,13 +69,13 @@ Result<Pair> make_named_pair(const Socket& first, const Socket& second) {
   const bool second_accepts = !unix_name(second.local).empty();
   const auto& client = second_accepts ? first : second;
   const auto& accepted = second_accepts ? second : first;
-  TRY_ASSIGN(const auto scratch, Scratch::make());
-  const auto root = scratch.path() + "/root";
-  TRY(os::make_directories(root));
-  auto pair = connect_below(root, client, accepted);
-  TRY(os::remove_tree(root));
+  auto pair = below_scratch<Pair>([&] { return connect(client, accepted); });
   if (pair && !second_accepts) std::swap(pair->first, pair->second);
   return pair;
+}
+
+Result<os::UniqueFd> make_named(const Socket& socket) {
+  return below_scratch<os::UniqueFd>([&] { return make_bound(socket); });
 }
 
 }  // namespace upkeep::native

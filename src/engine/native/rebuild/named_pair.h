@@ -13,5 +13,7 @@ namespace upkeep::native {
 // that name is touched: the kernel keeps of a path what was said when it was bound, so it is bound in a
 // folder where that path leads nowhere else. Abstract names have to be free for the moment.
 Result<std::pair<os::UniqueFd, os::UniqueFd>> make_named_pair(const Socket& first, const Socket& second);
+// One socket with that name, likewise.
+Result<os::UniqueFd> make_named(const Socket& socket);
 
 }  // namespace upkeep::native

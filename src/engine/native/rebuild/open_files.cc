@@ -13,10 +13,12 @@
 #include <map>
 
 #include "engine/native/rebuild/made_anew.h"
+#include "engine/native/rebuild/made_by.h"
 #include "engine/native/rebuild/open_sockets.h"
 #include "engine/native/rebuild/open_terminals.h"
 #include "engine/native/rebuild/open_watchers.h"
 #include "engine/native/rebuild/peers.h"
+#include "engine/native/rebuild/unread.h"
 #include "os/file.h"
 #include "os/limits.h"
 
@@ -244,6 +246,43 @@ Result<bool> join_seen_in(os::Fd mounts, os::Fd fd, const Socket& socket) {
   return joined || mounts.get() < 0 ? joined : join(fd, socket);
 }
 
+// Whose connection it is: of those who have it open, the first.
+std::optional<PeerCredentials> holder_of(const Snapshot& snapshot, std::uint32_t file) {
+  for (const auto& process : snapshot.processes) {
+    for (const auto& descriptor : process.descriptors) {
+      if (descriptor.file != file) continue;
+      const auto& its = process.threads.front().credentials;
+      return PeerCredentials{process.pid, its.euid, its.egid, its.groups};
+    }
+  }
+  return std::nullopt;
+}
+
+// Those who wait to be accepted, in their order.
+Result<void> join_listeners(const Snapshot& snapshot, const std::vector<os::Fd>& mounts,
+                            const std::vector<os::UniqueFd>& files) {
+  std::map<std::uint64_t, std::uint32_t> by_inode;
+  for (std::uint32_t i = 0; i < snapshot.files.size(); ++i) {
+    if (const auto& socket = snapshot.files[i].socket; socket && socket->connecting)
+      by_inode[socket->inode] = i;
+  }
+  for (const auto& listener : snapshot.files) {
+    if (!listener.socket) continue;
+    for (const auto client : listener.socket->waiting) {
+      const auto found = by_inode.find(client);
+      if (found == by_inode.end())
+        return Err("{}: who waits for it is not part of the snapshot", listener.name);
+      const auto i = found->second;
+      TRY_IN(snapshot.files[i].name, made_by(holder_of(snapshot, i), [&]() -> Result<std::vector<int>> {
+               TRY_ASSIGN(const bool joined, join_seen_in(mounts[i], files[i], *snapshot.files[i].socket));
+               if (!joined) return Err("nobody listens to {}", unix_name(snapshot.files[i].socket->remote));
+               return std::vector<int>();
+             }));
+    }
+  }
+  return {};
+}
+
 // A receiver of datagrams outside that is not there any more is no reason to fail: programs are prepared for
 // that, since it is what they see when it is started anew.
 Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mounts,
@@ -251,7 +290,7 @@ Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mount
   const auto inside = snapshot.socket_inodes();
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
-    if (!file.socket || !is_joined(*file.socket)) continue;
+    if (!file.socket || !is_joined(*file.socket) || file.socket->connecting) continue;
     auto joined = join_seen_in(mounts[i], files[i], *file.socket);
     if (!joined) return tl::unexpected(std::move(joined).error().in(file.name));
     if (!*joined && (file.socket->journal || inside.contains(file.socket->peer)))
@@ -262,8 +301,8 @@ Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mount
 
 }  // namespace
 
-Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                                             const KeptFiles& kept, HeldConnections& connections) {
+Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                               const KeptFiles& kept, HeldConnections& connections) {
   os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   const auto mounts = mounts_of_files(snapshot, namespaces);
@@ -282,8 +321,8 @@ Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const All
     result.push_back(std::move(*fd));
   }
   TRY(opener.terminals().finish());
-  TRY(join_all(snapshot, mounts, result));
-  return result;
+  TRY(join_listeners(snapshot, mounts, result));
+  return OpenedFiles{std::move(result), std::move(opener.sockets().gone_peers())};
 }
 
 Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files) {
@@ -302,8 +341,8 @@ Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::U
   return {};
 }
 
-Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                             std::vector<os::UniqueFd>& files) {
+Result<void> complete_files(const Snapshot& snapshot, const AllNamespaces& namespaces, OpenedFiles& opened) {
+  auto& files = opened.files;
   const auto mounts = mounts_of_files(snapshot, namespaces);
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& file = snapshot.files[i];
@@ -314,7 +353,8 @@ Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& name
     TRY_IN(file.name, take_locks(*fd, file));
     files[i] = std::move(*fd);
   }
-  return {};
+  TRY(put_back_unread(snapshot, files, std::move(opened.gone_peers)));
+  return join_all(snapshot, mounts, files);
 }
 
 }  // namespace upkeep::native

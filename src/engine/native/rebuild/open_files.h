@@ -8,19 +8,26 @@
 #include "engine/native/rebuild/connections.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
+#include "engine/native/rebuild/open_sockets.h"
 #include "os/fd.h"
 
 namespace upkeep::native {
 
-// One descriptor for each of Snapshot::files; none yet for those that are about tasks of the tree (pidfds,
-// files of /proc/PID). TCP connections among them are put into CONNECTIONS as well. Where a process that has
-// it open lives in a mount namespace of its own, it is opened there. The error names the file.
-Result<std::vector<os::UniqueFd>> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                                             const KeptFiles& kept, HeldConnections& connections);
+struct OpenedFiles {
+  // One for each of Snapshot::files; none yet for those that are about tasks of the tree (pidfds, files of
+  // /proc/PID).
+  std::vector<os::UniqueFd> files;
+  GonePeers gone_peers;
+};
 
-// Those, when all tasks are there.
-Result<void> open_late_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                             std::vector<os::UniqueFd>& files);
+// TCP connections are put into CONNECTIONS as well. Where a process that has a file open lives in a mount
+// namespace of its own, it is opened there. The error names the file.
+Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                               const KeptFiles& kept, HeldConnections& connections);
+
+// The others, when all tasks are there, and what only then can be done: messages put back, sockets joined to
+// peers with names.
+Result<void> complete_files(const Snapshot& snapshot, const AllNamespaces& namespaces, OpenedFiles& opened);
 
 // Who is sent signals by files, when all tasks are there.
 Result<void> set_input_signals(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files);

@@ -1,6 +1,9 @@
 #include "engine/native/rebuild/open_sockets.h"
 
 #include <fcntl.h>
+#include <linux/if_packet.h>
+#include <linux/netlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -12,9 +15,13 @@
 #include <array>
 #include <cstring>
 
+#include "engine/native/rebuild/made_by.h"
+#include "engine/native/rebuild/memberships.h"
 #include "engine/native/rebuild/named_pair.h"
 #include "engine/native/rebuild/peers.h"
 #include "engine/native/rebuild/socket_options.h"
+#include "os/open_socket.h"
+#include "os/tcp_repair.h"
 
 namespace upkeep::native {
 namespace {
@@ -61,8 +68,9 @@ Result<void> bind_to_name(os::Fd fd, const Socket& socket) {
       (::chmod(path.c_str(), socket.file->mode) < 0 ||
        ::lchown(path.c_str(), socket.file->uid, socket.file->gid) < 0))
     return ErrnoErr("{}", path);
-  if (socket.listening && ::listen(fd.get(), static_cast<int>(socket.backlog)) < 0) return ErrnoErr("listen");
-  return {};
+  if (!socket.listening) return {};
+  return done_by(socket.peer_credentials, "listen",
+                 [&] { return ::listen(fd.get(), static_cast<int>(socket.backlog)); });
 }
 
 // An unbound TCP socket has a name too: all zero.
@@ -70,36 +78,6 @@ bool is_unbound_inet(const Socket& socket) {
   const auto& name = socket.local.data;
   if (socket.family != AF_INET && socket.family != AF_INET6) return false;
   return name.size() >= 4 && name[2] == 0 && name[3] == 0 && !socket.listening;
-}
-
-Result<void> send_unread(os::Fd from, const Socket& to) {
-  if (to.unread.empty()) return {};
-  // Whoever sent it may have had more room, and each message is accounted with what surrounds it.
-  constexpr std::size_t kAccounted = 4, kMessage = 4096, kRoom = std::size_t{1} << 20U,
-                        kMost = std::size_t{1} << 30U;
-  std::size_t room = kRoom;
-  for (const auto& message : to.unread) room += kAccounted * message.data.size() + kMessage;
-  const auto sizes = buffer_sizes(from);
-  TRY(set_buffer_sizes(from, {static_cast<int>(std::min(room, kMost)), sizes.receive, sizes.locked}));
-  for (const auto& message : to.unread) {
-    const ssize_t sent =
-        ::send(from.get(), message.data.data(), message.data.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent < 0) return ErrnoErr("sending {} unread bytes", message.data.size());
-    if (sent != static_cast<ssize_t>(message.data.size()))
-      return Err("{} of {} unread bytes could be sent", sent, message.data.size());
-  }
-  return set_buffer_sizes(from, sizes);
-}
-
-// To itself, from a socket without a name.
-Result<void> send_to_name(const Socket& socket) {
-  if (socket.unread.empty()) return {};
-  const os::UniqueFd sender(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
-  if (!sender.valid()) return ErrnoErr("socket");
-  if (::connect(sender.get(), reinterpret_cast<const sockaddr*>(socket.local.data.data()),
-                static_cast<socklen_t>(socket.local.data.size())) < 0)
-    return ErrnoErr("connect");
-  return send_unread(sender, socket);
 }
 
 int recorded_reuse_address(const Socket& socket) {
@@ -121,10 +99,88 @@ Result<void> shut_down(os::Fd fd, const Socket& socket) {
 }
 
 Result<std::pair<os::UniqueFd, os::UniqueFd>> make_plain_pair(const Socket& socket) {
-  std::array<int, 2> ends = {-1, -1};
-  if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, ends.data()) < 0)
-    return ErrnoErr("socketpair");
-  return std::pair(os::UniqueFd(ends[0]), os::UniqueFd(ends[1]));
+  TRY_ASSIGN(auto ends, made_by(socket.peer_credentials, [&]() -> Result<std::vector<int>> {
+               std::vector<int> made = {-1, -1};
+               if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, made.data()) < 0)
+                 return ErrnoErr("socketpair");
+               return made;
+             }));
+  return std::pair(std::move(ends.at(0)), std::move(ends.at(1)));
+}
+
+using Ends = std::pair<os::UniqueFd, os::UniqueFd>;
+Result<Ends> make_ends(const Socket& first, const Socket& second) {
+  if (first.type != SOCK_DGRAM && (bound(first) || bound(second))) return make_named_pair(first, second);
+  return make_plain_pair(first);
+}
+
+// Its number may be another one here.
+Result<Socket> with_local_numbers(const Socket& socket) {
+  auto here = socket;
+  if (socket.interface.empty()) return here;
+  const auto number = ::if_nametoindex(socket.interface.c_str());
+  if (number == 0) return ErrnoErr("interface {}", socket.interface);
+  for (auto* name : {&here.local, &here.remote}) {
+    auto& bytes = name->data;
+    const auto put = [&](std::size_t at, std::size_t size) {
+      if (bytes.size() >= size) std::memcpy(bytes.data() + at, &number, sizeof number);
+    };
+    if (socket.family == AF_PACKET) put(offsetof(sockaddr_ll, sll_ifindex), offsetof(sockaddr_ll, sll_addr));
+    sockaddr_in6 address = {};
+    if (socket.family != AF_INET6 || bytes.size() < sizeof address) continue;
+    std::memcpy(&address, bytes.data(), sizeof address);
+    if (address.sin6_scope_id != 0) put(offsetof(sockaddr_in6, sin6_scope_id), sizeof address);
+  }
+  return here;
+}
+
+Result<void> connect_to_remote(os::Fd fd, const Socket& socket) {
+  const auto& name = socket.remote.data;
+  if (name.empty()) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(name.data()),
+                static_cast<socklen_t>(name.size())) < 0)
+    return ErrnoErr("connect");
+  return {};
+}
+
+// What binding takes of the name of a packet socket: no address of its own.
+Result<void> bind_packet_socket(os::Fd fd, const Socket& socket) {
+  sockaddr_ll address = {};
+  std::memcpy(&address, socket.local.data.data(), std::min(socket.local.data.size(), sizeof address));
+  if (address.sll_protocol == 0 && address.sll_ifindex == 0) return {};
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return ErrnoErr("bind");
+  return {};
+}
+
+// Groups are joined one by one: an address has room for 32 of them.
+Result<void> bind_netlink_socket(os::Fd fd, const Socket& socket) {
+  sockaddr_nl address = {};
+  std::memcpy(&address, socket.local.data.data(), std::min(socket.local.data.size(), sizeof address));
+  address.nl_groups = 0;
+  if (address.nl_pid != 0 &&
+      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
+    return ErrnoErr("bind to port {}", address.nl_pid);
+  for (const auto group : socket.netlink_groups)
+    TRY(os::set_socket_option(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, "NETLINK_ADD_MEMBERSHIP"));
+  std::memcpy(&address, socket.remote.data.data(), std::min(socket.remote.data.size(), sizeof address));
+  return address.nl_pid == 0 && address.nl_groups == 0 ? Result<void>() : connect_to_remote(fd, socket);
+}
+
+Result<void> bind_datagram_socket(os::Fd fd, const Socket& socket) {
+  // A raw socket has a name without a port.
+  const bool unbound = socket.type != SOCK_RAW && is_unbound_inet(socket);
+  if (!unbound) TRY(bind_to_name(fd, socket));
+  return connect_to_remote(fd, socket);
+}
+
+Result<void> bind(os::Fd fd, const Socket& socket) {
+  TRY_ASSIGN(const auto here, with_local_numbers(socket));
+  if (here.family == AF_PACKET) return bind_packet_socket(fd, here);
+  if (here.family == AF_NETLINK) return bind_netlink_socket(fd, here);
+  if ((here.family == AF_INET || here.family == AF_INET6) && here.type != SOCK_STREAM)
+    return bind_datagram_socket(fd, here);
+  return is_unbound_inet(here) ? Result<void>() : bind_to_name(fd, here);
 }
 
 }  // namespace
@@ -137,6 +193,18 @@ Result<os::UniqueFd> Sockets::connect(const Socket& socket) {
   return fd;
 }
 
+// The other end goes when what it had sent is there.
+Result<os::UniqueFd> Sockets::open_left_alone(const Socket& socket) {
+  Socket other;
+  other.family = socket.family, other.type = socket.type, other.protocol = socket.protocol;
+  other.local = socket.remote, other.remote = socket.local;
+  TRY_ASSIGN(auto ends, make_ends(socket, other));
+  TRY(set_options(ends.first, socket));
+  if (socket.type == SOCK_DGRAM) TRY(bind_to_name(ends.first, socket));
+  gone_[socket.inode] = std::move(ends.second);
+  return std::move(ends.first);
+}
+
 Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   if (auto made = ends_.find(socket.inode); made != ends_.end()) {
     auto fd = std::move(made->second);
@@ -145,33 +213,21 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
     return fd;
   }
   if (socket.connection) return connect(socket);
+  if (socket.peer_gone) return open_left_alone(socket);
   if (socket.peer != 0 && !is_joined(socket)) return Err("its other end is not part of the snapshot");
-  os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
-  if (!fd.valid()) return ErrnoErr("socket");
+  TRY_ASSIGN(auto fd, os::open_socket(socket.family, socket.type, socket.protocol));
   TRY(set_options(fd, socket));
-  if (!is_unbound_inet(socket)) TRY(bind_to_name(fd, socket));
-  TRY(send_to_name(socket));
+  TRY(join_groups(fd, socket));
+  TRY(bind(fd, socket));
+  if (socket.connecting && socket.protocol == IPPROTO_TCP) TRY(connections_.add_connecting(fd, socket));
   TRY(shut_down(fd, socket));
   return fd;
 }
 
 Result<void> Sockets::make_pair(const Socket& first, const Socket& second) {
-  std::pair<os::UniqueFd, os::UniqueFd> pair;
-  if (first.type != SOCK_DGRAM && (bound(first) || bound(second))) {
-    TRY_ASSIGN(pair, make_named_pair(first, second));
-  } else {
-    TRY_ASSIGN(pair, make_plain_pair(first));
-  }
-  auto& [one, other] = pair;
-  TRY(send_unread(one, second));
-  TRY(send_unread(other, first));
-  // One that may not write makes the other one unable to read, and the other way around.
-  auto shut = [](os::Fd fd, std::uint32_t how) {
-    return how == 0 || ::shutdown(fd.get(), static_cast<int>(how) - 1) == 0;
-  };
-  if (!shut(one, first.shutdown) || !shut(other, second.shutdown)) return ErrnoErr("shutdown");
-  ends_[first.inode] = std::move(one);
-  ends_[second.inode] = std::move(other);
+  TRY_ASSIGN(auto pair, make_ends(first, second));
+  ends_[first.inode] = std::move(pair.first);
+  ends_[second.inode] = std::move(pair.second);
   return {};
 }
 

@@ -10,6 +10,10 @@
 
 namespace upkeep::native {
 
+// Other ends that the tree does not have any more, by the inodes of those that it has.
+using GonePeers = std::map<std::uint64_t, os::UniqueFd>;
+
+// What has not been read is put into them later (unread.h).
 class Sockets {
  public:
   // TCP connections among them are put into CONNECTIONS as well.
@@ -18,11 +22,14 @@ class Sockets {
   Result<void> make_pair(const Socket& first, const Socket& second);
   // One that is joined to its peer (peers.h) is connected to nothing yet.
   Result<os::UniqueFd> open(const Socket& socket);
+  GonePeers& gone_peers() { return gone_; }
 
  private:
+  Result<os::UniqueFd> open_left_alone(const Socket& socket);
   Result<os::UniqueFd> connect(const Socket& socket);
   HeldConnections& connections_;
   std::map<std::uint64_t, os::UniqueFd> ends_;
+  GonePeers gone_;
 };
 
 }  // namespace upkeep::native

@@ -34,8 +34,8 @@ Result<bool> connect_at_once(os::Fd fd, const Socket& socket) {
 }  // namespace
 
 bool is_joined(const Socket& socket) {
-  return socket.journal ||
-         (socket.family == AF_UNIX && socket.type == SOCK_DGRAM && !socket.remote.data.empty());
+  if (socket.family != AF_UNIX) return false;
+  return socket.journal || socket.connecting || (socket.type == SOCK_DGRAM && !socket.remote.data.empty());
 }
 
 Result<bool> join(os::Fd fd, const Socket& socket) {

@@ -60,7 +60,8 @@ class Builder {
     TRY_ASSIGN(const auto births, plan_births(snapshot_));
     TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
-    TRY_ASSIGN(auto files, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
+    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
+    auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
@@ -82,7 +83,7 @@ class Builder {
     for (const auto& process : snapshot_.processes) {
       if (!in_user_namespace(process)) TRY(make_threads(process));
     }
-    TRY(open_late_files(snapshot_, namespaces_, files));
+    TRY(complete_files(snapshot_, namespaces_, opened));
     TRY(add_watches(snapshot_, files));
     TRY(set_input_signals(snapshot_, files));
     std::vector<int> sources;

@@ -1,0 +1,60 @@
+#pragma once
+// The parts of reading a socket, one for each family, and what they share.
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/model/sockets.h"
+#include "os/fd.h"
+
+namespace upkeep::native {
+
+// Descriptors on their way through a socket, taken out of it by looking, as descriptors of our own.
+struct InFlight {
+  std::size_t message = 0;  // of Socket::unread
+  std::vector<os::UniqueFd> descriptors;
+};
+
+struct Reason {
+  std::string why, remedy = {};
+};
+inline constexpr const char* kTryAgain = "try again, when it has been read";
+
+// A socket that is being read, through a descriptor of our own.
+struct SocketReading {
+  os::Fd fd;
+  bool stopped;     // unread data is looked at only then: else the task itself may be looking
+  os::Fd own_root;  // our root folder, wherever names lead now
+  Socket& socket;
+  std::vector<Reason> reasons = {};  // why it cannot be rebuilt; empty where it can
+  std::vector<Reason> losses = {};   // what is not carried with it
+  std::vector<InFlight> in_flight = {};
+
+  void refuse(std::string why, std::string remedy = "") {
+    reasons.push_back({std::move(why), std::move(remedy)});
+  }
+};
+
+// socket.cc
+int number_option(os::Fd fd, int level, int name);  // -1: there is none
+Result<void> read_remote_name(SocketReading& reading);
+// Of numbers of interfaces; "": there is none with that number.
+std::string interface_name(std::uint32_t number);
+
+// unread_messages.cc: of sockets that keep messages, and of streams of AF_UNIX; MOST: bytes.
+Result<void> read_unread_messages(SocketReading& reading, std::int64_t most = INT64_MAX);
+
+// unix_socket.cc, tcp.cc, datagram_socket.cc (UDP, ICMP, raw), packet_socket.cc, netlink_socket.cc
+Result<void> read_unix(SocketReading& reading);
+Result<void> read_tcp(SocketReading& reading);
+Result<void> read_datagram_socket(SocketReading& reading);
+Result<void> read_packet_socket(SocketReading& reading);
+Result<void> read_netlink_socket(SocketReading& reading);
+// memberships.cc: multicast groups of IPv4 and IPv6.
+Result<void> read_memberships(SocketReading& reading);
+
+}  // namespace upkeep::native

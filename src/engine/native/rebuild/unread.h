@@ -1,0 +1,18 @@
+#pragma once
+// What has not been read from sockets, put back into them.
+
+#include <vector>
+
+#include "common/result.h"
+#include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/open_sockets.h"
+#include "os/fd.h"
+
+namespace upkeep::native {
+
+// All files are there, for some may be on their way through sockets. Then directions are shut down, and other
+// ends closed that the tree does not have any more. TCP connections have their queues from the beginning.
+Result<void> put_back_unread(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files,
+                             GonePeers gone_peers);
+
+}  // namespace upkeep::native
