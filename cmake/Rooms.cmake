@@ -43,12 +43,18 @@ if(UPKEEP_SANITIZE)
   target_link_options(upkeep_flags INTERFACE -fsanitize=address,undefined)
 endif()
 
-# What nearly every source file reads, read once: json and fmt alone are some seconds of each.
-set(UPKEEP_PRECOMPILED <fmt/format.h> <nlohmann/json.hpp> <tl/expected.hpp> <algorithm> <chrono> <filesystem> <functional>
-                       <map> <memory> <optional> <string> <vector>)
-function(upkeep_precompiled target)
-  if(target STREQUAL upkeep_common)
+# What nearly every source file reads, read once: fmt and json alone are some seconds of each. Having json costs each
+# of them more than a second all the same, for its literals instantiate its parser: rooms that hardly use it go without.
+set(UPKEEP_PRECOMPILED <fmt/format.h> <tl/expected.hpp> <algorithm> <chrono> <filesystem> <functional> <map> <memory>
+                       <optional> <string> <vector>)
+set(UPKEEP_WITHOUT_JSON os net native_model native_inspect native_rebuild kexec initramfs)
+function(upkeep_precompiled target room)
+  if(room STREQUAL "common")
+    target_precompile_headers(${target} PRIVATE ${UPKEEP_PRECOMPILED} <nlohmann/json.hpp>)
+  elseif(room STREQUAL "os" AND target STREQUAL "upkeep_os")
     target_precompile_headers(${target} PRIVATE ${UPKEEP_PRECOMPILED})
+  elseif(room IN_LIST UPKEEP_WITHOUT_JSON)
+    target_precompile_headers(${target} REUSE_FROM upkeep_os)
   else()
     target_precompile_headers(${target} REUSE_FROM upkeep_common)
   endif()
@@ -87,7 +93,7 @@ function(upkeep_room name)
   add_library(upkeep_${name} STATIC ${ROOM_SOURCES})
   upkeep_include_view(upkeep_${name} ${name} ${ROOM_CALLS})
   target_link_libraries(upkeep_${name} PUBLIC upkeep_flags ${ROOM_LIBRARIES})
-  upkeep_precompiled(upkeep_${name})
+  upkeep_precompiled(upkeep_${name} ${name})
   foreach(callee ${ROOM_CALLS})
     target_link_libraries(upkeep_${name} PUBLIC upkeep_${callee})
   endforeach()

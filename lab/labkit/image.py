@@ -79,21 +79,22 @@ def ssh_key():
   return place.build(place.CACHE / "ssh", make, "making the lab's ssh key")
 
 
-def base_root():
-  """The guest's root file system, without kernels and without upkeep."""
+def base_root(packages=()):
+  """The guest's root file system, without kernels and without upkeep. `packages`: beside PACKAGES, for scenarios that need more."""
   keys = ssh_key()
-  key = place.digest(FORMAT, PACKAGES, SERVICES, NOISE, SUITES, json.dumps(FILES, sort_keys=True),
+  packages = (*PACKAGES, *packages)
+  key = place.digest(FORMAT, packages, SERVICES, NOISE, SUITES, json.dumps(FILES, sort_keys=True),
                      (keys / "known_hosts").read_text(), inspect.getsource(_customise))
-  path = place.build(place.CACHE / "base" / key, lambda made: _make_base(made, keys),
+  path = place.build(place.CACHE / "base" / key, lambda made: _make_base(made, keys, packages),
                      "making the guest's root file system (mmdebstrap)")
-  place.prune(path.parent, 2, (path,))
+  place.prune(path.parent, 3, (path,))
   return path
 
 
-def _make_base(made, keys):
+def _make_base(made, keys, packages):
   listing = made.parent / "sources.list"
   listing.write_text("\n".join(debian.sources(*SUITES)) + "\n")
-  place.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=" + ",".join(PACKAGES),
+  place.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=" + ",".join(packages),
              "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
              "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*",
              "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -142,10 +143,10 @@ def _mounted(kind, source, target, options=None):
     place.run(["umount", "-l", target])
 
 
-def disk(names, deb=None):
-  """The cached disk that holds these kernels (or more of them) and this package of upkeep; (path, releases)."""
+def disk(names, deb=None, packages=()):
+  """The cached disk that holds these kernels (or more of them), this package of upkeep and these of Debian's; (path, releases)."""
   found = sorted({kernels.get(n).release for n in names}, key=kernels.version_key)
-  base = base_root()
+  base = base_root(packages)
   content = place.digest(FORMAT, base.name, DISK_MIB, ROOT_UUID, *sorted(GUEST_FILES.iterdir()), pathlib.Path(deb) if deb else "no package")
   folder = place.CACHE / "disks"
   for meta in folder.glob(f"{content}-*/disk.json") if folder.is_dir() else ():

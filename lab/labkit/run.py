@@ -108,7 +108,7 @@ def _play(s, from_, to, deb, keep, timeout, settings):
   start = time.monotonic()
   try:
     machine = guest.Machine(run_dir, from_, to, s.get("MEMORY", 4096), s.get("CPUS", 2), s.get("DISK", "virtio"), deb,
-                            keep, s.get("EXTRA", ()))
+                            keep, s.get("EXTRA", ()), s.get("PACKAGES", ()))
     machine.settings = settings
     result |= {"from": machine.from_release, "to": machine.to_release}
     start = time.monotonic()

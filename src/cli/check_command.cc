@@ -1,6 +1,7 @@
 // upkeep check [--to KERNEL] [--carry PID...] [--carry-unit NAME...]: can this machine do it?
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/carry_options.h"
 #include "cli/command.h"

@@ -2,6 +2,7 @@
 
 #include <time.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "net/prod.h"
 #include "os/file.h"

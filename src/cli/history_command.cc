@@ -1,4 +1,5 @@
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/journals.h"

@@ -2,6 +2,7 @@
 // it.
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "cli/carry_options.h"
 #include "cli/command.h"

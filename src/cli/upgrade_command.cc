@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <thread>
+#include <nlohmann/json.hpp>
 
 #include "cli/carry_options.h"
 #include "cli/command.h"

@@ -1,4 +1,5 @@
 #include "landing/init_config.h"
+#include <nlohmann/json.hpp>
 
 namespace upkeep::landing {
 

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 #include <set>
+#include <nlohmann/json.hpp>
 
 #include "os/file.h"
 #include "os/procfs.h"

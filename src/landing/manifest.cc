@@ -1,6 +1,7 @@
 #include "landing/manifest.h"
 
 #include "engine/carry_set.h"
+#include <nlohmann/json.hpp>
 
 namespace upkeep::landing {
 

@@ -5,6 +5,7 @@
 #include "landing/units.h"
 #include "memory/hand_back.h"
 #include "os/file.h"
+#include <nlohmann/json.hpp>
 
 namespace upkeep::landing {
 namespace {

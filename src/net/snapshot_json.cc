@@ -1,6 +1,7 @@
 #include "net/snapshot.h"
 
 #include <charconv>
+#include <nlohmann/json.hpp>
 
 #include "net/sysctl.h"
 

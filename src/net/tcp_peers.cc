@@ -13,6 +13,7 @@
 #include <functional>
 #include <optional>
 #include <set>
+#include <nlohmann/json.hpp>
 
 #include "net/messages.h"
 #include "os/child.h"

@@ -1,6 +1,7 @@
 #include "upgrade/plan.h"
 
 #include <time.h>
+#include <nlohmann/json.hpp>
 
 #include "os/file.h"
 

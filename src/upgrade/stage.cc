@@ -1,6 +1,7 @@
 #include "upgrade/stage.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "upgrade/run.h"
 

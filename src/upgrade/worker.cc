@@ -13,6 +13,7 @@
 #include <array>
 #include <charconv>
 #include <optional>
+#include <nlohmann/json.hpp>
 
 #include "landing/units.h"
 #include "os/child.h"

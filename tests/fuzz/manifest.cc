@@ -1,4 +1,5 @@
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 
 #include "engine/native/model/fields.h"
 #include "engine/native/rebuild/compile.h"

@@ -1,6 +1,7 @@
 #include "engine/criu/criu_engine.h"
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 
 #include "engine/criu/operations.h"
 #include "os/child.h"

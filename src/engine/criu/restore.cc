@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <sys/stat.h>
+#include <nlohmann/json.hpp>
 
 #include "engine/cgroup.h"
 #include "engine/criu/operations.h"

@@ -1,4 +1,5 @@
 #include <sys/stat.h>
+#include <nlohmann/json.hpp>
 
 #include "engine/criu/operations.h"
 #include "engine/criu/socket_facts.h"

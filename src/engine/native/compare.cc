@@ -14,6 +14,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <nlohmann/json.hpp>
 
 #include "os/tcp_repair.h"
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 #include <utility>
+#include <nlohmann/json.hpp>
 
 #include "engine/cgroup.h"
 #include "engine/native/image.h"

@@ -2,6 +2,7 @@
 #include "upgrade/check.h"
 #include "upgrade/run.h"
 #include "upgrade/stages/stages.h"
+#include <nlohmann/json.hpp>
 
 namespace upkeep::upgrade {
 namespace {

@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 
 #include "initramfs/image.h"
 #include "initramfs/modules.h"

@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include "landing/temporary_files.h"
 #include "net/snapshot.h"

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include <nlohmann/json.hpp>
 
 #include "fixture.h"
 #include "os/procfs.h"

@@ -1,6 +1,7 @@
 // Whatever goes wrong before the jump: every task runs on.
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 
 #include "fixture.h"
 

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
+#include <nlohmann/json.hpp>
 
 #include "fixture.h"
 

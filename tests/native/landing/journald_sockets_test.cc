@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <thread>
+#include <nlohmann/json.hpp>
 
 #include "../folder.h"
 #include "os/child.h"

@@ -9,6 +9,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "memory/carried_images.h"
 #include "memory/huge_pool.h"

@@ -11,6 +11,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <nlohmann/json.hpp>
 
 #include "engine/carry_set.h"
 #include "engine/native/native_engine.h"

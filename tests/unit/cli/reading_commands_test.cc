@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "state_folder.h"

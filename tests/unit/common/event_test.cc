@@ -1,6 +1,7 @@
 #include "common/event.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 namespace upkeep {
 namespace {

@@ -1,6 +1,7 @@
 #include "landing/manifest.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include "landing/init_config.h"
 

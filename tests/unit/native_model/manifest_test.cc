@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "engine/native/model/fields.h"
 #include "engine/native/model/snapshot.h"

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/socket.h>
+#include <nlohmann/json.hpp>
 
 namespace upkeep::net {
 namespace {

@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
+#include <nlohmann/json.hpp>
 
 #include "net/snapshot.h"
 

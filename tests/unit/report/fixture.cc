@@ -7,6 +7,7 @@
 #include <random>
 #include <sstream>
 #include <stdexcept>
+#include <nlohmann/json.hpp>
 
 namespace upkeep::report {
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <numeric>
+#include <nlohmann/json.hpp>
 
 #include "fixture.h"
 

@@ -1,6 +1,7 @@
 #include "upgrade/plan.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 namespace upkeep::upgrade {
 namespace {

@@ -1,6 +1,7 @@
 #include "engine/native/model/snapshot.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "engine/native/model/fields.h"
 

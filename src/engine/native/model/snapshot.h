@@ -2,7 +2,7 @@
 // Everything that is known about trees of tasks but the contents of their pages.
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
 #include <string_view>
