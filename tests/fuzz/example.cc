@@ -84,6 +84,8 @@ void put_terminals_right(Snapshot& snapshot) {
   snapshot.terminals.resize(1);
   snapshot.terminals[0].device = 1;
   snapshot.terminals[0].path = "/dev/pts/1";
+  snapshot.terminals[0].session = 100;
+  snapshot.terminals[0].foreground = 90;  // whose leader has ended
   snapshot.terminals[0].attributes.characters.data.resize(19);
 }
 
@@ -157,6 +159,13 @@ Snapshot example() {
   Process zombie;
   zombie.pid = 130, zombie.ppid = 100, zombie.session = zombie.pgrp = 100;
   zombie.exit_status = 9;
+  snapshot.processes.push_back(zombie);
+  // Adopted from a session whose leader is there, and from one whose leader has ended.
+  zombie.pid = 140, zombie.session = zombie.pgrp = 140;
+  snapshot.processes.push_back(zombie);
+  zombie.pid = 150;
+  snapshot.processes.push_back(zombie);
+  zombie.pid = 160, zombie.session = zombie.pgrp = 80;
   snapshot.processes.push_back(zombie);
   return snapshot;
 }

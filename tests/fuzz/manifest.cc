@@ -1,5 +1,6 @@
 #include <cstdlib>
 
+#include "engine/native/model/births.h"
 #include "engine/native/model/fields.h"
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/complete.h"
@@ -36,13 +37,16 @@ Reached compile(const Snapshot& snapshot) {
   const auto births = plan_births(snapshot);
   const auto place = find_workshop_place(snapshot, kWorkshopSize);
   if (!births || !place) return Reached::understood;
-  std::vector<const Process*> roots;
-  for (auto pid : snapshot.roots()) roots.push_back(snapshot.find(pid));
-  use(compile_roots(roots, {}, "monotonic 0 0\n", snapshot));
-  for (const auto& birth : *births) {
-    use(compile_birth(birth, {2, {{1, 3}}}));
-    use(compile_group(*birth.process));
-    use(compile_terminal(*birth.process, snapshot, {2, {{1, 3}}}));
+  use(compile_roots(*births, {}, "monotonic 0 0\n", snapshot));
+  for (const auto& step : births->steps) {
+    if (const auto* birth = std::get_if<Birth>(&step))
+      use(compile_birth(*birth, {2, {{1, 3}}}));
+    else
+      use(compile_stand_in(std::get<StandIn>(step)));
+  }
+  for (const auto& process : snapshot.processes) {
+    use(compile_group(process));
+    use(compile_terminal(process, snapshot, {2, {{1, 3}}}));
   }
   MemorySources sources;
   sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;
