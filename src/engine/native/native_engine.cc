@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "engine/cgroup.h"
@@ -61,6 +62,11 @@ class Checker {
   void look_at(const engine::CarriedTask& task) {
     for (pid_t id : task.threads)
       refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);
+    // Their leaders may have ended, which somebody has to stand in for.
+    for (pid_t id : {task.session, task.group}) {
+      if (!set_.contains(id) && said_.insert(id).second)
+        refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);
+    }
     const auto rseq = engine::rseq_size_of(fmt::format("/proc/{}", task.pid));
     refuse(title_of(task.pid), engine::why_not_this_rseq(rseq, destination_), engine::kSmallerRseq);
   }
@@ -74,6 +80,7 @@ class Checker {
   const CarrySet& set_;
   const Destination& destination_;
   std::vector<Finding> findings_;
+  std::set<pid_t> said_;
 };
 
 class NativeStoodStill : public engine::StoodStill {
