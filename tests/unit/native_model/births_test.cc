@@ -249,6 +249,16 @@ TEST(Births, WhatCannotBeMadeIsNamed) {
   EXPECT_THAT(outcome(lost), HasSubstr("no order of calls brings it there"));
 }
 
+// Which keyring a process begins with.
+TEST(Births, ByWayOfAZombie) {
+  auto snapshot = tree({process(10, 1, 10), process(11, 10, 11), process(12, 10, 11), process(13, 1, 9)});
+  snapshot.processes[1].exit_status = 0;
+  const auto births = plan_births(snapshot);
+  ASSERT_TRUE(births);
+  EXPECT_EQ(births->maker_of(snapshot.processes[2]), &snapshot.processes[0]);
+  EXPECT_EQ(births->maker_of(snapshot.processes[3]), nullptr);
+}
+
 // The state that a machine is in after a while, of which some processes are roots, and some have ended.
 class History {
  public:

@@ -173,6 +173,8 @@ class Planner {
   // THERE: those that have been made by now.
   void make_all(const std::vector<const Process*>& children, const Process* maker,
                 std::vector<const Process*>& there) {
+    // A zombie is as whoever has made it, and hands that down.
+    if (maker != nullptr && maker->exit_status) maker = births_.makers.at(maker->pid);
     for (const auto* child : children) {
       births_.makers.emplace(child->pid, maker);
       there.push_back(child);

@@ -46,7 +46,7 @@ struct Births {
   std::vector<const Process*> left_groups;  // leaders that have left their groups to others
   std::unordered_map<std::int32_t, const Process*> makers;
 
-  // Whose copy the process begins as, sometimes by way of a stand-in. None: of whoever rebuilds.
+  // Whose copy the process begins as, sometimes by way of a stand-in or a zombie. None: of whoever rebuilds.
   const Process* maker_of(const Process& process) const;
   // Of sessions and process groups whose leaders have ended.
   std::set<std::int32_t> stand_in_ids() const;
