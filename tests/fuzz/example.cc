@@ -129,6 +129,7 @@ void put_files_right(Snapshot& snapshot) {
 void put_process_right(Process& process, std::int32_t pid, std::size_t files) {
   process.pid = pid;
   process.exit_status.reset();
+  process.stopped->stop_signal = 19;
   process.threads.resize(2);
   process.threads[0].tid = pid;
   process.threads[1].tid = pid + 1;

@@ -1,7 +1,5 @@
 #include "engine/native/native_engine.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -118,13 +116,6 @@ bool wants_journald(const Snapshot& snapshot) {
   });
 }
 
-// Those that a signal had stopped before stay so when they are let go.
-void stop_again(const Snapshot& snapshot) {
-  for (const auto& process : snapshot.processes) {
-    if (!process.exit_status && process.job_stopped) ::kill(process.pid, SIGSTOP);
-  }
-}
-
 class NativeEngine : public engine::Engine {
  public:
   std::string name() const override { return "native"; }
@@ -207,7 +198,6 @@ class NativeEngine : public engine::Engine {
     if (auto live = connections.go_live(); !live)
       tell(hooks.facts, "connections", {{"engine.connections_lost", live.error().message()}});
     if (hooks.on_resuming) hooks.on_resuming();
-    stop_again(snapshot);
     tree = StoppedTree::adopt({});
     tell(hooks.facts, "tasks run", {{"engine.resume_ms", milliseconds_since(begin)}});
     return restored;

@@ -203,6 +203,9 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes[1].pgrp = 101; }), HasSubstr("a thread leads"));
   EXPECT_THAT(error([](auto& s) { s.processes[1].session = 101; }), HasSubstr("a thread leads"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads[0].tid = 99; }), HasSubstr("not its leader"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].stopped->stop_signal = 19; }),
+              HasSubstr("does not stop it"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].job_stopped = true; }), HasSubstr("does not stop it"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads.clear(); }), HasSubstr("not its leader"));
   EXPECT_THAT(error([](auto& s) { std::swap(s.processes[0], s.processes[1]); }),
               HasSubstr("before its parent"));

@@ -1,4 +1,7 @@
+#include <signal.h>
+
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "engine/native/model/snapshot.h"
@@ -128,6 +131,14 @@ Result<void> check_filters(const std::vector<SeccompFilter>& filters) {
   return {};
 }
 
+Result<void> check_stop(const Process& process) {
+  constexpr std::array kStops = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+  const auto signal = process.stopped->stop_signal;
+  if (process.job_stopped ? std::ranges::find(kStops, signal) == kStops.end() : signal != 0)
+    return Err("signal {} does not stop it", signal);
+  return {};
+}
+
 Result<void> check_process(const Process& process, const Snapshot& snapshot, std::set<std::int32_t>& ids) {
   if (process.exit_status) {
     constexpr int kHighestSignal = 64, kHighestStatus = 0xffff;
@@ -144,6 +155,7 @@ Result<void> check_process(const Process& process, const Snapshot& snapshot, std
       return Err("thread ID {} is used twice or none", thread.tid);
   }
   if (process.stopped) {
+    TRY(check_stop(process));
     for (const auto& timer : process.stopped->posix_timers) {
       if (timer.id < 0) return Err("no timer has the ID {}", timer.id);
     }

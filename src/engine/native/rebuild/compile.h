@@ -38,6 +38,7 @@ Program compile_adoption(bool adopts);            // whether those below come to
 Program compile_group(const Process& process);
 Program compile_own_group();  // in who leads it
 Program compile_threads(const Process& process);
+Program compile_told_of_stop(const Process& stopped);  // in its parent
 Program compile_end(const Process& zombie);
 // Whoever has let go of its session's terminal does so, and the leader says which group is in the foreground.
 Program compile_terminal(const Process& process, const Snapshot& snapshot, const TerminalSources& terminals);

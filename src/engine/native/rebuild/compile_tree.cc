@@ -163,6 +163,12 @@ Program compile_threads(const Process& process) {
   return program;
 }
 
+Program compile_told_of_stop(const Process& stopped) {
+  Program program;
+  program.call(SYS_waitid, {P_PID, stopped.pid, 0, WSTOPPED | WNOHANG | __WALL, 0});
+  return program;
+}
+
 Program compile_end(const Process& zombie) {
   Program program;
   const int status = zombie.exit_status.value_or(0);

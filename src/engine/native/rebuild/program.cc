@@ -71,6 +71,7 @@ constexpr Name kNames[] = {
     {SYS_umask, "umask"},
     {SYS_unshare, "unshare"},
     {SYS_wait4, "wait4"},
+    {SYS_waitid, "waitid"},
     {SYS_write, "write"},
 };
 

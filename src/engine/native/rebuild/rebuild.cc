@@ -20,6 +20,7 @@
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
+#include "engine/native/rebuild/job_stops.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/watches.h"
@@ -97,6 +98,7 @@ class Builder {
     for (const auto& process : snapshot_.processes) {
       if (in_user_namespace(process)) TRY(make_threads(process));
     }
+    TRY(stop_jobs(snapshot_, tasks_, shop));
     TRY(for_threads([&](const Process& p, const Thread& t) {
       return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p)});
     }));
