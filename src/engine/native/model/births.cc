@@ -1,6 +1,5 @@
 #include "engine/native/model/births.h"
 
-#include <compare>
 #include <map>
 
 #include "engine/native/model/process_groups.h"
@@ -86,7 +85,9 @@ class Planner {
   // Where processes are adopted into.
   struct Place {
     std::int32_t session, adopter;  // 0: whoever rebuilds
-    auto operator<=>(const Place&) const = default;
+    bool operator<(const Place& other) const {
+      return std::pair(session, adopter) < std::pair(other.session, other.adopter);
+    }
   };
 
   std::int32_t& born_into(const Process& process) { return born_into_[lineage_.index_of(process)]; }
