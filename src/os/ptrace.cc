@@ -187,6 +187,12 @@ Result<unsigned long> Tracee::event_message() const {
   return message;
 }
 
+Result<int> Tracee::stop_signal() const {
+  siginfo_t info = {};
+  TRY(checked("PTRACE_GETSIGINFO", PTRACE_GETSIGINFO, tid_, 0, &info));
+  return info.si_code >> 8 == kEventStop && info.si_signo != SIGTRAP ? info.si_signo : 0;
+}
+
 bool Tracee::dispatches_system_calls() const {
   struct {
     std::uint64_t mode, selector, offset, length;

@@ -27,6 +27,8 @@ struct Stop {
   Kind kind = Kind::ended;
   int signal = 0;
   int status = 0;  // raw
+  // What interrupt() leads to: in a process that job control has stopped it is told as that stop.
+  bool was_interrupted() const { return kind == Kind::event_stop || kind == Kind::group_stop; }
 };
 
 // struct ptrace_rseq_configuration of linux/ptrace.h
@@ -72,6 +74,8 @@ class Tracee {
   Result<std::vector<std::vector<std::uint8_t>>> pending_signals(bool shared) const;
   Result<RseqConfiguration> rseq() const;
   Result<unsigned long> event_message() const;
+  // By which job control has stopped its process, where the stop that it stands in is told so; else 0.
+  Result<int> stop_signal() const;
   // PR_SET_SYSCALL_USER_DISPATCH is on; false where the kernel cannot tell (before 6.4).
   bool dispatches_system_calls() const;
   // Replaces the options of seize(). kSuspendSeccomp: EPERM without CAP_SYS_ADMIN, or under filters

@@ -84,6 +84,8 @@ void put_terminals_right(Snapshot& snapshot) {
   snapshot.terminals.resize(1);
   snapshot.terminals[0].device = 1;
   snapshot.terminals[0].path = "/dev/pts/1";
+  snapshot.terminals[0].session = 100;
+  snapshot.terminals[0].foreground = 90;  // whose leader has ended
   snapshot.terminals[0].attributes.characters.data.resize(19);
 }
 
@@ -127,6 +129,7 @@ void put_files_right(Snapshot& snapshot) {
 void put_process_right(Process& process, std::int32_t pid, std::size_t files) {
   process.pid = pid;
   process.exit_status.reset();
+  process.stopped->stop_signal = 19;
   process.threads.resize(2);
   process.threads[0].tid = pid;
   process.threads[1].tid = pid + 1;
@@ -157,6 +160,13 @@ Snapshot example() {
   Process zombie;
   zombie.pid = 130, zombie.ppid = 100, zombie.session = zombie.pgrp = 100;
   zombie.exit_status = 9;
+  snapshot.processes.push_back(zombie);
+  // Adopted from a session whose leader is there, and from one whose leader has ended.
+  zombie.pid = 140, zombie.session = zombie.pgrp = 140;
+  snapshot.processes.push_back(zombie);
+  zombie.pid = 150;
+  snapshot.processes.push_back(zombie);
+  zombie.pid = 160, zombie.session = zombie.pgrp = 80;
   snapshot.processes.push_back(zombie);
   return snapshot;
 }

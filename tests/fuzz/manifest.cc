@@ -1,6 +1,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "engine/native/model/births.h"
 #include "engine/native/model/fields.h"
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/complete.h"
@@ -26,6 +27,7 @@ void compile_living(const Snapshot& snapshot, const Process& process, const Memo
                     bool timer_ids) {
   use(compile_memory(process, sources));
   use(compile_threads(process));
+  use(compile_told_of_stop(process));
   use(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
   for (const auto& thread : process.threads)
     use(compile_own_state(snapshot, process, thread, {timer_ids, process.namespaces.has_value()}));
@@ -37,13 +39,16 @@ Reached compile(const Snapshot& snapshot) {
   const auto births = plan_births(snapshot);
   const auto place = find_workshop_place(snapshot, kWorkshopSize);
   if (!births || !place) return Reached::understood;
-  std::vector<const Process*> roots;
-  for (auto pid : snapshot.roots()) roots.push_back(snapshot.find(pid));
-  use(compile_roots(roots, {}, "monotonic 0 0\n", snapshot));
-  for (const auto& birth : *births) {
-    use(compile_birth(birth, {2, {{1, 3}}}));
-    use(compile_group(*birth.process));
-    use(compile_terminal(*birth.process, snapshot, {2, {{1, 3}}}));
+  use(compile_roots(*births, {}, "monotonic 0 0\n", snapshot));
+  for (const auto& step : births->steps) {
+    if (const auto* birth = std::get_if<Birth>(&step))
+      use(compile_birth(*birth, {2, {{1, 3}}}));
+    else
+      use(compile_stand_in(std::get<StandIn>(step)));
+  }
+  for (const auto& process : snapshot.processes) {
+    use(compile_group(process));
+    use(compile_terminal(process, snapshot, {2, {{1, 3}}}));
   }
   MemorySources sources;
   sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;

@@ -1,11 +1,10 @@
 #include "engine/native/native_engine.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <utility>
 #include <nlohmann/json.hpp>
 
@@ -65,6 +64,11 @@ class Checker {
   void look_at(const engine::CarriedTask& task) {
     for (pid_t id : task.threads)
       refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);
+    // Their leaders may have ended, which somebody has to stand in for.
+    for (pid_t id : {task.session, task.group}) {
+      if (!set_.contains(id) && said_.insert(id).second)
+        refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);
+    }
     const auto rseq = engine::rseq_size_of(fmt::format("/proc/{}", task.pid));
     refuse(title_of(task.pid), engine::why_not_this_rseq(rseq, destination_), engine::kSmallerRseq);
   }
@@ -78,6 +82,7 @@ class Checker {
   const CarrySet& set_;
   const Destination& destination_;
   std::vector<Finding> findings_;
+  std::set<pid_t> said_;
 };
 
 class NativeStoodStill : public engine::StoodStill {
@@ -113,13 +118,6 @@ bool wants_journald(const Snapshot& snapshot) {
   return std::ranges::any_of(snapshot.files, [](const auto& file) {
     return file.socket && unix_name(file.socket->remote).starts_with("/run/systemd/journal/");
   });
-}
-
-// Those that a signal had stopped before stay so when they are let go.
-void stop_again(const Snapshot& snapshot) {
-  for (const auto& process : snapshot.processes) {
-    if (!process.exit_status && process.job_stopped) ::kill(process.pid, SIGSTOP);
-  }
 }
 
 class NativeEngine : public engine::Engine {
@@ -204,7 +202,6 @@ class NativeEngine : public engine::Engine {
     if (auto live = connections.go_live(); !live)
       tell(hooks.facts, "connections", {{"engine.connections_lost", live.error().message()}});
     if (hooks.on_resuming) hooks.on_resuming();
-    stop_again(snapshot);
     tree = StoppedTree::adopt({});
     tell(hooks.facts, "tasks run", {{"engine.resume_ms", milliseconds_since(begin)}});
     return restored;

@@ -137,7 +137,7 @@ Result<Restored> restore_trees(const std::string& folder, bool stopped, const Ne
   restored.roots = snapshot.roots();
   for (const auto& process : snapshot.processes) {
     restored.pids.push_back(process.pid);
-    if (!process.exit_status && (stopped || process.job_stopped)) ::kill(process.pid, SIGSTOP);
+    if (!process.exit_status && stopped && !process.job_stopped) ::kill(process.pid, SIGSTOP);
   }
   TRY_IN("the processes are there again, but not all of their connections", std::move(live));
   return restored;

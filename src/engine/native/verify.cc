@@ -13,7 +13,10 @@ Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
     auto& one = held.emplace_back();
     one.pid = process.pid;
     one.zombie = process.threads.empty();
-    for (auto& thread : process.threads) one.threads.push_back({std::move(thread), false});
+    for (auto& thread : process.threads) {
+      const auto signal = thread.stop_signal();
+      one.threads.push_back({std::move(thread), signal.value_or(0)});
+    }
   }
   tasks.processes().clear();
   // In the order of the model, which is not always that in which they were made.

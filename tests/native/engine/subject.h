@@ -74,6 +74,14 @@ inline bool stands_still(pid_t pid) {
   return before != ~0ULL && peek(pid) == before;
 }
 
+// In a new process: no descriptor of the test's, and a board of its own.
+inline void become_a_subject() {
+  ::syscall(SYS_close_range, 0U, ~0U, 0);
+  for (int i = 0; i < 3; ++i) (void)::open("/dev/null", O_RDWR);
+  ::mmap(reinterpret_cast<void*>(kBoard), 4096, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
 // A task in a session of its own, without any descriptor of the test's, that does SETUP and then STEP and
 // counts, every millisecond or so.
 class Subject {
@@ -86,10 +94,7 @@ class Subject {
       return;
     }
     ::setsid();
-    ::syscall(SYS_close_range, 0U, ~0U, 0);
-    for (int i = 0; i < 3; ++i) (void)::open("/dev/null", O_RDWR);
-    ::mmap(reinterpret_cast<void*>(kBoard), 4096, PROT_READ | PROT_WRITE,
-           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    become_a_subject();
     if (setup) setup();
     for (;;) {
       if (step) step();

@@ -7,6 +7,10 @@ namespace upkeep::testing {
 ::testing::AssertionResult TreeTest::carry(const std::vector<const Subject*>& subjects) {
   std::vector<pid_t> roots;
   for (const auto* subject : subjects) roots.push_back(subject->pid());
+  return carry(roots);
+}
+
+::testing::AssertionResult TreeTest::carry(const std::vector<pid_t>& roots) {
   auto all_move = [&] { return std::all_of(roots.begin(), roots.end(), moves); };
   if (!all_move()) return ::testing::AssertionFailure() << "it did not run before";
   auto removed = os::remove_tree(images());

@@ -21,6 +21,7 @@ class TreeTest : public ::testing::Test {
   // Saved, ended and made again: it counts on under its PID.
   ::testing::AssertionResult carry(const Subject& subject) { return carry({&subject}); }
   ::testing::AssertionResult carry(const std::vector<const Subject*>& subjects);
+  ::testing::AssertionResult carry(const std::vector<pid_t>& roots);
   Folder folder_;
   upkeep::native::NetworkHooks network_;  // none: a tree with TCP connections is refused
 };

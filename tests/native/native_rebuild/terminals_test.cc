@@ -151,6 +151,72 @@ TEST_F(Terminals, AShellAndItsJobsGoOn) {
   for (pid_t pid : {job, other, shell}) ::kill(pid, SIGKILL);
 }
 
+// `a | b` in the foreground, of which a has ended. value 0: the shell, 1: b, 2: the ID of a; asked for 1: ^C
+TEST_F(Terminals, AForegroundJobWhoseLeaderHasEnded) {
+  Subject subject(
+      [] {
+        const auto pair = open_pair();
+        int ends[2];
+        (void)!::pipe(ends);
+        const pid_t shell = ::fork();
+        if (shell == 0) {
+          ::close(pair.master);
+          ::setsid();
+          ::ioctl(pair.slave, TIOCSCTTY, 0);
+          ::signal(SIGTTOU, SIG_IGN);
+          const pid_t leader = ::fork();
+          if (leader == 0)
+            for (;;) ::pause();
+          ::setpgid(leader, leader);
+          const pid_t job = ::fork();
+          if (job == 0) {
+            ::setpgid(0, leader);
+            ::signal(SIGINT, [](int) { board().value[0]++; });
+            const pid_t ids[] = {::getpid(), leader};
+            (void)!::write(ends[1], ids, sizeof ids);
+            ::close(ends[0]), ::close(ends[1]);
+            count_forever([] { board().value[3] = static_cast<std::uint64_t>(::tcgetpgrp(4)); });
+          }
+          while (::getpgid(job) != leader) ::usleep(1000);
+          ::tcsetpgrp(pair.slave, leader);
+          ::kill(leader, SIGKILL);
+          ::waitpid(leader, nullptr, 0);
+          ::close(ends[0]), ::close(ends[1]);
+          count_forever([] {
+            (void)::waitpid(-1, nullptr, WNOHANG);
+            board().value[3] = static_cast<std::uint64_t>(::tcgetpgrp(4));
+          });
+        }
+        ::close(pair.slave);
+        pid_t ids[2];
+        (void)!::read(ends[0], ids, sizeof ids);
+        ::close(ends[0]), ::close(ends[1]);
+        board().value[0] = static_cast<std::uint64_t>(shell);
+        board().value[1] = static_cast<std::uint64_t>(ids[0]);
+        board().value[2] = static_cast<std::uint64_t>(ids[1]);
+      },
+      multiplex);
+  const auto shell = value_pid(subject, 0), job = value_pid(subject, 1), group = value_pid(subject, 2);
+  ASSERT_TRUE(eventually([&] { return !os::read_stat(group); }));
+  ASSERT_TRUE(eventually([&] { return peek(job, 4) == static_cast<std::uint64_t>(group); }));
+  for (std::uint64_t round = 1; round <= 2; ++round) {
+    ASSERT_TRUE(carry(subject));
+    EXPECT_FALSE(os::read_stat(group)) << "a stand-in is left";
+    EXPECT_EQ(os::read_stat(job)->pgrp, group);
+    EXPECT_TRUE(moves(job));
+    EXPECT_EQ(peek(job, 4), static_cast<std::uint64_t>(group)) << "it is not in the foreground";
+    ask(subject.pid(), 1);
+    EXPECT_TRUE(eventually([&] { return peek(job, 1) == round; })) << "^C does not reach the foreground";
+  }
+  // Nobody is left in it, and the terminal goes on naming it.
+  ::kill(job, SIGKILL);
+  ASSERT_TRUE(eventually([&] { return !os::read_stat(job); }));
+  ASSERT_TRUE(carry(subject));
+  ASSERT_TRUE(moves(shell));
+  EXPECT_EQ(peek(shell, 4), static_cast<std::uint64_t>(group));
+  ::kill(shell, SIGKILL);
+}
+
 // A job whose leader is the session's has let go of the terminal.
 TEST_F(Terminals, WhoHasLetGoOfItHasNone) {
   Subject subject([] {

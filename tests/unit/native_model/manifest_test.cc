@@ -45,7 +45,8 @@ Snapshot example() {
   process.descriptors.push_back({7, false, 1});
   auto& zombie = snapshot.processes.emplace_back();
   zombie.pid = 102;
-  zombie.ppid = 100;
+  zombie.ppid = zombie.session = 100;
+  zombie.pgrp = 90;  // whose leader has ended
   zombie.exit_status = 256;
   snapshot.files.resize(3);
   snapshot.files[0].kind = "path";
@@ -195,7 +196,17 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes.clear(); }), HasSubstr("no process"));
   EXPECT_THAT(error([](auto& s) { s.processes[1].pid = 101; }), HasSubstr("used twice"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].pid = 1; }), HasSubstr("impossible"));
+  for (const std::int32_t id : {-1, 0, 1, 4'194'304}) {
+    EXPECT_THAT(error([id](auto& s) { s.processes[1].pgrp = id; }), HasSubstr("impossible")) << id;
+    EXPECT_THAT(error([id](auto& s) { s.processes[1].session = id; }), HasSubstr("impossible")) << id;
+    EXPECT_THAT(error([id](auto& s) { s.processes[0].threads[1].tid = id; }), HasSubstr("or none")) << id;
+  }
+  EXPECT_THAT(error([](auto& s) { s.processes[1].pgrp = 101; }), HasSubstr("a thread leads"));
+  EXPECT_THAT(error([](auto& s) { s.processes[1].session = 101; }), HasSubstr("a thread leads"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads[0].tid = 99; }), HasSubstr("not its leader"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].stopped->stop_signal = 19; }),
+              HasSubstr("does not stop it"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].job_stopped = true; }), HasSubstr("does not stop it"));
   EXPECT_THAT(error([](auto& s) { s.processes[0].threads.clear(); }), HasSubstr("not its leader"));
   EXPECT_THAT(error([](auto& s) { std::swap(s.processes[0], s.processes[1]); }),
               HasSubstr("before its parent"));

@@ -175,7 +175,7 @@ Result<void> GuestCalls::come_to_rest() {
     active_ = false;
     return tl::unexpected(Error("the task ended while it was being read", ESRCH));
   }
-  if (stop.kind == os::Stop::Kind::event_stop || stop.kind == os::Stop::Kind::group_stop) return {};
+  if (stop.was_interrupted()) return {};
   return Err("the task stopped for another reason than was asked");
 }
 

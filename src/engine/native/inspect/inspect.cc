@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/native/inspect/job_stops.h"
 #include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/terminal.h"
@@ -126,6 +127,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     auto read = read_one(held, snapshot, readers, request);
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
+  TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));

@@ -100,7 +100,7 @@ Result<bool> await_stop(HeldThread& thread, milliseconds limit) {
       case os::Stop::Kind::event_stop:
         return true;
       case os::Stop::Kind::group_stop:
-        thread.job_stopped = true;
+        thread.stop_signal = stop.signal;
         return true;
       case os::Stop::Kind::ended:
         thread.tracee.forget();
@@ -130,7 +130,7 @@ std::uint64_t vdso_address(pid_t pid) {
 Result<bool> leave_vdso(HeldThread& thread, std::uint64_t vdso, milliseconds limit) {
   constexpr int kTries = 100;
   constexpr std::uint64_t kNear = 1U << 20U;
-  for (int tries = 0; vdso != 0 && tries < kTries && !thread.job_stopped; ++tries) {
+  for (int tries = 0; vdso != 0 && tries < kTries && thread.stop_signal == 0; ++tries) {
     TRY_ASSIGN(const auto registers, thread.tracee.registers());
     const bool in_system_call = static_cast<long>(registers.orig_rax) >= 0;
     if (in_system_call || registers.rip - (vdso - kNear) > 2 * kNear) return true;

@@ -17,7 +17,7 @@ namespace upkeep::native {
 
 struct HeldThread {
   os::Tracee tracee;
-  bool job_stopped = false;
+  int stop_signal = 0;          // of job control; 0: it has not stopped it
   std::uint64_t time_left = 0;  // StoppedThread::time_left
 };
 

@@ -240,7 +240,7 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
   TRY_ASSIGN(auto shared, held.threads.front().tracee.pending_signals(true));
   for (auto& info : shared) process.stopped->pending.push_back({std::move(info)});
   for (std::size_t i = 0; i < held.threads.size(); ++i) {
-    process.job_stopped = process.job_stopped || held.threads[i].job_stopped;
+    if (process.stopped->stop_signal == 0) process.stopped->stop_signal = held.threads[i].stop_signal;
     auto& state = process.threads[i].stopped.emplace();
     TRY(read_thread_from_outside(held.threads[i].tracee, state, obstacles));
     state.time_left = held.threads[i].time_left;
@@ -250,6 +250,7 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
       look_for_lost_signals(process.threads[i].tid, *status, *process.threads[i].stopped, *process.stopped,
                             obstacles);
   }
+  process.job_stopped = process.stopped->stop_signal != 0;
   auto code = find_guest_code(process.pid, process.memory.mappings, memory);
   if (!code) {
     obstacles.push_back({process.pid, "signal actions and timers", code.error().message(), ""});

@@ -1,5 +1,5 @@
-// What stands in the way that only the whole tree shows: objects shared with tasks that stay behind, sessions
-// led from outside.
+// What stands in the way that only the whole tree shows: objects shared with tasks that stay behind, what no
+// order of births makes again.
 
 #include "engine/native/inspect/tree_obstacles.h"
 
@@ -13,7 +13,9 @@
 #include <tuple>
 
 #include "engine/native/inspect/description_order.h"
+#include "engine/native/inspect/leaders.h"
 #include "engine/native/inspect/terminal.h"
+#include "engine/native/model/births.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -114,18 +116,6 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
   });
 }
 
-void look_at_ids(const Process& process, Snapshot& snapshot) {
-  auto refuse = [&](std::string what, std::string why) {
-    snapshot.obstacles.push_back({process.pid, std::move(what), std::move(why), "start it with setsid"});
-  };
-  const auto* session = snapshot.find(process.session);
-  if (session == nullptr)
-    refuse(fmt::format("session {}", process.session), "its leader is not part of the tree");
-  const auto* group = snapshot.find(process.pgrp);
-  if (group == nullptr)
-    refuse(fmt::format("process group {}", process.pgrp), "its leader is not part of the tree");
-}
-
 // fork(2) gives every process its own of these; clone(2) with CLONE_VM and so on, or vfork(2), does not.
 void look_at_sharing(const Process& process, Snapshot& snapshot) {
   const auto* parent = snapshot.find(process.ppid);
@@ -173,25 +163,58 @@ void look_at_input_signals(Snapshot& snapshot) {
   }
 }
 
-// A keyring is handed down from parent to child; those at the top may have one in common.
-void look_at_keyrings(Snapshot& snapshot) {
+// A keyring is handed down to those that a process makes; those at the top may have one in common.
+void look_at_keyrings(const Births& births, Snapshot& snapshot) {
   std::map<std::uint32_t, bool> made;  // whether at the top
   for (const auto& process : snapshot.processes) {
     if (!process.stopped) continue;
     const auto& own = process.stopped->keyring;
-    const auto* parent = snapshot.find(process.ppid);
-    const bool has_parent = parent != nullptr && parent->stopped;
-    if (has_parent && parent->stopped->keyring == own) continue;
-    if (!own && has_parent)
+    const auto* maker = births.maker_of(process);
+    const bool has_maker = maker != nullptr && maker->stopped;
+    if (has_maker && maker->stopped->keyring == own) continue;
+    if (!own && has_maker)
       snapshot.obstacles.push_back(
           {process.pid, "session keyring", "it is that of its user, and its parent has another one", ""});
     if (!own) continue;
-    const bool top = parent == nullptr;
+    const bool top = maker == nullptr;
     const auto [first, is_new] = made.emplace(*own, top);
     if (!is_new && !(top && first->second))
       snapshot.obstacles.push_back({process.pid, "session keyring " + snapshot.keyrings[*own].name,
                                     "it is shared with a process that is neither parent nor child", ""});
   }
+}
+
+// Those at the top whose session's leader has ended begin with one keyring, and only some of them make
+// another one.
+void look_at_keyrings_of_orphans(const Births& births, Snapshot& snapshot) {
+  const auto common = keyrings_of_many_roots(snapshot, births);
+  for (const auto& step : births.steps) {
+    const auto* stand_in = std::get_if<StandIn>(&step);
+    if (stand_in == nullptr || stand_in->maker != nullptr) continue;
+    const auto first = keyring_for(*stand_in, common);
+    if (!first) continue;
+    for (const auto* child : stand_in->children) {
+      if (!child->stopped || child->stopped->keyring == first) continue;
+      if (!child->stopped->keyring || common.contains(*child->stopped->keyring))
+        snapshot.obstacles.push_back(
+            {child->pid, "session keyring",
+             fmt::format("others in its session {}, whose leader has ended, have another one",
+                         child->session),
+             ""});
+    }
+  }
+}
+
+// How they can be made again, if everything that they are made of is here.
+void look_at_births(Snapshot& snapshot) {
+  if (!look_at_leaders(snapshot)) return;
+  const auto births = plan_births(snapshot);
+  if (!births) {
+    snapshot.obstacles.push_back(births.error());
+    return;
+  }
+  look_at_keyrings(*births, snapshot);
+  look_at_keyrings_of_orphans(*births, snapshot);
 }
 
 // Who has entered a user namespace may not set these any more; its threads have what its leader has.
@@ -219,11 +242,10 @@ void look_at_user_namespaces(Snapshot& snapshot) {
 
 void look_at_whole_tree(Snapshot& snapshot) {
   for (const auto& process : snapshot.processes) {
-    look_at_ids(process, snapshot);
     look_at_sharing(process, snapshot);
     look_at_threads(process, snapshot);
   }
-  look_at_keyrings(snapshot);
+  look_at_births(snapshot);
   look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);
   find_outside_holders(snapshot);

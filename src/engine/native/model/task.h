@@ -214,6 +214,8 @@ struct StoppedProcess {
   bool memory_merge = false;                    // PR_GET_MEMORY_MERGE
   std::optional<std::uint32_t> keyring;         // index into Snapshot::keyrings; none: the user's
   std::uint32_t locks_future = 0;               // MCL_FUTURE and MCL_ONFAULT of mlockall(2)
+  std::int32_t stop_signal = 0;                 // that it was job_stopped by
+  bool stop_untold = false;                     // its parent would still be told by waitid(2)
   bool operator==(const StoppedProcess&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("actions", self.actions);
@@ -227,6 +229,8 @@ struct StoppedProcess {
     visit("memory_merge", self.memory_merge);
     visit("keyring", self.keyring);
     visit("locks_future", self.locks_future);
+    visit("stop_signal", self.stop_signal);
+    visit("stop_untold", self.stop_untold);
   }
 };
 

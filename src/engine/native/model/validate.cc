@@ -1,4 +1,7 @@
+#include <signal.h>
+
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "engine/native/model/snapshot.h"
@@ -6,8 +9,11 @@
 namespace upkeep::native {
 namespace {
 
-constexpr std::uint64_t kVsyscall = 0xffffffffff600000;  // above everything else
-constexpr std::int32_t kHighestDescriptor = 1 << 30;     // sysctl_nr_open_max of fs/file.c is below
+constexpr std::uint64_t kVsyscall = 0xffffffffff600000;   // above everything else
+constexpr std::int32_t kHighestDescriptor = 1 << 30;      // sysctl_nr_open_max of fs/file.c is below
+constexpr std::int32_t kFirstId = 2, kIdLimit = 4 << 20;  // PID_MAX_LIMIT of linux/threads.h
+
+bool is_id(std::int32_t number) { return number >= kFirstId && number < kIdLimit; }
 
 Result<void> check_pages(const std::vector<PageRun>& pages, std::uint64_t limit) {
   std::uint64_t end = 0;
@@ -125,6 +131,14 @@ Result<void> check_filters(const std::vector<SeccompFilter>& filters) {
   return {};
 }
 
+Result<void> check_stop(const Process& process) {
+  constexpr std::array kStops = {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU};
+  const auto signal = process.stopped->stop_signal;
+  if (process.job_stopped ? std::ranges::find(kStops, signal) == kStops.end() : signal != 0)
+    return Err("signal {} does not stop it", signal);
+  return {};
+}
+
 Result<void> check_process(const Process& process, const Snapshot& snapshot, std::set<std::int32_t>& ids) {
   if (process.exit_status) {
     constexpr int kHighestSignal = 64, kHighestStatus = 0xffff;
@@ -137,10 +151,11 @@ Result<void> check_process(const Process& process, const Snapshot& snapshot, std
   if (process.threads.empty() || process.threads.front().tid != process.pid)
     return Err("its first thread is not its leader");
   for (const auto& thread : process.threads) {
-    if (thread.tid < 1 || !ids.insert(thread.tid).second)
+    if (!is_id(thread.tid) || !ids.insert(thread.tid).second)
       return Err("thread ID {} is used twice or none", thread.tid);
   }
   if (process.stopped) {
+    TRY(check_stop(process));
     for (const auto& timer : process.stopped->posix_timers) {
       if (timer.id < 0) return Err("no timer has the ID {}", timer.id);
     }
@@ -209,7 +224,9 @@ Result<void> check_terminal(const Terminal& terminal) {
     return Err("its attributes are not those of a terminal");
   if (std::max({terminal.rows, terminal.columns, terminal.width, terminal.height}) > kLargest)
     return Err("its size is impossible");
-  if (terminal.session < 0 || terminal.foreground < 0) return Err("impossible IDs");
+  for (const auto id : {terminal.session, terminal.foreground}) {
+    if (id != 0 && !is_id(id)) return Err("impossible IDs");
+  }
   for (const auto& line : terminal.input) {
     if (line.data.data.size() > kLine) return Err("a line of {} bytes", line.data.data.size());
   }
@@ -287,6 +304,21 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
   return {};
 }
 
+// A leader that has ended has left its ID to its session or process group. IDS: those of all tasks.
+Result<void> check_leaders(const Snapshot& snapshot, const std::set<std::int32_t>& ids) {
+  for (const auto& process : snapshot.processes) {
+    for (const auto id : {process.session, process.pgrp}) {
+      if (snapshot.find(id) == nullptr && ids.contains(id))
+        return Err("process {}: a thread leads its session or process group", process.pid);
+    }
+  }
+  for (const auto& terminal : snapshot.terminals) {
+    if (snapshot.find(terminal.foreground) == nullptr && ids.contains(terminal.foreground))
+      return Err("{}: a thread leads its foreground process group", terminal.path);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> validate(const Snapshot& snapshot) {
@@ -296,12 +328,14 @@ Result<void> validate(const Snapshot& snapshot) {
   std::set<std::int32_t> ids, seen;
   for (const auto& process : snapshot.processes) {
     const auto name = fmt::format("process {}", process.pid);
-    if (process.pid < 2 || process.pgrp < 0 || process.session < 0) return Err("{}: impossible IDs", name);
+    if (!is_id(process.pid) || !is_id(process.pgrp) || !is_id(process.session))
+      return Err("{}: impossible IDs", name);
     TRY_IN(name, check_process(process, snapshot, ids));
     if (!seen.contains(process.ppid) && snapshot.find(process.ppid) != nullptr)
       return Err("{}: it is listed before its parent", name);
     seen.insert(process.pid);
   }
+  TRY(check_leaders(snapshot, ids));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i)
     TRY_IN(fmt::format("file {}", i), check_file(snapshot.files[i], snapshot.files.size()));
   TRY(check_terminals(snapshot));

@@ -3,25 +3,17 @@
 
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/births.h"
 #include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/program.h"
 
 namespace upkeep::native {
-
-// How the tree comes up: a process is made by its parent while that is still in the session that it was born
-// into, or after setsid(2). The error names what no order of calls can make.
-struct Birth {
-  const Process* process = nullptr;
-  std::vector<const Process*> before_setsid, after_setsid;  // its children
-};
-Result<std::vector<Birth>> plan_births(const Snapshot& snapshot);  // parents before children
 
 // Descriptors of process RESTORER that lead to terminals, by Terminal::device.
 struct TerminalSources {
@@ -31,13 +23,22 @@ struct TerminalSources {
 
 // compile_tree.cc
 // In the helper: leaves what it has inherited behind, enters a new time namespace whose clocks stand at
-// CLOCKS, makes the roots as its siblings, and ends. OFFSETS: what to write to timens_offsets. OWN_RSEQ: what
-// libc has registered for the helper, whose address goes away with our memory.
-Program compile_roots(const std::vector<const Process*>& roots, const RestartableSequence& own_rseq,
-                      const std::string& offsets, const Snapshot& snapshot);
+// CLOCKS, makes the roots and those that stand in for leaders of sessions of theirs as its siblings, and
+// ends. OFFSETS: what to write to timens_offsets. OWN_RSEQ: what libc has registered for the helper, whose
+// address goes away with our memory.
+Program compile_roots(const Births& births, const RestartableSequence& own_rseq, const std::string& offsets,
+                      const Snapshot& snapshot);
 Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
+// In the process whose child it becomes; no other ID is as good where one has to LEAD its session.
+Program compile_stand_in_birth(std::int32_t id, bool leads);
+Program compile_stand_in(const StandIn& stand_in);  // in the stand-in
+Program compile_stand_in_end();
+Program compile_farewell(std::int32_t stand_in);  // in its parent: no zombie of it is left
+Program compile_adoption(bool adopts);            // whether those below come to it whose parents end
 Program compile_group(const Process& process);
+Program compile_own_group();  // in who leads it
 Program compile_threads(const Process& process);
+Program compile_told_of_stop(const Process& stopped);  // in its parent
 Program compile_end(const Process& zombie);
 // Whoever has let go of its session's terminal does so, and the leader says which group is in the foreground.
 Program compile_terminal(const Process& process, const Snapshot& snapshot, const TerminalSources& terminals);
@@ -61,8 +62,6 @@ Program compile_descriptors(const Process& process, const std::vector<int>& sour
 // permissions.
 Program compile_join(const Keyring& keyring);
 Program compile_keys(const Keyring& keyring);
-// Those that processes without a parent in the tree have in common: whoever makes these joins them first.
-std::set<std::uint32_t> keyrings_of_many_roots(const Snapshot& snapshot);
 Program compile_key_owners(const Keyring& keyring, const std::vector<std::int64_t>& serials);
 Program compile_login(const Process& process);
 Program compile_settings(const Thread& thread);

@@ -71,16 +71,6 @@ Program compile_join(const Keyring& keyring) {
   return program;
 }
 
-std::set<std::uint32_t> keyrings_of_many_roots(const Snapshot& snapshot) {
-  std::set<std::uint32_t> one, many;
-  for (const auto& process : snapshot.processes) {
-    const bool root = process.stopped && snapshot.find(process.ppid) == nullptr;
-    if (root && process.stopped->keyring && !one.insert(*process.stopped->keyring).second)
-      many.insert(*process.stopped->keyring);
-  }
-  return many;
-}
-
 Program compile_keys(const Keyring& keyring) {
   Program program;
   for (const auto& key : keyring.keys) {

@@ -12,7 +12,8 @@
 #include <unistd.h>
 
 #include <map>
-#include <unordered_map>
+#include <optional>
+#include <set>
 
 #include "engine/native/rebuild/compile.h"
 
@@ -22,7 +23,8 @@ namespace {
 constexpr std::uint64_t kRseqUnregister = 1;  // RSEQ_FLAG_UNREGISTER
 
 // clone3(2) with a wanted ID.
-void make_task(Program& program, std::uint64_t flags, std::int32_t exit_signal, std::int32_t id) {
+void make_task(Program& program, std::uint64_t flags, std::int32_t exit_signal, std::int32_t id,
+               bool may_fail = false) {
   const auto wanted = program.value(id);
   clone_args arguments = {};
   arguments.flags = static_cast<__u64>(flags);
@@ -30,7 +32,10 @@ void make_task(Program& program, std::uint64_t flags, std::int32_t exit_signal, 
   arguments.set_tid_size = 1;
   const auto place = program.value(arguments);
   program.pointer(place, offsetof(clone_args, set_tid), wanted);
-  program.call(SYS_clone3, {place, sizeof arguments});
+  if (may_fail)
+    program.try_call(SYS_clone3, {place, sizeof arguments});
+  else
+    program.call(SYS_clone3, {place, sizeof arguments});
 }
 
 // While nothing else is open: the terminal is descriptor 1 for one call.
@@ -45,50 +50,23 @@ void call_terminal(Program& program, const Process& process, const TerminalSourc
   program.call(SYS_close, {0});
 }
 
-}  // namespace
-
-Result<std::vector<Birth>> plan_births(const Snapshot& snapshot) {
-  // The session that each process has to be born into; 0: any will do.
-  std::map<std::int32_t, std::int32_t> wanted;
-  for (auto it = snapshot.processes.rbegin(); it != snapshot.processes.rend(); ++it) {
-    auto& own = wanted[it->pid];  // a child may have asked for one already
-    if (it->session != it->pid) {
-      if (own != 0 && own != it->session)
-        return Err("process {}: a child is in session {}, which this process was never in", it->pid, own);
-      own = it->session;
-    }
-    if (own == 0) continue;
-    const auto* parent = snapshot.find(it->ppid);
-    if (parent == nullptr || parent->session == own) continue;
-    auto& parents = wanted[parent->pid];
-    if (parents != 0 && parents != own)
-      return Err("process {}: its children are in sessions {} and {}", parent->pid, parents, own);
-    parents = own;
+// What the helper makes. Those that have none of the keyrings in COMMON come first.
+std::map<std::optional<std::uint32_t>, std::vector<std::int32_t>> ids_by_keyring(
+    const Births& births, const std::set<std::uint32_t>& common) {
+  std::map<std::optional<std::uint32_t>, std::vector<std::int32_t>> ids;
+  for (const auto* root : births.roots) ids[keyring_for({.children = {root}}, common)].push_back(root->pid);
+  for (const auto& step : births.steps) {
+    const auto* stand_in = std::get_if<StandIn>(&step);
+    if (stand_in != nullptr && stand_in->maker == nullptr)
+      ids[keyring_for(*stand_in, common)].push_back(stand_in->session);
   }
-  std::unordered_map<std::int32_t, std::vector<const Process*>> children;
-  for (const auto& process : snapshot.processes) children[process.ppid].push_back(&process);
-  std::vector<Birth> births;
-  for (const auto& process : snapshot.processes) {
-    Birth birth{&process, {}, {}};
-    const bool leader = process.session == process.pid;
-    if (snapshot.find(process.ppid) == nullptr && wanted[process.pid] != 0)
-      return Err("process {}: the leader of session {} is not above it", process.pid, wanted[process.pid]);
-    for (const auto* child : children[process.pid]) {
-      const auto session = wanted[child->pid];
-      if (session == 0 || session == process.session)
-        birth.after_setsid.push_back(child);
-      else if (leader && session == wanted[process.pid])
-        birth.before_setsid.push_back(child);
-      else
-        return Err("process {}: its session {} cannot have come from its parent", child->pid, session);
-    }
-    births.push_back(std::move(birth));
-  }
-  return births;
+  return ids;
 }
 
-Program compile_roots(const std::vector<const Process*>& roots, const RestartableSequence& own_rseq,
-                      const std::string& offsets, const Snapshot& snapshot) {
+}  // namespace
+
+Program compile_roots(const Births& births, const RestartableSequence& own_rseq, const std::string& offsets,
+                      const Snapshot& snapshot) {
   Program program;
   if (own_rseq.pointer != 0)
     program.call(SYS_rseq, {own_rseq.pointer, own_rseq.size, kRseqUnregister, own_rseq.signature});
@@ -99,17 +77,9 @@ Program compile_roots(const std::vector<const Process*>& roots, const Restartabl
     program.call(SYS_write, {0, program.text(offsets), offsets.size()});
     program.call(SYS_close, {0});
   }
-  std::map<std::uint32_t, std::vector<const Process*>> with_keyring;
-  const auto common = keyrings_of_many_roots(snapshot);
-  for (const auto* root : roots) {
-    if (root->stopped && root->stopped->keyring && common.contains(*root->stopped->keyring))
-      with_keyring[*root->stopped->keyring].push_back(root);
-    else
-      make_task(program, CLONE_PARENT, 0, root->pid);
-  }
-  for (const auto& [keyring, its_roots] : with_keyring) {
-    program.append(compile_join(snapshot.keyrings[keyring]));
-    for (const auto* root : its_roots) make_task(program, CLONE_PARENT, 0, root->pid);
+  for (const auto& [keyring, ids] : ids_by_keyring(births, keyrings_of_many_roots(snapshot, births))) {
+    if (keyring) program.append(compile_join(snapshot.keyrings[*keyring]));
+    for (const auto id : ids) make_task(program, CLONE_PARENT, 0, id);
   }
   program.call(SYS_exit_group, {0});
   return program;
@@ -123,6 +93,44 @@ Program compile_birth(const Birth& birth, const TerminalSources& terminals) {
   if (birth.process->session == birth.process->pid)
     call_terminal(program, *birth.process, terminals, TIOCSCTTY, 0);
   for (const auto* child : birth.after_setsid) make_task(program, 0, child->exit_signal, child->pid);
+  return program;
+}
+
+Program compile_stand_in_birth(std::int32_t id, bool leads) {
+  Program program;
+  make_task(program, 0, SIGCHLD, id, !leads);
+  return program;
+}
+
+// Those that are adopted have SIGCHLD as their exit signal: reparent_leader() of kernel/exit.c.
+Program compile_stand_in(const StandIn& stand_in) {
+  Program program;
+  if (stand_in.leads) program.call(SYS_setsid, {});
+  for (const auto* child : stand_in.children) make_task(program, 0, SIGCHLD, child->pid);
+  return program;
+}
+
+Program compile_stand_in_end() {
+  Program program;
+  program.call(SYS_exit_group, {0});
+  return program;
+}
+
+Program compile_farewell(std::int32_t stand_in) {
+  Program program;
+  program.call(SYS_wait4, {stand_in, 0, 0, 0});
+  return program;
+}
+
+Program compile_adoption(bool adopts) {
+  Program program;
+  program.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, adopts ? 1 : 0, 0, 0, 0});
+  return program;
+}
+
+Program compile_own_group() {
+  Program program;
+  program.call(SYS_setpgid, {0, 0});
   return program;
 }
 
@@ -152,6 +160,12 @@ Program compile_threads(const Process& process) {
   for (const auto& thread : process.threads) {
     if (thread.tid != process.pid) make_task(program, kFlags, 0, thread.tid);
   }
+  return program;
+}
+
+Program compile_told_of_stop(const Process& stopped) {
+  Program program;
+  program.call(SYS_waitid, {P_PID, stopped.pid, 0, WSTOPPED | WNOHANG | __WALL, 0});
   return program;
 }
 

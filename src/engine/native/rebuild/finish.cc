@@ -25,9 +25,15 @@ user_regs_struct recorded(const Thread& thread) {
   return registers;
 }
 
-Result<void> await(const os::Tracee& task, os::Stop::Kind kind, const char* what) {
+Result<void> await_system_call(const os::Tracee& task, const char* what) {
   TRY_ASSIGN(const auto stop, task.wait(seconds(10)));
-  if (stop.kind != kind) return Err("task {} did not come to {}", task.tid(), what);
+  if (stop.kind != os::Stop::Kind::system_call) return Err("task {} did not come to {}", task.tid(), what);
+  return {};
+}
+
+Result<void> await_interruption(const os::Tracee& task, const char* what) {
+  TRY_ASSIGN(const auto stop, task.wait(seconds(10)));
+  if (!stop.was_interrupted()) return Err("task {} did not come to {}", task.tid(), what);
   return {};
 }
 
@@ -36,10 +42,10 @@ Result<void> await(const os::Tracee& task, os::Stop::Kind kind, const char* what
 Result<user_regs_struct> make_interrupted_call(const os::Tracee& task, const user_regs_struct& registers) {
   TRY(task.set_registers(registers));
   TRY(task.resume_to_system_call());
-  TRY(await(task, os::Stop::Kind::system_call, "the beginning of a system call"));
+  TRY(await_system_call(task, "the beginning of a system call"));
   TRY(task.interrupt());
   TRY(task.resume());
-  TRY(await(task, os::Stop::Kind::event_stop, "a stop in a system call"));
+  TRY(await_interruption(task, "a stop in a system call"));
   return task.registers();
 }
 
@@ -104,15 +110,15 @@ Result<void> remove_workshop(const os::Tracee& task, const Workshop& shop) {
   registers.rsi = shop.size();
   TRY(task.set_registers(registers));
   TRY(task.resume_to_system_call());
-  TRY(await(task, os::Stop::Kind::system_call, "the beginning of munmap"));
+  TRY(await_system_call(task, "the beginning of munmap"));
   TRY(task.resume_to_system_call());
-  TRY(await(task, os::Stop::Kind::system_call, "the end of munmap"));
+  TRY(await_system_call(task, "the end of munmap"));
   TRY_ASSIGN(const auto after, task.registers());
   if (after.rax != 0)
     return Err("munmap in task {}: {}", task.tid(), errno_text(static_cast<int>(-after.rax)));
   TRY(task.interrupt());
   TRY(task.resume());  // stops before the next instruction, which is not there any more
-  return await(task, os::Stop::Kind::event_stop, "a stop after munmap");
+  return await_interruption(task, "a stop after munmap");
 }
 
 }  // namespace

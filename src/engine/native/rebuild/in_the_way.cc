@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <elf.h>
 
@@ -25,15 +26,55 @@ bool is_zombie(std::int32_t id) {
   return stat && (stat->state == 'Z' || stat->state == 'X');
 }
 
+constexpr int kTries = 1000;
+void wait_a_moment() {
+  const timespec pause = {0, 1'000'000};
+  ::nanosleep(&pause, nullptr);
+}
+
 Result<void> id_is_free(std::int32_t id) {
-  constexpr int kTries = 1000;
-  timespec pause = {0, 1'000'000};
   for (int tries = 0; ::kill(id, 0) == 0 || errno != ESRCH; ++tries) {
     if (!is_zombie(id)) return Err("the ID {} is taken by '{}'", id, os::command_line(id));
     if (tries == kTries) return Err("the ID {} is taken by a zombie: its parent has not waited for it", id);
-    ::nanosleep(&pause, nullptr);
+    wait_a_moment();
   }
   return {};
+}
+
+// Whoever is in a process group or session that one of IDS belongs to, though its leader has ended.
+struct Member {
+  pid_t pid;
+  std::int32_t id;
+  const char* kind;
+};
+std::optional<Member> member_of_any(const std::set<std::int32_t>& ids) {
+  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
+    if (const pid_t session = ::getsid(pid); ids.contains(session)) return Member{pid, session, "session"};
+    if (const pid_t group = ::getpgid(pid); ids.contains(group)) return Member{pid, group, "process group"};
+  }
+  return {};
+}
+
+Result<void> nobody_is_left(const std::set<std::int32_t>& ids) {
+  for (int tries = 0;; ++tries) {
+    const auto member = member_of_any(ids);
+    if (!member) return {};
+    if (!is_zombie(member->pid) || tries == kTries)
+      return Err("the ID {} is taken by a {} that process {} ('{}') is in: end that process", member->id,
+                 member->kind, member->pid, os::command_line(member->pid));
+    wait_a_moment();
+  }
+}
+
+// All that the tree needs, and those of leaders that have ended.
+Result<void> ids_are_free(const Snapshot& snapshot, const Births& births) {
+  auto ids = births.stand_in_ids();
+  for (const auto& process : snapshot.processes) {
+    ids.insert(process.pid);
+    for (const auto& thread : process.threads) ids.insert(thread.tid);
+  }
+  for (const auto id : ids) TRY(id_is_free(id));
+  return nobody_is_left(ids);
 }
 
 // Our own, which every new process gets too.
@@ -68,16 +109,15 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
 
 }  // namespace
 
-Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const AllNamespaces& namespaces) {
+Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const Births& births,
+                                         const AllNamespaces& namespaces) {
+  TRY(ids_are_free(snapshot, births));
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
   std::map<std::optional<std::uint32_t>, std::set<std::string>> files;  // by namespaces
   for (const auto& process : snapshot.processes) {
-    TRY(id_is_free(process.pid));
     if (process.exit_status) continue;
-    for (const auto& thread : process.threads) {
-      TRY(id_is_free(thread.tid));
+    for (const auto& thread : process.threads)
       TRY_IN(fmt::format("process {}", process.pid), takes_restartable_sequence(thread));
-    }
     if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != vdso)
       return Err("process {}: its vdso is not this kernel's", process.pid);
     auto look = [&]() -> Result<void> {

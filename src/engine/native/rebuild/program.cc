@@ -70,6 +70,8 @@ constexpr Name kNames[] = {
     {SYS_timer_settime, "timer_settime"},
     {SYS_umask, "umask"},
     {SYS_unshare, "unshare"},
+    {SYS_wait4, "wait4"},
+    {SYS_waitid, "waitid"},
     {SYS_write, "write"},
 };
 

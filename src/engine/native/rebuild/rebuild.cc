@@ -12,13 +12,15 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
-#include <set>
 
+#include "engine/native/model/births.h"
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/complete.h"
+#include "engine/native/rebuild/family.h"
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
+#include "engine/native/rebuild/job_stops.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/watches.h"
@@ -47,17 +49,23 @@ bool kernel_has_droppable_memory() {
   return page != MAP_FAILED && ::munmap(page, kPage) == 0;
 }
 
+Result<Births> births_of(const Snapshot& snapshot) {
+  auto births = plan_births(snapshot);
+  if (births) return std::move(*births);
+  const auto& obstacle = births.error();
+  return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
+}
+
 class Builder {
  public:
-  Builder(const Snapshot& snapshot, std::string pages)
-      : snapshot_(snapshot), pages_(std::move(pages)), common_keyrings_(keyrings_of_many_roots(snapshot)) {}
+  Builder(const Snapshot& snapshot, std::string pages) : snapshot_(snapshot), pages_(std::move(pages)) {}
 
   Result<NewTasks> build() {
     const bool timer_ids = kernel_takes_timer_ids();
     TRY(check_complete(snapshot_, timer_ids));
+    TRY_ASSIGN(const auto births, births_of(snapshot_));
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_));
-    TRY(look_for_what_is_in_the_way(snapshot_, namespaces_));
-    TRY_ASSIGN(const auto births, plan_births(snapshot_));
+    TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
     TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
     TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
@@ -66,12 +74,7 @@ class Builder {
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;
-    TRY(make_roots());
-    const auto terminals = terminal_sources(files);
-    for (const auto& birth : births) TRY(make_children(birth, terminals));
-    TRY(set_groups());
-    for (const auto& process : snapshot_.processes)
-      TRY(shop_->run(leader(process.pid), compile_terminal(process, snapshot_, terminals)));
+    TRY(make_family(births, terminal_sources(files)));
     TRY(place_in_cgroups(snapshot_));
     TRY(for_living([login = own_login()](const Process& p) {
       return p.login_uid == login ? Program() : compile_login(p);
@@ -96,6 +99,7 @@ class Builder {
     for (const auto& process : snapshot_.processes) {
       if (in_user_namespace(process)) TRY(make_threads(process));
     }
+    TRY(stop_jobs(snapshot_, tasks_, shop));
     TRY(for_threads([&](const Process& p, const Thread& t) {
       return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p)});
     }));
@@ -120,13 +124,6 @@ class Builder {
     return its.uts.valid() || its.ipc.valid() || its.mnt.valid() ? compile(its, ::getpid()) : Program();
   }
 
-  Result<void> take(os::Tracee task) {
-    NewProcess made{task.tid(), {}};
-    made.threads.push_back(std::move(task));
-    tasks_.add(std::move(made));
-    return {};
-  }
-
   // In a new time namespace the clocks go on from where they stood.
   Result<std::string> clock_offsets() const {
     TRY_ASSIGN(const auto own, os::clock_offsets(0));
@@ -134,7 +131,13 @@ class Builder {
                                    snapshot_.clocks.boottime - (now(CLOCK_BOOTTIME) - own.boottime)});
   }
 
-  Result<void> make_roots() {
+  Result<void> make_family(const Births& births, const TerminalSources& terminals) {
+    Family family(snapshot_, births, tasks_, *shop_);
+    TRY(make_roots(births, family));
+    return family.make(terminals);
+  }
+
+  Result<void> make_roots(const Births& births, Family& family) {
     const pid_t parent = ::getpid();
     const bool keyring = has_keyring();
     TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
@@ -150,7 +153,7 @@ class Builder {
     TRY_ASSIGN(auto helper,
                os::Tracee::seize(child.pid, os::Tracee::kKillWithTracer | os::Tracee::kFollowNewTasks |
                                                 (has_filters(snapshot_) ? os::Tracee::kSuspendSeccomp : 0)));
-    auto made = run_helper(helper);
+    auto made = run_helper(helper, births, family);
     if (made) return {};
     ::kill(child.pid, SIGKILL);
     (void)helper.wait(seconds(10));
@@ -158,14 +161,11 @@ class Builder {
     return made;
   }
 
-  Result<void> run_helper(os::Tracee& helper) {
+  Result<void> run_helper(os::Tracee& helper, const Births& births, Family& family) {
     TRY(await_workshop(helper));
-    std::vector<const Process*> roots;
-    for (auto pid : snapshot_.roots()) roots.push_back(snapshot_.find(pid));
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
-    return shop_->run_to_end(helper, compile_roots(roots, rseq, offsets_, snapshot_),
-                             [this](os::Tracee task) { return take(std::move(task)); });
+    return shop_->run_to_end(helper, compile_roots(births, rseq, offsets_, snapshot_), family.taker());
   }
 
   // It may be stopped before it has mapped the workshop: then it goes on for a bit.
@@ -191,44 +191,6 @@ class Builder {
       if (end && end->device != 0 && !end->master) sources.slaves.emplace(end->device, files[i].get());
     }
     return sources;
-  }
-
-  Result<void> make_keyring(const Process& process) {
-    const auto& index = process.stopped->keyring;
-    const auto* parent = snapshot_.find(process.ppid);
-    const bool inherited = parent != nullptr && parent->stopped && parent->stopped->keyring == index;
-    if (!index || inherited) return {};
-    const auto& keyring = snapshot_.keyrings[*index];
-    const bool common = parent == nullptr && common_keyrings_.contains(*index);
-    if (common && !filled_keyrings_.insert(*index).second) return {};
-    auto program = common ? Program() : compile_join(keyring);
-    program.append(compile_keys(keyring));
-    TRY(shop_->run(leader(process.pid), program));
-    std::vector<std::int64_t> serials;
-    for (std::size_t i = 0; i < program.calls().size(); ++i) {
-      if (program.calls()[i].number == SYS_add_key) serials.push_back(shop_->result(i));
-    }
-    return shop_->run(leader(process.pid), compile_key_owners(keyring, serials));
-  }
-
-  Result<void> make_children(const Birth& birth, const TerminalSources& terminals) {
-    if (!birth.process->exit_status) TRY(make_keyring(*birth.process));
-    if (birth.process->exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
-        birth.process->session != birth.process->pid)
-      return {};
-    return shop_->run(leader(birth.process->pid), compile_birth(birth, terminals),
-                      [this](os::Tracee task) { return take(std::move(task)); });
-  }
-
-  // A group is there as soon as its leader has made it.
-  Result<void> set_groups() {
-    for (const bool leaders : {true, false}) {
-      for (const auto& process : snapshot_.processes) {
-        if ((process.pgrp == process.pid) == leaders)
-          TRY(shop_->run(leader(process.pid), compile_group(process)));
-      }
-    }
-    return {};
   }
 
   Result<void> fill_memory(std::map<KeptKey, int> kept) {
@@ -313,8 +275,6 @@ class Builder {
 
   const Snapshot& snapshot_;
   std::string pages_;
-  std::set<std::uint32_t> common_keyrings_;  // of many roots
-  std::set<std::uint32_t> filled_keyrings_;  // those among them that have their keys
   AllNamespaces namespaces_;
   std::string offsets_;  // of the new time namespace, whose clocks go on from here
   Workshop* shop_ = nullptr;

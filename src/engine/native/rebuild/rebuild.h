@@ -10,10 +10,12 @@
 //  as its
 //     siblings: they are our children, and whoever adopts ours adopts them
 //  4. each task makes its children, before or after setsid(2), after which leaders take their
-//     terminals; then process groups
+//     terminals; stand-ins take the places of parents and leaders that have ended (model/births.h); then
+//     process groups
 //  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
 //     descriptors; user namespaces, which single threads can enter only, and the threads there
-//  6. signal actions, timers, limits, what each thread has of its own
+//  6. job control's stops, in which tasks of ours can still be run; signal actions, timers, limits, what each
+//  thread has of its own
 //  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
 //     privilege works after them
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the

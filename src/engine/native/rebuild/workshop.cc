@@ -189,7 +189,7 @@ Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, co
   }
   TRY(task.interrupt());
   TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
-  if (stop.kind != os::Stop::Kind::event_stop) return Err("task {} did not stop", task.tid());
+  if (!stop.was_interrupted()) return Err("task {} did not stop", task.tid());
   if (static_cast<Outcome>(outcome.load()) == Outcome::through) return true;
   TRY_ASSIGN(const auto registers, task.registers());
   const auto index = (registers.rbx - address_ - kCode - kControl) / sizeof(PlacedCall);

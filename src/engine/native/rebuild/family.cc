@@ -1,0 +1,172 @@
+#include "engine/native/rebuild/family.h"
+
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace upkeep::native {
+namespace {
+
+// Children of stand-ins that have no adopter in the tree become ours.
+class AdoptingOrphans {
+ public:
+  AdoptingOrphans() {
+    ::prctl(PR_GET_CHILD_SUBREAPER, &before_);
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+  }
+  AdoptingOrphans(const AdoptingOrphans&) = delete;
+  ~AdoptingOrphans() { ::prctl(PR_SET_CHILD_SUBREAPER, before_); }
+
+ private:
+  int before_ = 0;
+};
+
+std::set<std::int32_t> ids_of(const Snapshot& snapshot, const Births& births) {
+  auto ids = births.stand_in_ids();
+  for (const auto& process : snapshot.processes) {
+    ids.insert(process.pid);
+    for (const auto& thread : process.threads) ids.insert(thread.tid);
+  }
+  return ids;
+}
+
+}  // namespace
+
+Family::Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, Workshop& shop)
+    : snapshot_(snapshot),
+      births_(births),
+      tasks_(tasks),
+      shop_(shop),
+      common_keyrings_(keyrings_of_many_roots(snapshot, births)) {}
+
+Workshop::NewTask Family::taker() {
+  return [this](os::Tracee task) -> Result<void> {
+    NewProcess made{task.tid(), {}};
+    made.threads.push_back(std::move(task));
+    (snapshot_.find(made.pid) != nullptr ? tasks_ : stand_ins_).add(std::move(made));
+    return {};
+  };
+}
+
+const os::Tracee& Family::first_thread(const Process& process) {
+  return tasks_.find(process.pid)->threads.front();
+}
+const os::Tracee& Family::stand_in(std::int32_t id) { return stand_ins_.find(id)->threads.front(); }
+
+Result<void> Family::make(const TerminalSources& terminals) {
+  const AdoptingOrphans while_there_are_stand_ins;
+  for (const auto& step : births_.steps) {
+    if (const auto* birth = std::get_if<Birth>(&step))
+      TRY(make(*birth, terminals));
+    else
+      TRY(make(std::get<StandIn>(step)));
+  }
+  for (const auto& group : births_.lost_groups) {
+    TRY(shop_.run(first_thread(*group.maker), compile_stand_in_birth(group.id, true), taker()));
+    TRY(shop_.run(stand_in(group.id), compile_own_group()));
+  }
+  TRY(set_groups());
+  TRY(set_terminals(terminals));
+  for (const auto& group : births_.lost_groups) TRY(end_stand_in(group.id, group.maker));
+  return {};
+}
+
+Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
+  const auto& process = *birth.process;
+  if (!process.exit_status) TRY(make_keyring(process));
+  if (process.exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
+      process.session != process.pid)
+    return {};
+  return shop_.run(first_thread(process), compile_birth(birth, terminals), taker());
+}
+
+Result<void> Family::make(const StandIn& wanted) {
+  TRY_ASSIGN(const auto id, make_stand_in(wanted));
+  TRY(shop_.run(stand_in(id), compile_stand_in(wanted), taker()));
+  if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(true)));
+  TRY(end_stand_in(id, wanted.maker));
+  if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(false)));
+  return {};
+}
+
+Result<std::int32_t> Family::make_stand_in(const StandIn& wanted) {
+  if (!wanted.leads) return make_stand_in_with_any_id(*wanted.maker);
+  if (wanted.maker != nullptr)
+    TRY(shop_.run(first_thread(*wanted.maker), compile_stand_in_birth(wanted.session, true), taker()));
+  return wanted.session;  // else the helper has made it
+}
+
+// None that the tree needs later; above those, where the next ones are free.
+Result<std::int32_t> Family::make_stand_in_with_any_id(const Process& maker) {
+  constexpr int kTries = 1000;
+  constexpr std::int32_t kFirst = 300;  // RESERVED_PIDS of kernel/pid.c
+  if (needed_ids_.empty()) {
+    needed_ids_ = ids_of(snapshot_, births_);
+    next_id_ = *needed_ids_.rbegin() + 1;
+  }
+  for (int tries = 0; tries < kTries; ++tries) {
+    while (needed_ids_.contains(next_id_)) ++next_id_;
+    const auto id = next_id_++;
+    TRY(shop_.run(first_thread(maker), compile_stand_in_birth(id, false), taker()));
+    const auto answer = shop_.result(0);
+    if (answer == id) return id;
+    if (answer == -EINVAL) next_id_ = kFirst;  // there are no higher ones
+    if (answer != -EEXIST && answer != -EINVAL)
+      return Err("clone3 in task {}: {}", maker.pid, errno_text(static_cast<int>(-answer)));
+  }
+  return Err("no ID is free for a child of process {}", maker.pid);
+}
+
+// It leaves a zombie where its maker is not us.
+Result<void> Family::end_stand_in(std::int32_t id, const Process* maker) {
+  auto& threads = stand_ins_.find(id)->threads;
+  TRY(shop_.run_to_end(threads.front(), compile_stand_in_end()));
+  threads.clear();
+  if (maker == nullptr) return {};
+  return shop_.run(first_thread(*maker), compile_farewell(id));
+}
+
+Result<void> Family::make_keyring(const Process& process) {
+  const auto& index = process.stopped->keyring;
+  const auto* maker = births_.maker_of(process);
+  const bool inherited = maker != nullptr && maker->stopped && maker->stopped->keyring == index;
+  if (!index || inherited) return {};
+  const auto& keyring = snapshot_.keyrings[*index];
+  const bool common = maker == nullptr && common_keyrings_.contains(*index);
+  if (common && !filled_keyrings_.insert(*index).second) return {};
+  auto program = common ? Program() : compile_join(keyring);
+  program.append(compile_keys(keyring));
+  TRY(shop_.run(first_thread(process), program));
+  std::vector<std::int64_t> serials;
+  for (std::size_t i = 0; i < program.calls().size(); ++i) {
+    if (program.calls()[i].number == SYS_add_key) serials.push_back(shop_.result(i));
+  }
+  return shop_.run(first_thread(process), compile_key_owners(keyring, serials));
+}
+
+// A group is there as soon as its leader has made it, and as long as somebody is in it. That of the session
+// all are born into.
+Result<void> Family::set_groups() {
+  const std::set<const Process*> leavers(births_.left_groups.begin(), births_.left_groups.end());
+  for (const auto& process : snapshot_.processes) {
+    const bool leads = process.pgrp == process.pid || leavers.contains(&process);
+    if (leads && process.pid != process.session) TRY(shop_.run(first_thread(process), compile_own_group()));
+  }
+  for (const auto& process : snapshot_.processes) {
+    const bool is_there = process.pgrp == process.pid || process.pgrp == process.session;
+    if (!is_there && !leavers.contains(&process))
+      TRY(shop_.run(first_thread(process), compile_group(process)));
+  }
+  for (const auto* leaver : leavers) TRY(shop_.run(first_thread(*leaver), compile_group(*leaver)));
+  return {};
+}
+
+Result<void> Family::set_terminals(const TerminalSources& terminals) {
+  for (const auto& process : snapshot_.processes)
+    TRY(shop_.run(first_thread(process), compile_terminal(process, snapshot_, terminals)));
+  return {};
+}
+
+}  // namespace upkeep::native
