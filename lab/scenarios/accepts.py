@@ -32,7 +32,9 @@ PLAIN = (
      "pgrep -f 'redis-server .*:6380'", f'python3 -c "{RESP}" 6380 PING PONG'),
     ("memcached by hand", "memcached -d -u memcache -m 64 -l 127.0.0.1 -p 11212", "pgrep -f 'memcached .*11212'",
      f'python3 -c "{RESP}" 11212 version VERSION'),
-    ("sleep", "setsid -f sleep 100000 </dev/null >/dev/null 2>&1", "pgrep -f '^sleep 100000'", None),
+    # With a PID, and those after it, that a kernel takes only when its limit has been raised (pid_max): as after months.
+    ("sleep", "echo 1234567 > /proc/sys/kernel/ns_last_pid; setsid -f sleep 100000 </dev/null >/dev/null 2>&1", "pgrep -f '^sleep 100000'",
+     None),
     ("sleep on somebody else's pipe", "setsid -f sh -c 'sleep 99999 | cat >/dev/null' </dev/null >/dev/null 2>&1",
      "pgrep -f '^sleep 99999'", None),
 )

@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <thread>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "cli/carry_options.h"
 #include "cli/command.h"

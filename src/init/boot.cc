@@ -72,6 +72,11 @@ Result<void> mount_kernel_file_systems() {
 }
 
 Result<void> reserve_pids(int highest) {
+  // A kernel begins with 32768, or 1024 for each processor; that is too low for tasks of a machine that has
+  // run for long. systemd sets the same (sysctl.d/50-pid-max.conf).
+  constexpr const char *kLimit = "/proc/sys/kernel/pid_max", *kHighest = "4194304";  // PID_MAX_LIMIT
+  TRY_ASSIGN(const auto limit, os::read_file(kLimit));
+  if (std::atoi(limit.c_str()) <= highest) TRY(os::write_value(kLimit, kHighest));
   TRY_ASSIGN(auto last, os::read_file("/proc/sys/kernel/ns_last_pid"));
   if (std::atoi(last.c_str()) >= highest) return {};
   return os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(highest));

@@ -6,8 +6,8 @@
 #include <array>
 #include <filesystem>
 #include <memory>
-#include <set>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "os/file.h"
 #include "os/procfs.h"

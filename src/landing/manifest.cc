@@ -1,7 +1,7 @@
 #include "landing/manifest.h"
 
-#include "engine/carry_set.h"
 #include <nlohmann/json.hpp>
+#include "engine/carry_set.h"
 
 namespace upkeep::landing {
 

@@ -1,11 +1,11 @@
 #include "landing/settle.h"
 
+#include <nlohmann/json.hpp>
 #include "landing/journal.h"
 #include "landing/manifest.h"
 #include "landing/units.h"
 #include "memory/hand_back.h"
 #include "os/file.h"
-#include <nlohmann/json.hpp>
 
 namespace upkeep::landing {
 namespace {

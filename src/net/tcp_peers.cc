@@ -11,9 +11,9 @@
 #include <charconv>
 #include <cstring>
 #include <functional>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
-#include <nlohmann/json.hpp>
 
 #include "net/messages.h"
 #include "os/child.h"

@@ -12,8 +12,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "landing/units.h"
 #include "os/child.h"

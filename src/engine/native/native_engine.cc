@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
-#include <nlohmann/json.hpp>
 
 #include "engine/cgroup.h"
 #include "engine/native/image.h"

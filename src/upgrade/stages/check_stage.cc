@@ -1,8 +1,8 @@
+#include <nlohmann/json.hpp>
 #include "engine/engines.h"
 #include "upgrade/check.h"
 #include "upgrade/run.h"
 #include "upgrade/stages/stages.h"
-#include <nlohmann/json.hpp>
 
 namespace upkeep::upgrade {
 namespace {

@@ -15,8 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <thread>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "../folder.h"
 #include "os/child.h"

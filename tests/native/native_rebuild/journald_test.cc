@@ -10,8 +10,8 @@
 
 #include <array>
 #include <cstring>
-#include <optional>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/carry_set.h"
 #include "engine/native/native_engine.h"

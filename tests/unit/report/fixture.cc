@@ -4,10 +4,10 @@
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 #include <stdexcept>
-#include <nlohmann/json.hpp>
 
 namespace upkeep::report {
 

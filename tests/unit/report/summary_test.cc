@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include <numeric>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "fixture.h"
 

@@ -2,6 +2,7 @@
 // Running tasks -> model.
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 

@@ -10,6 +10,7 @@
 
 #include <elf.h>
 
+#include <cstdlib>
 #include <map>
 #include <set>
 
@@ -66,6 +67,12 @@ Result<void> nobody_is_left(const std::set<std::int32_t>& ids) {
   }
 }
 
+Result<void> ids_are_possible(std::int32_t highest) {
+  TRY_ASSIGN(const auto limit, os::read_file("/proc/sys/kernel/pid_max"));
+  if (std::atoi(limit.c_str()) > highest) return {};
+  return Err("the ID {} is too high here: raise kernel.pid_max (sysctl(8)) above it", highest);
+}
+
 // All that the tree needs, and those of leaders that have ended.
 Result<void> ids_are_free(const Snapshot& snapshot, const Births& births) {
   auto ids = births.stand_in_ids();
@@ -73,6 +80,7 @@ Result<void> ids_are_free(const Snapshot& snapshot, const Births& births) {
     ids.insert(process.pid);
     for (const auto& thread : process.threads) ids.insert(thread.tid);
   }
+  TRY(ids_are_possible(*ids.rbegin()));
   for (const auto id : ids) TRY(id_is_free(id));
   return nobody_is_left(ids);
 }
