@@ -19,7 +19,7 @@ def arguments():
   p.add_argument("--to", default="7.3", metavar="KERNEL")
   p.add_argument("--json", metavar="FILE", help="write the last line there too")
   p.add_argument("--keep", action="store_true", help="leave the machine running and say how to log in")
-  p.add_argument("--engine", default="criu", choices=("criu", "native"), help="what carries the tasks")
+  p.add_argument("--engine", default="native", choices=("native", "criu"), help="what carries the tasks")
   p.add_argument("--keys", type=int, default=200000, help=argparse.SUPPRESS)
   p.add_argument("--deb", help=argparse.SUPPRESS)
   p.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)

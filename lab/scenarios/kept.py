@@ -13,7 +13,7 @@ EXTRA = ("6.1", "6.18")
 TAGS = {"check"}
 TIMEOUT = 400
 NEEDS_DEB = True
-SETTINGS = {"keys": "20000"}
+SETTINGS = {"keys": "20000", "engine": "criu"}   # whose cause this is
 FEED = "/var/tmp/feed"
 READER = f"""
 import time

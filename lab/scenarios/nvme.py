@@ -1,6 +1,6 @@
 """The root on NVMe: modules are worked out from the devices that are there. The connection of the operator dies in the middle.
 
-In ./check it is upkeep's own engine that does it, elsewhere criu.
+In ./check it is upkeep's own engine that does it, with --long criu too.
 """
 
 from labkit import upgrades
@@ -8,7 +8,7 @@ from labkit import upgrades
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
 DISK = "nvme"
-PAIRS = {"check": [("6.12", "7.3", "--set engine=native")], "long": [("6.12", "7.3")]}
+PAIRS = {"check": [("6.12", "7.3")], "long": [("6.12", "7.3", "--set engine=criu")]}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}

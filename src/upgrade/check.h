@@ -16,7 +16,7 @@ namespace upkeep::upgrade {
 struct CheckRequest {
   std::string kernel;        // empty: only the machine is looked at
   std::vector<pid_t> carry;  // empty likewise
-  std::string engine = "criu";
+  std::string engine = "native";
 };
 
 struct CheckReport {

@@ -16,7 +16,7 @@ struct Plan {
   std::string state_dir;  // /var/lib/upkeep
   std::string kernel;     // as given: a release, a short name, or a path
   std::vector<pid_t> carry;
-  std::string engine = "criu";
+  std::string engine = "native";
   bool dry_run = false;
   double deadline_s = 60;  // from the first stop to the jump
 };
