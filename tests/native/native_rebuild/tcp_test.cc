@@ -9,7 +9,10 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
+#include <set>
+#include <thread>
 
 #include "fixture.h"
 #include "net/hold.h"
@@ -294,6 +297,79 @@ TEST_F(Connections, BothEndsOfOne) {
       });
   for (int round = 0; round < 3; ++round) ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
+}
+
+// The first question is lost on its way; the answer comes when it has been asked again. The thread that waits
+// in connect(2) goes on waiting, without an error.
+TEST_F(Connections, StillBeingMade) {
+  listen("127.0.0.1", "127.0.0.1");
+  ASSERT_TRUE(net::hold_network());
+  Subject subject([this] {
+    ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    HOLDS(::connect(kConnection, reinterpret_cast<const sockaddr*>(&to_), sizeof to_) < 0 &&
+          errno == EINPROGRESS);
+    sockaddr_in own = {};
+    socklen_t size = sizeof own;
+    ::getsockname(kConnection, reinterpret_cast<sockaddr*>(&own), &size);
+    board().value[1] = own.sin_port;
+    const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
+    std::thread([this, fd] {
+      HOLDS(::connect(fd, reinterpret_cast<const sockaddr*>(&to_), sizeof to_) == 0);
+      board().value[2] = 1;
+      ::pause();
+    }).detach();
+  });
+  ASSERT_TRUE(eventually([&] {
+    const auto seen = inspect_trees({subject.pid()}, false);
+    return seen && std::ranges::count_if(seen->snapshot.files, [](const auto& file) {
+                     return file.socket && file.socket->connecting;
+                   }) == 2;
+  }));
+  ASSERT_TRUE(carry(subject));
+  std::set<in_port_t> ports;
+  for (int i = 0; i < 2; ++i) {
+    sockaddr_in from = {};
+    socklen_t size = sizeof from;
+    const os::UniqueFd accepted(::accept(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size));
+    ASSERT_TRUE(accepted.valid());
+    ports.insert(from.sin_port);
+  }
+  EXPECT_TRUE(ports.contains(static_cast<in_port_t>(peek(subject.pid(), 2)))) << "it has another port now";
+  EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 3) == 1; })) << "the one that waits is not told";
+  EXPECT_NO_COMPLAINT(subject);
+}
+
+// Who has connected, and has not been accepted, is told of a reset, and check says so.
+TEST_F(Connections, WhoeverWaitsToBeAcceptedHasToTryAgain) {
+  Subject subject([] {
+    ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in any = {};
+    any.sin_family = AF_INET;
+    ::bind(kConnection, reinterpret_cast<sockaddr*>(&any), sizeof any);
+    ::listen(kConnection, 5);
+    socklen_t size = sizeof any;
+    ::getsockname(kConnection, reinterpret_cast<sockaddr*>(&any), &size);
+    board().value[0] = any.sin_port;
+  });
+  to_ = address("127.0.0.1");
+  to_.sin6_port = static_cast<in_port_t>(peek(subject.pid(), 1));
+  auto connect = [this] {
+    os::UniqueFd client(::socket(AF_INET, SOCK_STREAM, 0));
+    EXPECT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&to_), sizeof to_), 0);
+    return client;
+  };
+  const auto waiting = connect();
+  const auto seen = inspect_trees({subject.pid()}, true);
+  ASSERT_OK(seen);
+  EXPECT_TRUE(seen->snapshot.obstacles.empty());
+  ASSERT_EQ(seen->snapshot.losses.size(), 1U);
+  EXPECT_EQ(seen->snapshot.losses[0].why, "1 connections wait to be accepted");
+  ASSERT_TRUE(carry(subject));
+  (void)send(waiting, "is anybody there?");
+  char byte = 0;
+  EXPECT_LT(::recv(waiting.get(), &byte, 1, 0), 0);
+  EXPECT_EQ(errno, ECONNRESET);
+  EXPECT_TRUE(connect().valid());
 }
 
 TEST_F(Connections, RefusedWhereNobodyHoldsTheNetwork) {

@@ -8,13 +8,8 @@
 
 #include <linux/sockios.h>
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cstring>
-#include <sstream>
 
 #include "engine/native/inspect/socket_parts.h"
-#include "os/file.h"
 
 namespace upkeep::native {
 namespace {
@@ -72,38 +67,6 @@ void look_for_data(SocketReading& reading) {
     reading.refuse("packets that it has not read cannot be put back", kTryAgain);
 }
 
-// Without a port nobody calls it connected (getpeername(2)); a list of the kernel's says to whom it is: lines
-// "sl local_address rem_address st ... inode".
-Result<void> read_remote_without_port(SocketReading& reading) {
-  auto& socket = reading.socket;
-  const bool six = socket.family == AF_INET6;
-  const auto list =
-      fmt::format("/proc/thread-self/net/{}{}", socket.type == SOCK_RAW ? "raw" : "icmp", six ? "6" : "");
-  TRY_ASSIGN(const auto text, os::read_file(list));
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream words(line);
-    std::array<std::string, 10> word;
-    for (auto& one : word) words >> one;
-    if (word[9] != std::to_string(socket.inode)) continue;
-    const auto address = std::string_view(word[2]).substr(0, word[2].find(':'));
-    if (address.find_first_not_of('0') == std::string_view::npos) return {};
-    // Words of 32 bits, each as a number.
-    std::array<std::uint32_t, 4> number = {};
-    constexpr std::size_t kDigits = 8;
-    for (std::size_t i = 0; i < number.size() && (i + 1) * kDigits <= address.size(); ++i)
-      std::from_chars(address.data() + i * kDigits, address.data() + (i + 1) * kDigits, number[i], 16);
-    auto& name = socket.remote.data;
-    name.assign(six ? sizeof(sockaddr_in6) : sizeof(sockaddr_in), 0);
-    const auto family = static_cast<sa_family_t>(socket.family);
-    std::memcpy(name.data(), &family, sizeof family);
-    std::memcpy(name.data() + (six ? offsetof(sockaddr_in6, sin6_addr) : offsetof(sockaddr_in, sin_addr)),
-                number.data(), six ? sizeof(in6_addr) : sizeof(in_addr));
-    return {};
-  }
-  return {};
-}
-
 }  // namespace
 
 Result<void> read_datagram_socket(SocketReading& reading) {
@@ -117,7 +80,8 @@ Result<void> read_datagram_socket(SocketReading& reading) {
       reading.refuse("the kernel takes packets out of it for a tunnel (UDP_ENCAP)");
     return reading.stopped ? read_datagrams(reading) : Result<void>();
   }
-  if (socket.remote.data.empty()) TRY(read_remote_without_port(reading));
+  // Without a port getpeername(2) does not call it connected.
+  if (socket.remote.data.empty()) TRY(read_listed_remote(reading, socket.type == SOCK_RAW ? "raw" : "icmp"));
   if (reading.stopped) look_for_data(reading);
   return {};
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/result.h"
@@ -42,6 +43,9 @@ struct SocketReading {
 // socket.cc
 int number_option(os::Fd fd, int level, int name);  // -1: there is none
 Result<void> read_remote_name(SocketReading& reading);
+// Of an IPv4 or IPv6 socket, where getpeername(2) does not tell: from LIST of /proc/net ("tcp", "raw",
+// "icmp").
+Result<void> read_listed_remote(SocketReading& reading, std::string_view list);
 // Of numbers of interfaces; "": there is none with that number.
 std::string interface_name(std::uint32_t number);
 

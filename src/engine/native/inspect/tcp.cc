@@ -181,7 +181,7 @@ Result<void> read_tcp(SocketReading& reading) {
   TRY(read_remote_name(reading));
   if (info->tcpi_state == os::kTcpSynSent) {
     socket.connecting = true;
-    return {};
+    return read_listed_remote(reading, "tcp");
   }
   if (!can_be_rebuilt(info->tcpi_state)) {
     reading.refuse(fmt::format("it is in between two states (TCP state {})", info->tcpi_state), "try again");

@@ -199,6 +199,7 @@ Result<void> check_socket(const Socket& socket, std::size_t files) {
       if (file >= files) return Err("a file is on its way through it that is not there");
     }
   }
+  if (socket.connecting && socket.remote.data.empty()) return Err("it is being connected to nobody");
   if (socket.shutdown > 3) return Err("it is shut down in no known direction");
   if (socket.journal) TRY(check_journal(socket));
   if (!socket.connection) return {};
