@@ -1,10 +1,14 @@
-"""docs/coverage.md: what of a default Debian each engine carries, from the newest runs of the scenario `accepts` on this machine.
+"""docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, one with each engine, and
+`programs`, and from the native tests; what is not, from the source of those refusals.
 
-  lab/run accepts; lab/run accepts --set engine=native; python3 lab/coverage_table.py > docs/coverage.md
+  lab/run accepts; lab/run accepts --set engine=criu; lab/run programs
+  build/tests/native/native_rebuild/native_native_rebuild --gtest_output=json:build/kinds.json
+  python3 lab/coverage_table.py build/kinds.json > docs/coverage.md
 """
 
 import json
 import pathlib
+import re
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -17,7 +21,9 @@ What the engines carry of a default Debian 13, as its units run it, and of progr
 was stopped and let go in a dry run, then taken through a jump, and served afterwards; what is not is refused by `upkeep check` before
 anything stops, for the reasons given (some of each kind). What `upkeep check` looks for, object by object, is for criu in
 `src/engine/criu/*_rules.cc`, each rule with a test in `tests/unit/engine`, and for the native engine wherever `src/engine/native/inspect`
-makes an `Obstacle`. The kinds of objects that are carried have a test each in `tests/native/engine` and `tests/native/native_rebuild`.
+makes an `Obstacle`: those that name no numbers are listed at the end.
+
+## Services of a default Debian, and programs started by hand
 
 | program | {engines} | why not |
 | --- | {rule} | --- |"""
@@ -45,6 +51,51 @@ def main():
     carried = " | ".join("yes" if name in good[e]["facts"]["accepted"] else "no" if name in good[e]["facts"]["refused"] else "" for e in engines)
     why = " / ".join(filter(None, (reasons_of(good[e], e, name) for e in engines)))
     print(f"| {name} | {carried} | {why} |")
+  programs()
+  if len(sys.argv) > 1:
+    kinds(json.loads(pathlib.Path(sys.argv[1]).read_text()))
+  refusals()
+
+
+def programs():
+  """Of the newest run between each pair of kernels."""
+  runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob("programs-*/result.json"))]
+  newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r}
+  if newest:
+    print("\n## Programs of every day, unmodified\n")
+  for (from_, to), run in sorted(newest.items()):
+    print(f"{from_} to {to}, with upkeep's own engine:\n")
+    for check in run["checks"]:
+      print(f"- {'' if check['ok'] else '**not:** '}{check['what']}")
+    print()
+
+
+def words(name):
+  return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).capitalize()
+
+
+def kinds(report):
+  print("\n## Objects, one test each\n\nMade again on the kernel that they were on, or with the vdso of another one "
+        "(`tests/native/native_rebuild`).\n\n| | carried |\n| --- | --- |")
+  for suite in report["testsuites"]:
+    names = {}
+    for test in suite["testsuite"]:   # of a test with parameters all have to hold
+      name = words(test["name"].split("/")[0])
+      names[name] = names.get(name, True) and test["result"] == "COMPLETED" and not test.get("failures")
+    held = [name for name, good in names.items() if good]
+    failed = [f"**not:** {name}" for name, good in names.items() if not good]
+    print(f"| {words(suite['name'].split('/')[-1])} | {'; '.join(held + failed)} |")
+
+
+def refusals():
+  print("\n## What is refused, by name, before anything stops\n")
+  found = {}
+  for path in sorted((place.LAB.parent / "src/engine/native/inspect").glob("*.cc")):
+    for text in re.findall(r'refuse\(\s*(?:[\w.&*]+,\s*)?"((?:[^"\\]|\\.)*)"', path.read_text()):
+      if "{" not in text and len(text) > 20:
+        found.setdefault(path.stem.replace("_", " "), {})[text] = True
+  for where, texts in found.items():
+    print(f"- {where}: " + "; ".join(texts))
 
 
 main()

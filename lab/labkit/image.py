@@ -98,6 +98,8 @@ def _make_base(made, keys, packages):
              "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
              "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*",
              "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+             # Java's packages link manual pages there, which are left out
+             "--essential-hook=mkdir -p \"$1/usr/share/man/man1\"",
              "--skip=cleanup/reproducible", "trixie", made, listing], timeout=1800)
   _customise(made, keys)
 
