@@ -10,7 +10,7 @@ from labkit import upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
-TAGS = {"check"}
+TAGS = {"long"}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000", "engine": "criu"}   # whose cause this is
