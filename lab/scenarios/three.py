@@ -1,9 +1,9 @@
-"""Three upgrades in a row on one machine: the same process, the same connection, through all of them."""
+"""Three upgrades in a row on one machine, the last one a step back: the same process, the same connection, through all of them."""
 
 from labkit import upgrades
 
-FROM, TO = "6.12", "6.18"
-EXTRA = ("6.1", "7.3")
+FROM, TO = "6.1", "6.18"
+EXTRA = ("6.12", "7.3")
 TAGS = {"check"}
 TIMEOUT = 600
 NEEDS_DEB = True
