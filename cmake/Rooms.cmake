@@ -33,12 +33,18 @@ target_compile_definitions(upkeep_flags INTERFACE _FILE_OFFSET_BITS=64
                            UPKEEP_VERSION="${PROJECT_VERSION}")
 target_compile_options(upkeep_flags INTERFACE
   -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Wold-style-cast -Woverloaded-virtual
-  -Wnull-dereference -Wformat=2 -Werror -fno-omit-frame-pointer
+  -Wnull-dereference -Wformat=2 -Werror -fno-omit-frame-pointer)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # With a precompiled header g++ 12 forgets which headers are the system's, and what its optimiser suspects in
   # std::string after inlining is reported again. clang-tidy and the sanitizers look for the same.
-  -Wno-array-bounds -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
+  target_compile_options(upkeep_flags INTERFACE
+    -Wno-array-bounds -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-stringop-overread)
+else()
+  target_compile_options(upkeep_flags INTERFACE "SHELL:-Xclang -fno-pch-timestamp")  # as ccache(1) asks
+endif()
 target_link_libraries(upkeep_flags INTERFACE nlohmann_json::nlohmann_json tl::expected Threads::Threads)
 if(UPKEEP_SANITIZE)
+  set(CMAKE_PCH_INSTANTIATE_TEMPLATES ON)
   target_compile_options(upkeep_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-null-dereference)
   target_link_options(upkeep_flags INTERFACE -fsanitize=address,undefined)
 endif()
@@ -51,7 +57,7 @@ set(UPKEEP_WITHOUT_JSON os net native_model native_inspect native_rebuild kexec 
 function(upkeep_precompiled target room)
   if(room STREQUAL "common")
     target_precompile_headers(${target} PRIVATE ${UPKEEP_PRECOMPILED} <nlohmann/json.hpp>)
-  elseif(room STREQUAL "os" AND target STREQUAL "upkeep_os")
+  elseif(room STREQUAL "os")
     target_precompile_headers(${target} PRIVATE ${UPKEEP_PRECOMPILED})
   elseif(room IN_LIST UPKEEP_WITHOUT_JSON AND TARGET upkeep_os)
     target_precompile_headers(${target} REUSE_FROM upkeep_os)

@@ -62,9 +62,11 @@ inline bool eventually(const std::function<bool()>& condition,
   return condition();
 }
 
+// One that was forked a moment ago has no board yet.
 inline bool moves(pid_t pid) {
-  auto before = peek(pid);
-  return before != ~0ULL && eventually([&] { return peek(pid) != before && peek(pid) != ~0ULL; });
+  auto before = ~0ULL;
+  return eventually([&] { return (before = peek(pid)) != ~0ULL; }) &&
+         eventually([&] { return peek(pid) != before && peek(pid) != ~0ULL; });
 }
 
 // Watched for long enough that a running subject would have counted many times.

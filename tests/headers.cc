@@ -1,0 +1,1 @@
+// What the headers that all tests read are precompiled for.
