@@ -14,7 +14,7 @@ namespace {
 using native::Process;
 using native::Snapshot;
 
-struct Options {
+struct InspectOptions {
   CarryOptions carry;
   bool no_stop = false;
 };
@@ -98,7 +98,7 @@ std::string snapshot_text(const native::Inspected& inspected) {
   return text;
 }
 
-int run_inspect(const Context& context, const Options& options) {
+int run_inspect(const Context& context, const InspectOptions& options) {
   auto roots = options.carry.roots();
   if (!roots) return fail(context, roots.error());
   auto inspected = native::inspect_trees(*roots, !options.no_stop);
@@ -116,7 +116,7 @@ int run_inspect(const Context& context, const Options& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   auto* command = add_subcommand(app, context, "inspect", "show what a running tree of processes consists of",
                                  "  upkeep inspect 812\n  upkeep inspect --no-stop --json 812 | jq .files\n");
   command->add_option("pid", options->carry.pids, "processes, each with its whole tree")

@@ -11,13 +11,13 @@
 namespace upkeep::cli {
 namespace {
 
-struct Options {
+struct RestoreOptions {
   std::string id;
   bool discard = false;
   bool stopped = false;
 };
 
-int restore_folder(const Context& context, const Options& options) {
+int restore_folder(const Context& context, const RestoreOptions& options) {
   HeldConnections connections(options.id);
   auto restored = native::restore_trees(options.id, options.stopped, connections.hooks());
   if (!restored) return fail(context, restored.error());
@@ -31,7 +31,7 @@ int restore_folder(const Context& context, const Options& options) {
   return kOk;
 }
 
-int run_restore(const Context& context, const Options& options) {
+int run_restore(const Context& context, const RestoreOptions& options) {
   if (native::is_saved_tree(options.id)) {
     if (options.discard)
       return fail(context, Error("--discard is for upgrades; a folder can simply be removed"));
@@ -69,7 +69,7 @@ int run_restore(const Context& context, const Options& options) {
 }  // namespace
 
 void add_restore(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<RestoreOptions>();
   auto* command = add_subcommand(
       app, context, "restore", "restore a snapshot, or try again what the new kernel did not take",
       "  upkeep restore 20261123T151002Z\n  upkeep restore 20261123T151002Z --discard\n"

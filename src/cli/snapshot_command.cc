@@ -11,13 +11,13 @@
 namespace upkeep::cli {
 namespace {
 
-struct Options {
+struct SnapshotOptions {
   CarryOptions carry;
   std::string folder;
   bool leave_running = false;
 };
 
-int run_snapshot(const Context& context, const Options& options) {
+int run_snapshot(const Context& context, const SnapshotOptions& options) {
   auto roots = options.carry.roots();
   if (!roots) return fail(context, roots.error());
   HeldConnections connections(options.folder);
@@ -45,7 +45,7 @@ int run_snapshot(const Context& context, const Options& options) {
 }  // namespace
 
 void add_snapshot(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<SnapshotOptions>();
   auto* command =
       add_subcommand(app, context, "snapshot", "write trees of processes to a folder, and end them",
                      "  upkeep snapshot 812 -o /var/tmp/worker\n"

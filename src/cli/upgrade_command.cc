@@ -21,7 +21,7 @@
 namespace upkeep::cli {
 namespace {
 
-struct Options {
+struct UpgradeOptions {
   upgrade::Plan plan;
   CarryOptions carry;
   bool yes = false;
@@ -87,7 +87,7 @@ int tell(const Context& context, const report::Summary& summary) {
   return report::ended_badly(summary.outcome) ? kFailed : kOk;
 }
 
-int run_upgrade(const Context& context, Options& options) {
+int run_upgrade(const Context& context, UpgradeOptions& options) {
   auto& plan = options.plan;
   plan.state_dir = context.state_dir;
   auto roots = options.carry.roots();
@@ -133,7 +133,7 @@ int run_upgrade(const Context& context, Options& options) {
 }  // namespace
 
 void add_upgrade(CLI::App& app, Context& context) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<UpgradeOptions>();
   auto* command = add_subcommand(
       app, context, "upgrade", "change the kernel and carry tasks across",
       "  upkeep upgrade --to 7.3 --carry $(pidof redis-server)\n"

@@ -14,8 +14,6 @@
 namespace upkeep::memory {
 namespace {
 
-constexpr std::uint64_t kPieceSize = 128 * kKiB;
-
 struct Chunk {
   const StoredFile* file;
   std::uint64_t index;

@@ -30,6 +30,7 @@ namespace upkeep::memory {
 inline constexpr std::uint32_t kStoreVersion = 1;
 inline constexpr std::uint64_t kHeaderSize = kPageSize;
 inline constexpr std::uint64_t kChunkSize = 4 * kMiB;
+inline constexpr std::uint64_t kPieceSize = 128 * kKiB;  // what is copied at a time: it stays in the cache
 inline constexpr std::size_t kMostRanges = 64;
 inline constexpr std::size_t kLongestId = 63;
 inline constexpr std::size_t kLongestName = 4095;  // PATH_MAX without its NUL

@@ -14,7 +14,6 @@ namespace upkeep::memory {
 namespace {
 
 // Small enough to be in the processor's cache still when it is checksummed.
-constexpr std::uint64_t kPieceSize = 128 * kKiB;
 
 std::uint64_t aligned(std::uint64_t offset, std::uint64_t size) {
   // Whole pages for what may later be mapped where it lies; small files are packed.
@@ -38,7 +37,7 @@ struct StoreWriter::Source {
 
 namespace {
 
-struct Chunk {
+struct SourceChunk {
   std::size_t source;
   std::uint64_t index;
 };
@@ -253,7 +252,7 @@ Result<void> check_size(os::Fd fd, const StoredFile& file) {
 }  // namespace
 
 Result<void> StoreWriter::copy(const std::vector<Source>& sources, std::size_t first) {
-  std::vector<Chunk> chunks;
+  std::vector<SourceChunk> chunks;
   for (std::size_t i = 0; i < sources.size(); ++i)
     for (std::uint64_t chunk = 0; chunk < chunk_count(sources[i].file.size); ++chunk)
       chunks.push_back({i, chunk});

@@ -62,11 +62,6 @@ std::vector<Attribute> all_but(const os::NetlinkAttributes& attributes,
   return kept;
 }
 
-template <typename T>
-std::string raw(const T& value) {
-  return {reinterpret_cast<const char*>(&value), sizeof value};
-}
-
 // Dumped with a mask of all ones, which the kernel refuses to be given.
 std::vector<Attribute> vlan_settings(const os::NetlinkAttributes& data) {
   auto settings = only(data, kVlanSettings);

@@ -16,6 +16,12 @@ namespace upkeep::net {
 // Index of a link in the snapshot -> its index now. A link that is not in it is not there.
 using Indexes = std::map<int, int>;
 
+// The bytes of a struct of the kernel's, as messages and packets hold them.
+template <typename T>
+std::string raw(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+
 Result<Link> parse_link(const os::NetlinkReply& reply);
 Result<Address> parse_address(const os::NetlinkReply& reply);
 // Nothing: an entry that is no configuration (cached, local ones of the kernel's own, unresolved neighbours).

@@ -19,11 +19,6 @@
 namespace upkeep::net {
 namespace {
 
-template <typename T>
-std::string raw(const T& value) {
-  return {reinterpret_cast<const char*>(&value), sizeof value};
-}
-
 // RFC 1071. The result is in network order already.
 std::uint16_t checksum(std::string_view bytes) {
   std::uint32_t sum = 0;

@@ -13,7 +13,7 @@
 namespace upkeep::net {
 namespace {
 
-constexpr std::uint8_t kFamilies[] = {AF_INET, AF_INET6};
+constexpr std::uint8_t kAddressFamilies[] = {AF_INET, AF_INET6};
 
 template <typename Header, typename Parse>
 Result<void> dump(os::NetlinkSocket& socket, std::uint16_t type, const Header& header, std::uint16_t answer,
@@ -40,7 +40,7 @@ Result<std::vector<Address>> read_addresses(os::NetlinkSocket& socket) {
 
 Result<std::vector<Route>> read_routes(os::NetlinkSocket& socket) {
   std::vector<Route> routes;
-  for (std::uint8_t family : kFamilies) {
+  for (std::uint8_t family : kAddressFamilies) {
     rtmsg header = {};
     header.rtm_family = family;
     TRY_IN("read routes",
@@ -56,7 +56,7 @@ Result<std::vector<Route>> read_routes(os::NetlinkSocket& socket) {
 
 Result<std::vector<Rule>> read_rules(os::NetlinkSocket& socket) {
   std::vector<Rule> rules;
-  for (std::uint8_t family : kFamilies) {
+  for (std::uint8_t family : kAddressFamilies) {
     fib_rule_hdr header = {};
     header.family = family;
     auto dumped = dump(socket, RTM_GETRULE, header, RTM_NEWRULE, [&](const auto& reply) -> Result<void> {

@@ -7,7 +7,6 @@
 namespace upkeep::report {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
 constexpr std::int64_t kYear = 366 * 24 * 3600 * kSecond;
 // Between two events of the same kernel any time may pass (somebody tries a restore again a day later), but a
 // jump that takes longer than this is a new kernel whose clock is wrong.

@@ -8,8 +8,6 @@
 namespace upkeep::report {
 namespace {
 
-constexpr std::int64_t kMillisecond = 1'000'000, kSecond = 1'000'000'000;
-
 bool ends_with(std::string_view text, std::string_view end) {
   return text.ends_with(end) && text.size() > end.size();
 }

@@ -10,6 +10,8 @@
 
 namespace upkeep::report {
 
+inline constexpr std::int64_t kMillisecond = 1'000'000, kSecond = 1'000'000'000;  // in nanoseconds
+
 // "850 µs", "213 ms", "6.93 s", "2 min 05 s", "1 h 02 min".
 std::string duration_text(std::int64_t ns);
 // "512 bytes", "14.2 MB", "1.50 GB": powers of ten, as disks and networks count.

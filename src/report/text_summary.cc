@@ -12,8 +12,6 @@
 namespace upkeep::report {
 namespace {
 
-constexpr std::int64_t kMillisecond = 1'000'000;
-
 std::string named(const CarriedTask& task) {
   if (task.name.empty()) return fmt::format("process {}", task.pid);
   std::string text = fmt::format("{} ({}", shorten(printable(task.name), 32), task.pid);

@@ -38,7 +38,7 @@ constexpr std::array kKnown = {
     Known{"Connected TCP socket in image", "connections were not asked for"},
 };
 
-std::string_view next_line(std::string_view& text) {
+std::string_view cut_line(std::string_view& text) {
   auto end = text.find('\n');
   auto line = text.substr(0, end);
   text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
@@ -50,7 +50,7 @@ std::string_view next_line(std::string_view& text) {
 std::vector<std::string> error_lines(std::string_view log) {
   std::vector<std::string> lines;
   while (!log.empty()) {
-    auto line = next_line(log);
+    auto line = cut_line(log);
     auto error = line.find("Error (");
     if (error == std::string_view::npos) continue;
     auto colon = line.find("): ", error);

@@ -26,10 +26,10 @@ namespace {
 
 constexpr int kSocketInChild = 3;
 constexpr int kShimInChild = 4;
-constexpr auto kLetGo =
-    std::chrono::seconds(60);  // for criu to put everything back: pages still in flight are written first
+// For criu to put everything back: pages still in flight are written first.
+constexpr std::chrono::seconds kGrace(60);
 
-struct Plan {
+struct Start {
   std::vector<char*> argv, envp;
   int socket, output, shim;  // shim: -1 where none is needed
   bool own_ipc, own_network;
@@ -46,7 +46,7 @@ int loopback_up() {
 }
 
 // In the child: async-signal-safe calls only.
-int become_criu(const Plan& plan) {
+int become_criu(const Start& plan) {
   ::setsid();  // Ctrl-C in upkeep's terminal is upkeep's to handle
   int null = ::open("/dev/null", O_RDONLY);
   if (null < 0 || ::dup2(null, 0) < 0 || ::dup2(plan.output, 1) < 0 || ::dup2(plan.output, 2) < 0) return 126;
@@ -88,7 +88,7 @@ Result<Worker> Worker::start(const Program& program, const WorkerOptions& option
   if (options.dumps && kernel_refuses_those_options()) {
     TRY_ASSIGN(shim, socket_option_shim());
   }
-  Plan plan{{}, {path.data()}, theirs.get(), output.get(), shim.get(), options.own_ipc, options.own_network};
+  Start plan{{}, {path.data()}, theirs.get(), output.get(), shim.get(), options.own_ipc, options.own_network};
   if (shim.valid()) plan.envp.push_back(preload.data());
   // criu finds the end of its code in a task with a hardware breakpoint, and asks nobody whether they work.
   // Its test switch FI_NO_BREAKPOINTS (fault-injection.h, 2.0 and newer) makes it step by system calls
@@ -105,7 +105,7 @@ Result<Worker> Worker::start(const Program& program, const WorkerOptions& option
 Worker::~Worker() {
   if (child_.pid <= 0 || !child_.pidfd.valid()) return;  // moved from
   hang_up();
-  if (!status_) (void)wait(kLetGo);
+  if (!status_) (void)wait(kGrace);
 }
 
 Result<void> Worker::send(const std::string& message) {

@@ -16,6 +16,7 @@
 #include <set>
 #include <tuple>
 
+#include "os/restart_codes.h"
 #include "os/tcp_repair.h"
 
 namespace upkeep::native {
@@ -121,12 +122,12 @@ void forget_initial_state(StoppedThread& thread) {
 // A sleep whose time was over when it was taken up again is made anew instead of gone on with
 // (rebuild/finish.cc).
 void forget_ended_sleep(StoppedThread& thread) {
-  constexpr std::size_t kRax = 10, kOrigRax = 15;                      // in user_regs_struct
-  constexpr std::uint64_t kNoHand = ~513ULL, kRestartBlock = ~515ULL;  // -514 and -516, linux/errno.h
+  constexpr std::size_t kRax = 10, kOrigRax = 15;  // in user_regs_struct
   constexpr std::uint64_t kSleeps[] = {SYS_nanosleep, SYS_clock_nanosleep, SYS_futex, SYS_poll};
   auto& general = thread.registers.general;
-  if (general[kRax] == kNoHand && std::ranges::find(kSleeps, general[kOrigRax]) != std::end(kSleeps))
-    general[kRax] = kRestartBlock;
+  if (static_cast<long>(general[kRax]) == os::kRestartNoHand &&
+      std::ranges::find(kSleeps, general[kOrigRax]) != std::end(kSleeps))
+    general[kRax] = static_cast<std::uint64_t>(os::kRestartBlock);
 }
 
 // What one kernel tells for a task that has not set anything, and another one does not.

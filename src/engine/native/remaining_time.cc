@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "engine/native/rebuild/redirect_vdso.h"
+#include "os/restart_codes.h"
 
 namespace upkeep::native {
 namespace {
@@ -16,10 +17,9 @@ constexpr long kEpollPwait2 = 441;                                    // SYS_epo
 
 // The register that points to the timeout; none where there is nothing to shorten.
 std::uint64_t* timeout_of(Thread& thread) {
-  constexpr long kRestartNoHand = -514;  // linux/errno.h
   if (!thread.stopped || thread.stopped->time_left == 0) return nullptr;
   auto& general = thread.stopped->registers.general;
-  if (static_cast<long>(general[kRax]) != kRestartNoHand) return nullptr;
+  if (static_cast<long>(general[kRax]) != os::kRestartNoHand) return nullptr;
   switch (static_cast<long>(general[kOrigRax])) {
     case SYS_rt_sigtimedwait:
       return &general[kRdx];

@@ -14,11 +14,11 @@
 namespace upkeep::native {
 namespace {
 
-struct Found {
+struct OwnPages {
   std::vector<PageRange> pages, guards;
 };
 
-void append(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
+void append_range(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
   if (!ranges.empty() && ranges.back().end == start)
     ranges.back().end = end;
   else
@@ -28,8 +28,8 @@ void append(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t e
 // PAGEMAP_SCAN walks page tables, so that terabytes that were only reserved cost nothing. Private pages:
 // there or swapped out, not the file's own, not the zero page. GUARDS: whether this kernel tells guard
 // regions (6.15); they look like swapped pages to those that do not.
-Result<Found> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
-  Found found;
+Result<OwnPages> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
+  OwnPages found;
   std::array<os::PageRegion, 512> regions;
   const auto guard = guards ? os::kPageIsGuard : 0;
   os::PagemapScan request;
@@ -46,7 +46,7 @@ Result<Found> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
     const int count = ::ioctl(pagemap.get(), os::kPagemapScan, &request);
     if (count < 0) return ErrnoErr("PAGEMAP_SCAN");
     for (const auto& region : std::span(regions).first(static_cast<std::size_t>(count)))
-      append((region.categories & guard) != 0 ? found.guards : found.pages, region.start, region.end);
+      append_range((region.categories & guard) != 0 ? found.guards : found.pages, region.start, region.end);
     if (request.walk_end <= request.start) break;
     request.start = request.walk_end;
   }
@@ -54,16 +54,17 @@ Result<Found> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
 }
 
 // Kernels before 6.7.
-Result<Found> read_entries(os::Fd pagemap, const Mapping& mapping) {
+Result<OwnPages> read_entries(os::Fd pagemap, const Mapping& mapping) {
   constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U, kOfFile = 1ULL << 61U;
-  Found found;
+  OwnPages found;
   std::vector<std::uint64_t> entries(8192);
   for (std::uint64_t at = mapping.start; at < mapping.end;) {
     entries.resize(std::min<std::uint64_t>(8192, (mapping.end - at) / kPage));
     TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
                       static_cast<off_t>(at / kPage * sizeof(std::uint64_t))));
     for (auto entry : entries) {
-      if ((entry & kPresentOrSwapped) != 0 && (entry & kOfFile) == 0) append(found.pages, at, at + kPage);
+      if ((entry & kPresentOrSwapped) != 0 && (entry & kOfFile) == 0)
+        append_range(found.pages, at, at + kPage);
       at += kPage;
     }
   }
@@ -73,13 +74,13 @@ Result<Found> read_entries(os::Fd pagemap, const Mapping& mapping) {
 // Which of the three this kernel has is found out once.
 class PageFinder {
  public:
-  Result<Found> find(os::Fd pagemap, const Mapping& mapping) {
+  Result<OwnPages> find(os::Fd pagemap, const Mapping& mapping) {
     if (way_ == Way::guards) {
       auto found = scan(pagemap, mapping, true);
       if (found || (found.error().code() != ENOTTY && found.error().code() != EINVAL)) return found;
       way_ = Way::scan;
     }
-    if (mapping.shared) return Found();
+    if (mapping.shared) return OwnPages();
     if (way_ == Way::scan) {
       auto found = scan(pagemap, mapping, false);
       if (found || found.error().code() != ENOTTY) return found;

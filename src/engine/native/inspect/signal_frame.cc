@@ -1,4 +1,5 @@
 #include "engine/native/inspect/signal_frame.h"
+#include "os/restart_codes.h"
 
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -40,7 +41,6 @@ struct SoftwareBytes {
 constexpr std::size_t kSoftwareBytes = 464;
 constexpr std::uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
 
-constexpr long kRestartSys = -512, kRestartNoIntr = -513, kRestartNoHand = -514, kRestartBlock = -516;
 constexpr std::uint64_t kTrapFlag = 0x100;
 
 std::size_t aligned(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
@@ -61,13 +61,13 @@ std::uint32_t xstate_size(std::uint64_t xfeatures) {
 user_regs_struct as_seen_by_handler(user_regs_struct registers) {
   if (static_cast<long>(registers.orig_rax) < 0) return registers;
   switch (static_cast<long>(registers.rax)) {
-    case kRestartSys:
-    case kRestartNoIntr:
-    case kRestartNoHand:
+    case os::kRestartSys:
+    case os::kRestartNoIntr:
+    case os::kRestartNoHand:
       registers.rax = registers.orig_rax;
       registers.rip -= 2;
       break;
-    case kRestartBlock:
+    case os::kRestartBlock:
       // sigreturn(2) clears the restart block: the call cannot go on, and says so as it does after any
       // handler.
       registers.rax = static_cast<unsigned long long>(-EINTR);

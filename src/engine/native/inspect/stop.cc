@@ -14,14 +14,13 @@
 #include "engine/native/inspect/timed_wait.h"
 #include "os/file.h"
 #include "os/procfs.h"
+#include "os/restart_codes.h"
 #include "os/task_memory.h"
 
 namespace upkeep::native {
 namespace {
 
 using std::chrono::milliseconds;
-
-constexpr long kRestartNoHand = -514;  // ERESTARTNOHAND of linux/errno.h: EINTR only where a handler runs
 
 // Calls that answer a stop by a tracer with EINTR, which the program would not have seen otherwise
 // (signal(7)). Reads and writes among them because of SO_RCVTIMEO and SO_SNDTIMEO; select and ppoll where the
@@ -40,7 +39,7 @@ void hide_interruption(user_regs_struct& registers) {
   const auto call = static_cast<long>(registers.orig_rax);
   if (static_cast<long>(registers.rax) != -EINTR) return;
   if (std::find(kNeverRestarted.begin(), kNeverRestarted.end(), call) != kNeverRestarted.end())
-    registers.rax = static_cast<unsigned long long>(kRestartNoHand);
+    registers.rax = static_cast<unsigned long long>(os::kRestartNoHand);
 }
 
 // struct rseq_cs of linux/rseq.h

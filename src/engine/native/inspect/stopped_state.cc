@@ -13,6 +13,7 @@
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/signal_frame.h"
 #include "os/file.h"
+#include "os/restart_codes.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::native {
@@ -111,10 +112,9 @@ Result<void> read_thread_from_outside(const os::Tracee& thread, StoppedThread& s
 // it is let go, goes on with the time that the kernel has kept.)
 void look_at_interrupted_call(pid_t tid, StoppedThread& state, std::vector<Obstacle>& obstacles) {
   constexpr std::size_t kRax = 10, kRdx = 12, kOrigRax = 15;  // in user_regs_struct
-  constexpr long kRestartBlock = -516;                        // linux/errno.h
   constexpr std::uint64_t kMillisecond = 1'000'000;
   auto& general = state.registers.general;
-  if (static_cast<long>(general[kRax]) != kRestartBlock) return;
+  if (static_cast<long>(general[kRax]) != os::kRestartBlock) return;
   const auto call = static_cast<long>(general[kOrigRax]);
   if (call == SYS_poll && state.time_left != 0)
     general[kRdx] = (state.time_left + kMillisecond - 1) / kMillisecond;

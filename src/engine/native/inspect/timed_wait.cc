@@ -11,13 +11,13 @@
 
 #include "engine/native/inspect/proc_text.h"
 #include "os/file.h"
+#include "os/restart_codes.h"
 
 namespace upkeep::native {
 namespace {
 
 constexpr std::int64_t kMillisecond = 1'000'000;
-constexpr long kEpollPwait2 = 441;                           // SYS_epoll_pwait2, 5.11
-constexpr long kRestartBlock = -516, kRestartNoHand = -514;  // linux/errno.h
+constexpr long kEpollPwait2 = 441;  // SYS_epoll_pwait2, 5.11
 
 std::int64_t monotonic() {
   timespec now = {};
@@ -202,16 +202,16 @@ std::uint64_t WaitReader::apply(const TimedWait& wait, pid_t pid, pid_t tid, use
   const auto number = static_cast<long>(registers.orig_rax);
   // It went on with a call that was interrupted before: the kernel does not look at the number again, but
   // whoever makes the call anew has to know it.
-  if (number == SYS_restart_syscall && interrupted == kRestartBlock)
+  if (number == SYS_restart_syscall && interrupted == os::kRestartBlock)
     registers.orig_rax = static_cast<unsigned long long>(wait.call.number);
   if (static_cast<long>(registers.orig_rax) != wait.call.number || wait.left == 0) return 0;
   // The stop let it go to sleep once more, not in another call of the same kind.
   if (voluntary_switches(task_file(pid, tid, "sched")) != wait.switches + 1) return 0;
   const bool in_milliseconds = number == SYS_epoll_wait || number == SYS_epoll_pwait;
-  if (interrupted == kRestartNoHand && in_milliseconds)
+  if (interrupted == os::kRestartNoHand && in_milliseconds)
     registers.r10 = (wait.left + kMillisecond - 1) / kMillisecond;
   const bool in_memory = number == SYS_rt_sigtimedwait || number == SYS_semtimedop || number == kEpollPwait2;
-  const bool elsewhere = interrupted == kRestartBlock || (interrupted == kRestartNoHand && in_memory);
+  const bool elsewhere = interrupted == os::kRestartBlock || (interrupted == os::kRestartNoHand && in_memory);
   return elsewhere ? wait.left : 0;
 }
 

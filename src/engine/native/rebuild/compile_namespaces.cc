@@ -28,12 +28,12 @@ int lowest_free(const Process& process, int first) {
 
 Program compile_namespaces(const MadeNamespaces& namespaces, std::int32_t restorer) {
   Program program;
-  constexpr int kRestorer = 0, kSpare = 1;  // nothing is open
+  constexpr int kOwner = 0, kSpare = 1;  // nothing is open
   program.call(SYS_pidfd_open, {restorer, 0});
-  if (namespaces.uts.valid()) enter(program, namespaces.uts.get(), CLONE_NEWUTS, kRestorer, kSpare);
-  if (namespaces.ipc.valid()) enter(program, namespaces.ipc.get(), CLONE_NEWIPC, kRestorer, kSpare);
-  if (namespaces.mnt.valid()) enter(program, namespaces.mnt.get(), CLONE_NEWNS, kRestorer, kSpare);
-  program.call(SYS_close, {kRestorer});
+  if (namespaces.uts.valid()) enter(program, namespaces.uts.get(), CLONE_NEWUTS, kOwner, kSpare);
+  if (namespaces.ipc.valid()) enter(program, namespaces.ipc.get(), CLONE_NEWIPC, kOwner, kSpare);
+  if (namespaces.mnt.valid()) enter(program, namespaces.mnt.get(), CLONE_NEWNS, kOwner, kSpare);
+  program.call(SYS_close, {kOwner});
   return program;
 }
 

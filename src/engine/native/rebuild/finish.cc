@@ -8,14 +8,13 @@
 
 #include <cstring>
 
+#include "os/restart_codes.h"
 #include "os/task_memory.h"
 
 namespace upkeep::native {
 namespace {
 
 using std::chrono::seconds;
-
-constexpr long kRestartNoHand = -514, kRestartBlock = -516;  // linux/errno.h
 
 user_regs_struct recorded(const Thread& thread) {
   user_regs_struct registers = {};
@@ -92,12 +91,12 @@ Result<long> take_up_sleep(const os::Tracee& task, const os::TaskMemory& memory,
     case SYS_poll:
       break;  // its argument says already what is left
     default:
-      return kRestartNoHand;
+      return os::kRestartNoHand;
   }
   TRY_ASSIGN(const auto after, make_interrupted_call(task, registers));
   const long result = static_cast<long>(after.rax);
-  return result == kRestartBlock ? kRestartBlock
-                                 : kRestartNoHand;  // ready by now: made anew, it says so itself
+  return result == os::kRestartBlock ? os::kRestartBlock
+                                     : os::kRestartNoHand;  // ready by now: made anew, it says so itself
 }
 
 Result<void> remove_workshop(const os::Tracee& task, const Workshop& shop) {
@@ -129,7 +128,7 @@ Result<void> finish_process(const Process& process, const std::vector<os::Tracee
   for (std::size_t i = 0; i < threads.size(); ++i) {
     wanted.push_back(recorded(process.threads[i]));
     auto& registers = wanted.back();
-    if (static_cast<long>(registers.orig_rax) < 0 || static_cast<long>(registers.rax) != kRestartBlock)
+    if (static_cast<long>(registers.orig_rax) < 0 || static_cast<long>(registers.rax) != os::kRestartBlock)
       continue;
     const auto left = process.threads[i].stopped->time_left;
     TRY_ASSIGN(const long rax, take_up_sleep(threads[i], memory, registers, left, shop));

@@ -49,12 +49,12 @@ Result<void> write_maps(pid_t pid, const UserNamespace& user) {
   return {};
 }
 
-struct Pipe {
+struct PipeEnds {
   os::UniqueFd read, write;
-  static Result<Pipe> make() {
+  static Result<PipeEnds> make() {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) < 0) return ErrnoErr("pipe");
-    return Pipe{os::UniqueFd(ends[0]), os::UniqueFd(ends[1])};
+    return PipeEnds{os::UniqueFd(ends[0]), os::UniqueFd(ends[1])};
   }
 };
 
@@ -78,7 +78,7 @@ Result<MadeNamespaces> take(pid_t pid, const Namespaces& wanted) {
 
 Result<MadeNamespaces> make_one(const Namespaces& wanted) {
   TRY_ASSIGN(const auto scratch, Scratch::make());
-  TRY_ASSIGN(auto told, Pipe::make());
+  TRY_ASSIGN(auto told, PipeEnds::make());
   TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
                ::prctl(PR_SET_PDEATHSIG, SIGKILL);
                auto entered = enter_new(wanted, scratch.path());
