@@ -4,7 +4,7 @@
 //   bench_native_engine restore MANIFEST          the tree is ended afterwards; the recorded one has to be
 //   gone
 //
-// Prints nanoseconds as JSON: {"total": ..., "stop": ..., ...}.
+// Prints nanoseconds as JSON: {"total": ..., "stop": ..., ...}; restore does before it ends the tree.
 
 #include <chrono>
 #include <cstdio>
@@ -33,7 +33,10 @@ class Stopwatch {
     parts_["total"] = nanoseconds(now - begin_);
     last_ = now;
   }
-  std::string text() const { return parts_.dump(); }
+  void print() const {
+    std::puts(parts_.dump().c_str());
+    std::fflush(stdout);
+  }
 
  private:
   static std::int64_t nanoseconds(Clock::duration duration) {
@@ -49,7 +52,7 @@ Result<void> refuse(const native::Snapshot& snapshot) {
   return {};
 }
 
-Result<std::string> snapshot(pid_t pid, const std::string& manifest) {
+Result<void> snapshot(pid_t pid, const std::string& manifest) {
   Stopwatch watch;
   {
     TRY_ASSIGN(const auto before, native::glance({pid}));
@@ -66,7 +69,8 @@ Result<std::string> snapshot(pid_t pid, const std::string& manifest) {
     watch.mark("write");
   }
   watch.mark("let go");
-  return watch.text();
+  watch.print();
+  return {};
 }
 
 // As restoring does it: the new tasks are looked at and compared.
@@ -88,7 +92,7 @@ Result<native::StoppedTree> verify(const native::Snapshot& model, native::NewTas
   return tree;
 }
 
-Result<std::string> restore(const std::string& manifest) {
+Result<void> restore(const std::string& manifest) {
   Stopwatch watch;
   TRY_ASSIGN(const auto text, os::read_file(manifest));
   TRY_ASSIGN(const auto model, native::read_manifest(text));
@@ -97,9 +101,8 @@ Result<std::string> restore(const std::string& manifest) {
   watch.mark("rebuild");
   TRY_ASSIGN(auto tree, verify(model, std::move(tasks)));
   watch.mark("verify");
-  auto times = watch.text();
-  TRY(tree.kill());
-  return times;
+  watch.print();
+  return tree.kill();
 }
 
 }  // namespace
@@ -107,14 +110,12 @@ Result<std::string> restore(const std::string& manifest) {
 
 int main(int argc, char** argv) {
   const std::string_view verb = argc > 1 ? argv[1] : "";
-  auto times = verb == "snapshot" && argc == 4 ? upkeep::snapshot(std::stoi(argv[2]), argv[3])
-               : verb == "restore" && argc == 3
-                   ? upkeep::restore(argv[2])
-                   : tl::unexpected(upkeep::Error("snapshot PID MANIFEST, or restore MANIFEST"));
-  if (!times) {
-    std::fprintf(stderr, "bench_native_engine: %s\n", times.error().message().c_str());
+  upkeep::Result<void> done = upkeep::Err("snapshot PID MANIFEST, or restore MANIFEST");
+  if (verb == "snapshot" && argc == 4) done = upkeep::snapshot(std::stoi(argv[2]), argv[3]);
+  if (verb == "restore" && argc == 3) done = upkeep::restore(argv[2]);
+  if (!done) {
+    std::fprintf(stderr, "bench_native_engine: %s\n", done.error().message().c_str());
     return 1;
   }
-  std::puts(times->c_str());
   return 0;
 }

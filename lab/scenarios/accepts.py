@@ -140,6 +140,9 @@ def start_time(m, pid):
 
 
 def through_the_jump(m, accepted):
+  # Nobody's, as those are that a program has made and not used yet.
+  m.ssh("ipcmk -S 3 -p 0640 && ipcmk -Q -p 0600")
+  objects = m.ssh("ipcs -s -q").out
   pids = [pid_of(m, find) for _, find, _ in accepted]
   comms = [m.ssh(f"cat /proc/{pid}/comm").out for pid in pids]
   with upgrades.Journey(m) as journey:
@@ -148,6 +151,8 @@ def through_the_jump(m, accepted):
   m.check(s["outcome"] == "upgraded" and m.uname() == m.to_release, f"all of them together: {s['outcome']} {s.get('message', '')}")
   m.check(m.wait_systemd() == "running", f"systemd is content ({m.failed_units()})")
   late = [w["text"] for w in s["warnings"] if w["stage"] != "check"]
+  if m.settings["engine"] == "native":
+    m.check(m.ssh("ipcs -s -q").out == objects, f"System V semaphores and message queues are there: {' '.join(objects.split())}")
   m.check(not late, f"without a warning that check had not given ({late})")
   for (name, find, serves), pid, comm in zip(accepted, pids, comms):
     m.check(m.ssh(f"cat /proc/{pid}/comm", check=False).out == comm and pid_of(m, find) == pid, f"{name}: still process {pid}")

@@ -324,6 +324,8 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   snapshot.boot.clear();
   snapshot.obstacles.clear();
   snapshot.losses.clear();
+  snapshot.semaphore_sets.clear();  // of the surroundings, which are not looked at again
+  snapshot.message_queues.clear();
   std::set<std::int32_t> ids;
   for (const auto& process : snapshot.processes) {
     ids.insert(process.pid);

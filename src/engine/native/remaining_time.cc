@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "engine/native/rebuild/redirect_vdso.h"
 #include "os/restart_codes.h"

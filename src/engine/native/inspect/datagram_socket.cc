@@ -46,25 +46,17 @@ bool is_multicast(const Bytes& local) {
 
 Result<void> read_datagrams(SocketReading& reading) {
   auto& socket = reading.socket;
-  pollfd one = {reading.fd.get(), POLLIN, 0};
-  const bool ready = ::poll(&one, 1, 0) > 0;
-  if (ready && (one.revents & POLLERR) != 0) {
+  const auto events = events_now(reading.fd);
+  if ((events & POLLERR) != 0) {
     reading.refuse("an error in it has not been looked at", "try again");  // looking on would take it
     return {};
   }
-  if (ready) TRY(read_unread_messages(reading));
+  if (events != 0) TRY(read_unread_messages(reading));
   if (socket.unread.empty()) return {};
   bool again = !shares_its_port(socket) && !is_bound_to_interface(socket) && !is_multicast(socket.local);
   for (const auto& message : socket.unread) again = again && can_be_sent_again(message.from);
   if (!again) reading.refuse("datagrams that it has not read could not be delivered to it again", kTryAgain);
   return {};
-}
-
-// What a raw socket, or one for ICMP, has been sent is gone when it is too late for it.
-void look_for_data(SocketReading& reading) {
-  pollfd one = {reading.fd.get(), POLLIN, 0};
-  if (::poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0)
-    reading.refuse("packets that it has not read cannot be put back", kTryAgain);
 }
 
 }  // namespace
@@ -82,7 +74,8 @@ Result<void> read_datagram_socket(SocketReading& reading) {
   }
   // Without a port getpeername(2) does not call it connected.
   if (socket.remote.data.empty()) TRY(read_listed_remote(reading, socket.type == SOCK_RAW ? "raw" : "icmp"));
-  if (reading.stopped) look_for_data(reading);
+  // What a raw socket, or one for ICMP, has been sent is gone when it is too late for it.
+  if (reading.stopped && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
   return {};
 }
 

@@ -134,6 +134,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, request, true));
   if (request.surroundings) {
+    TRY(read_ipc_objects(snapshot));
     look_at_whole_tree(snapshot);
     look_outside(snapshot, true);
   }
@@ -161,6 +162,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot));
   TRY(read_kept_files(snapshot, {}, false));
+  TRY(read_ipc_objects(snapshot));
   look_at_whole_tree(snapshot);
   look_outside(snapshot, false);
   return snapshot;

@@ -67,9 +67,7 @@ Result<void> read_netlink_socket(SocketReading& reading) {
   TRY(read_remote_name(reading));
   TRY(read_groups(reading));
   if (!reading.stopped) return {};
-  pollfd one = {reading.fd.get(), POLLIN, 0};
-  const bool ready = ::poll(&one, 1, 0) > 0;
-  if (ready && (one.revents & (POLLIN | POLLERR)) != 0)
+  if ((events_now(reading.fd) & (POLLIN | POLLERR)) != 0)
     reading.refuse("what the kernel has told it and it has not read cannot be put back", kTryAgain);
   else if (is_answered_in_parts(reading.socket.inode))
     reading.refuse("it has an answer of which only a part has come", kTryAgain);

@@ -70,9 +70,7 @@ Result<void> read_packet_socket(SocketReading& reading) {
     if (socket.interface.empty()) reading.refuse("its interface has gone");
   }
   TRY(ask_packet_diag(reading));
-  pollfd one = {reading.fd.get(), POLLIN, 0};
-  if (reading.stopped && ::poll(&one, 1, 0) > 0 && (one.revents & POLLIN) != 0)
-    reading.refuse("packets that it has not read cannot be put back", kTryAgain);
+  if (reading.stopped && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
   return {};
 }
 

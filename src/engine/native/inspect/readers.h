@@ -46,6 +46,8 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
                         const InspectRequest& request);
 // kept_files.cc: when all mappings and descriptors are known.
 Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped);
+// ipc_objects.cc: all but those that others use.
+Result<void> read_ipc_objects(Snapshot& snapshot);
 
 // stopped_state.cc: registers, signals, timers and what else only a stopped task tells.
 Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -176,6 +177,11 @@ int number_option(os::Fd fd, int level, int name) {
   int value = -1;
   socklen_t size = sizeof value;
   return ::getsockopt(fd.get(), level, name, &value, &size) == 0 ? value : -1;
+}
+
+short events_now(os::Fd fd) {
+  pollfd one = {fd.get(), POLLIN | POLLRDHUP, 0};
+  return ::poll(&one, 1, 0) < 0 ? short{0} : one.revents;
 }
 
 std::string interface_name(std::uint32_t number) {

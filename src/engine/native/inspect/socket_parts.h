@@ -38,10 +38,13 @@ struct SocketReading {
   void refuse(std::string why, std::string remedy = "") {
     reasons.push_back({std::move(why), std::move(remedy)});
   }
+  // Of those that the network fills, and nobody can fill again.
+  void refuse_unread_packets() { refuse("packets that it has not read cannot be put back", kTryAgain); }
 };
 
 // socket.cc
 int number_option(os::Fd fd, int level, int name);  // -1: there is none
+short events_now(os::Fd fd);  // POLLIN, POLLRDHUP, POLLERR, POLLHUP; takes no error away
 Result<void> read_remote_name(SocketReading& reading);
 // Of an IPv4 or IPv6 socket, where getpeername(2) does not tell: from LIST of /proc/net ("tcp", "raw",
 // "icmp").

@@ -27,11 +27,6 @@ using os::socket_option;
 constexpr std::uint8_t kMicrosecondTimestamps = 64;  // TCPI_OPT_USEC_TS of linux/tcp.h, 6.7
 constexpr std::uint32_t kShutReading = 1, kShutWriting = 2;
 
-short poll_once(os::Fd fd) {
-  pollfd one = {fd.get(), POLLIN | POLLRDHUP, 0};
-  return ::poll(&one, 1, 0) < 0 ? short{0} : one.revents;
-}
-
 bool has_sent_fin(std::uint32_t state) {
   return state == os::kTcpFinWait1 || state == os::kTcpFinWait2 || state == os::kTcpLastAck ||
          state == os::kTcpClosing;
@@ -141,7 +136,7 @@ Result<void> read_connection(SocketReading& reading, const tcp_info& info) {
 
 // Neither connected nor listening. What has been connected and has ended cannot read nor write any more.
 void read_closed(SocketReading& reading) {
-  const auto events = poll_once(reading.fd);
+  const auto events = events_now(reading.fd);
   if ((events & POLLERR) != 0)
     reading.refuse("its connection has failed, which nobody has looked at yet", "try again");
   if ((events & POLLRDHUP) == 0) return;
@@ -187,7 +182,7 @@ Result<void> read_tcp(SocketReading& reading) {
     reading.refuse(fmt::format("it is in between two states (TCP state {})", info->tcpi_state), "try again");
     return {};
   }
-  const auto events = poll_once(reading.fd);
+  const auto events = events_now(reading.fd);
   if ((events & POLLERR) != 0)
     reading.refuse("an error or a notification in it has not been looked at", "try again");
   socket.shutdown =

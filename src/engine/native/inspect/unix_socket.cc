@@ -110,11 +110,6 @@ Result<void> read_peer_credentials(SocketReading& reading) {
   return {};
 }
 
-bool has_error(os::Fd fd) {
-  pollfd one = {fd.get(), 0, 0};
-  return ::poll(&one, 1, 0) > 0 && (one.revents & POLLERR) != 0;
-}
-
 // A connection without a peer that has a number: either it waits to be accepted, or its peer has been closed.
 // A socket of datagrams may also have been connected to nothing.
 void look_for_peer(SocketReading& reading, const UnixFacts& facts) {
@@ -130,7 +125,7 @@ void look_for_peer(SocketReading& reading, const UnixFacts& facts) {
   if (facts.state != os::kTcpEstablished) return;
   socket.peer_gone = facts.shutdown == kBoth;
   socket.connecting = !socket.peer_gone;
-  socket.peer_reset = socket.peer_gone && has_error(reading.fd);
+  socket.peer_reset = socket.peer_gone && (events_now(reading.fd) & POLLERR) != 0;
 }
 
 // A look behind the last byte would take the error away.

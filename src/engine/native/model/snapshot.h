@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/ipc_objects.h"
 #include "engine/native/model/kept_file.h"
 #include "engine/native/model/process_index.h"
 #include "engine/native/model/task.h"
@@ -53,6 +54,8 @@ struct Snapshot {
   std::vector<Process> processes;  // parents before children
   std::vector<OpenFile> files;
   std::vector<KeptFile> kept_files;
+  std::vector<SemaphoreSet> semaphore_sets;  // of the IPC namespace that we are in ourselves
+  std::vector<MessageQueue> message_queues;  // likewise
   std::vector<SeccompFilter> seccomp_filters;
   std::vector<Keyring> keyrings;
   std::vector<Namespaces> namespaces;
@@ -75,6 +78,8 @@ struct Snapshot {
     visit("processes", self.processes);
     visit("files", self.files);
     visit("kept_files", self.kept_files);
+    visit("semaphore_sets", self.semaphore_sets);
+    visit("message_queues", self.message_queues);
     visit("seccomp_filters", self.seccomp_filters);
     visit("keyrings", self.keyrings);
     visit("namespaces", self.namespaces);

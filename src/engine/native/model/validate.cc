@@ -305,6 +305,24 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
   return {};
 }
 
+// ipc_check_id() and SEMVMX of the kernel's.
+Result<void> check_ipc_objects(const Snapshot& snapshot) {
+  constexpr std::uint16_t kHighestValue = 32767;
+  constexpr std::size_t kMostSemaphores = 32000;
+  for (const auto& set : snapshot.semaphore_sets) {
+    const auto& values = set.values;
+    if (set.permissions.id < 0 || values.empty() || values.size() > kMostSemaphores ||
+        std::ranges::any_of(values, [](auto value) { return value > kHighestValue; }))
+      return Err("semaphore set {}: it is impossible", set.permissions.id);
+  }
+  for (const auto& queue : snapshot.message_queues) {
+    if (queue.permissions.id < 0 ||
+        std::ranges::any_of(queue.messages, [](const auto& m) { return m.type <= 0; }))
+      return Err("message queue {}: it is impossible", queue.permissions.id);
+  }
+  return {};
+}
+
 // A leader that has ended has left its ID to its session or process group. IDS: those of all tasks.
 Result<void> check_leaders(const Snapshot& snapshot, const std::set<std::int32_t>& ids) {
   for (const auto& process : snapshot.processes) {
@@ -340,6 +358,7 @@ Result<void> validate(const Snapshot& snapshot) {
   for (std::size_t i = 0; i < snapshot.files.size(); ++i)
     TRY_IN(fmt::format("file {}", i), check_file(snapshot.files[i], snapshot.files.size()));
   TRY(check_terminals(snapshot));
+  TRY(check_ipc_objects(snapshot));
   return check_kept_files(snapshot);
 }
 

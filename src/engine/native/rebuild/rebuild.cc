@@ -20,6 +20,7 @@
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
 #include "engine/native/rebuild/in_the_way.h"
+#include "engine/native/rebuild/ipc_objects.h"
 #include "engine/native/rebuild/job_stops.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
@@ -67,6 +68,7 @@ class Builder {
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_));
     TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
     TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
+    TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
     TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
     auto& files = opened.files;
@@ -108,6 +110,7 @@ class Builder {
     for (const auto& process : snapshot_.processes) {
       if (!process.exit_status) TRY(finish_process(process, tasks_.find(process.pid)->threads, shop));
     }
+    ipc_objects.keep();
     return std::move(tasks_);
   }
 

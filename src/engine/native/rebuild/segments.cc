@@ -3,13 +3,10 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
-#include <chrono>
 #include <span>
 
-#include "os/child.h"
+#include "engine/native/rebuild/ipc_ids.h"
 #include "os/file.h"
 
 namespace upkeep::native {
@@ -28,28 +25,14 @@ Result<void> is_the_recorded_one(const KeptFile& kept, const shmid_ds& about) {
   return {};
 }
 
-// Whoever makes a segment is its creator, which IPC_SET cannot change: a child with these IDs.
 Result<void> create(const KeptFile& kept) {
   const auto& segment = *kept.segment;
-  const int id = static_cast<int>(kept.inode);
-  TRY(os::write_value("/proc/sys/kernel/shm_next_id", fmt::to_string(id)));
-  constexpr int kAnotherId = 255;
-  TRY_ASSIGN(const auto child, os::fork_child([&] {
-               if (::syscall(SYS_setresgid, -1, segment.creator_gid, -1) < 0 ||
-                   ::syscall(SYS_setresuid, -1, segment.creator_uid, -1) < 0)
-                 return errno;
-               const int made = ::shmget(segment.removed ? IPC_PRIVATE : segment.key, kept.size,
+  return make_with_id({"shm", static_cast<int>(kept.inode), segment.creator_uid, segment.creator_gid,
+                       [&] {
+                         return ::shmget(segment.removed ? IPC_PRIVATE : segment.key, kept.size,
                                          IPC_CREAT | IPC_EXCL | static_cast<int>(kept.mode));
-               if (made < 0) return errno;
-               if (made == id) return 0;
-               ::shmctl(made, IPC_RMID, nullptr);
-               return kAnotherId;
-             }));
-  TRY_ASSIGN(const auto status, os::wait_child(child, std::chrono::seconds(60)));
-  if (status.success()) return {};
-  const int code = status.code().value_or(0);
-  if (code == kAnotherId) return Err("the kernel gives it another ID than {}", id);
-  return Err("shmget of key {:#x}: {}", static_cast<std::uint32_t>(segment.key), errno_text(code));
+                       },
+                       [](int other) { ::shmctl(other, IPC_RMID, nullptr); }});
 }
 
 Result<void> set_owner(const KeptFile& kept) {
