@@ -131,10 +131,9 @@ def postgres():
     run("runuser", "-u", "postgres", "--", binaries / "initdb", "-A", "trust", "-N", "-D", data)
     (FOLDER / "holder.py").write_text(HOLDER)
   (data / "postmaster.pid").unlink(missing_ok=True)
-  # SysV memory is criu's only in an IPC namespace that goes with the tree: both engines get the same.
-  root = daemon(f"exec unshare --ipc sh -c 'setpriv --reuid postgres --regid postgres --clear-groups {binaries}/postgres -D {data} "
+  root = daemon(f"setpriv --reuid postgres --regid postgres --clear-groups {binaries}/postgres -D {data} "
                 f"-k {sockets} -c listen_addresses= -c max_connections=250 & until [ -S {sockets}/.s.PGSQL.5432 ]; do sleep 0.1; done; "
-                f"sleep 1; python3 {FOLDER}/holder.py {sockets}/.s.PGSQL.5432 {ready}'")
+                f"sleep 1; python3 {FOLDER}/holder.py {sockets}/.s.PGSQL.5432 {ready}")
   until(ready.exists, "200 backends", 600)
   assert len(children(root)) > 200
   return root
@@ -164,7 +163,8 @@ def native_restore(manifest):
   return taken, json.loads(line)["total"] / 1e9
 
 
-CRIU = ["criu", "--no-default-config"]
+# System V memory criu carries only as that of an IPC namespace, which the tasks' own is when criu is in another one.
+CRIU = ["unshare", "--ipc", "criu", "--no-default-config"]
 COMMON = ["-v1", "-o", "log", "--manage-cgroups=ignore", "--file-locks", "--link-remap", "--ext-unix-sk"]
 
 
