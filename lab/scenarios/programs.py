@@ -1,7 +1,7 @@
 """Programs of every day, unmodified, natively: Python asyncio, Node.js, Tomcat, tmux with vim, a shell pipeline, PostgreSQL in mid-transaction.
 
-Each server has a client outside whose one connection has to last; Tomcat and PostgreSQL run as their units run them. Node.js is told
-to do without io_uring, which is refused by name.
+Each server has a client outside whose one connection has to last; Tomcat and PostgreSQL run as their units run them. Node.js has an
+io_uring wherever the kernel lets it, and is refused by name then; without it is carried.
 """
 
 from labkit import upgrades
@@ -80,7 +80,12 @@ def start_servers(m):
   m.ssh("systemctl start --no-block tomcat10")   # the slowest to come up
   m.put(ASYNCIO, "/root/asyncio-server.py")
   m.put(NODE, "/root/server.js")
-  m.ssh("setsid -f python3 /root/asyncio-server.py </dev/null >/dev/null 2>&1; UV_USE_IO_URING=0 setsid -f node /root/server.js </dev/null >/dev/null 2>&1")
+  node = "setsid -f node /root/server.js </dev/null >/dev/null 2>&1"
+  m.ssh(f"setsid -f python3 /root/asyncio-server.py </dev/null >/dev/null 2>&1; {node}")
+  m.wait_port(8002, 240)
+  refused = m.ssh(f"upkeep check --to {m.to_release} --carry $(pgrep -f '^node /root')", check=False)
+  m.check(refused.rc == 1 and "io_uring" in refused.out, "Node.js with its io_uring is refused by name")
+  m.ssh(f"kill $(pgrep -f '^node /root'); sysctl -q kernel.io_uring_disabled=2; {node}")
   servers = []
   for name, port, find, arguments in (("Python asyncio", 8001, "pgrep -f '^python3 /root/asyncio'", ()),
                                       ("Node.js", 8002, "pgrep -f '^node /root'", ()),
