@@ -86,6 +86,7 @@ class Reader {
     if (::semctl(id, 0, GETALL, set.values.data()) < 0)
       return is_gone() ? Result<void>() : ErrnoErr("GETALL");
     std::vector<int> users;
+    users.reserve(about.sem_nsems);
     for (int i = 0; i < static_cast<int>(about.sem_nsems); ++i) users.push_back(::semctl(id, i, GETPID));
     if (is_somebody_elses(users)) return {};
     for (const int user : users) {

@@ -92,6 +92,7 @@ class Builder {
     TRY(add_watches(snapshot_, files));
     TRY(set_input_signals(snapshot_, files));
     std::vector<int> sources;
+    sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
     TRY(for_living([&](const Process& p) {
