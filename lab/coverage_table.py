@@ -60,7 +60,7 @@ def main():
 def programs():
   """Of the newest run between each pair of kernels."""
   runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob("programs-*/result.json"))]
-  newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r}
+  newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r and not r["error"]}
   if newest:
     print("\n## Programs of every day, unmodified\n")
   for (from_, to), run in sorted(newest.items()):
@@ -71,7 +71,7 @@ def programs():
 
 
 def words(name):
-  return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).capitalize()
+  return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=A)(?=[A-Z][a-z])", " ", name).capitalize()
 
 
 def kinds(report):
