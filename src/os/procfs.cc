@@ -213,4 +213,10 @@ std::string kernel_release() {
   return name.release;
 }
 
+std::string boot_id() {
+  auto id = read_file("/proc/sys/kernel/random/boot_id").value_or("");
+  while (id.ends_with('\n')) id.pop_back();
+  return id;
+}
+
 }  // namespace upkeep::os

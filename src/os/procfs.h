@@ -66,5 +66,6 @@ Result<std::string> parse_cgroup(std::string_view text);
 
 std::string command_line(pid_t pid);  // for people; falls back to the name where it is empty
 std::string kernel_release();         // uname -r
+std::string boot_id();                // of this boot, random(4); "": it cannot be read
 
 }  // namespace upkeep::os

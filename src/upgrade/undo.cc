@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "os/file.h"
+#include "os/procfs.h"
 #include "upgrade/stage.h"
 
 namespace upkeep::upgrade {
@@ -18,12 +19,6 @@ std::string reason(const std::vector<Event>& events, const std::string& why) {
 
 }  // namespace
 
-std::string boot_id() {
-  auto id = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  while (!id.empty() && id.back() == '\n') id.pop_back();
-  return id;
-}
-
 Result<bool> undo_from_journal(landing::Journal& journal, const std::string& state_dir, const std::string& id,
                                const std::string& why, bool dry_run) {
   TRY_ASSIGN(auto events, landing::read_journal(landing::journal_path(state_dir, id)));
@@ -31,7 +26,7 @@ Result<bool> undo_from_journal(landing::Journal& journal, const std::string& sta
   if (progress.ended) return false;
   const EventSink sink = [&journal](const Event& event) { (void)journal.append(event); };
   // Files, mounts, rules and pages of an earlier boot are gone with it.
-  const bool same_boot = progress.boot_id == boot_id();
+  const bool same_boot = progress.boot_id == os::boot_id();
   const bool good = !same_boot || undo_stages(old_kernel_stages(), progress, sink);
   const bool touched = std::any_of(progress.begun.begin(), progress.begun.end(),
                                    [](const auto& stage) { return stage != "check"; });

@@ -7,9 +7,6 @@
 
 namespace upkeep::upgrade {
 
-// Of this boot: what an earlier one left behind in memory went with it.
-std::string boot_id();
-
 // Undoes what upgrade ID began and writes how it ended. WHY: what stopped it, where no stage failed; empty
 // for a DRY_RUN that went well. False where the upgrade had ended already.
 Result<bool> undo_from_journal(landing::Journal& journal, const std::string& state_dir, const std::string& id,

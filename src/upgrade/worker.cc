@@ -197,7 +197,7 @@ int run_worker(const Plan& plan) {
   Event begun{"upgrade_begun", "", "", to_json(plan)};
   begun.data["from"] = os::kernel_release();
   begun.data["to"] = plan.kernel;
-  begun.data["boot_id"] = boot_id();
+  begun.data["boot_id"] = os::boot_id();
   begun.data["worker"] = ::getpid();
   (void)journal->append(std::move(begun));
   auto watched = Supervisor(plan, *journal).watch_doer();

@@ -29,8 +29,7 @@ std::int64_t now(clockid_t clock) {
 Result<Snapshot> begin_snapshot() {
   Snapshot snapshot;
   snapshot.kernel = os::kernel_release();
-  snapshot.boot = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  while (snapshot.boot.ends_with('\n')) snapshot.boot.pop_back();
+  snapshot.boot = os::boot_id();
   TRY_ASSIGN(const auto vdso, os::own_vdso());
   if (!vdso) return snapshot;
   const auto image = vdso->image();

@@ -45,8 +45,9 @@ bool is_gone() { return errno == EINVAL || errno == EIDRM; }
 class Reader {
  public:
   explicit Reader(Snapshot& snapshot) : snapshot_(snapshot) {
+    const auto ours = os::namespace_id(0, "ipc");
     for (const auto& process : snapshot.processes) {
-      const auto its = os::namespace_id(process.pid, "ipc"), ours = os::namespace_id(0, "ipc");
+      const auto its = os::namespace_id(process.pid, "ipc");
       if (its && ours && *its == *ours) pids_.insert(process.pid);
     }
   }
@@ -73,11 +74,10 @@ class Reader {
   Result<void> read_semaphores(int id) {
     semid_ds about = {};
     if (::semctl(id, 0, IPC_STAT, &about) < 0) return is_gone() ? Result<void>() : ErrnoErr("IPC_STAT");
-    constexpr unsigned long kMost = 32000;  // of a kernel that nobody has asked for more (kernel.sem)
-    if (about.sem_nsems > kMost) {
+    if (about.sem_nsems > kMostSemaphores) {
       snapshot_.obstacles.push_back(
           {*pids_.begin(), fmt::format("semaphore set {}", id),
-           fmt::format("it has more semaphores than a kernel takes by default ({})", kMost), ""});
+           fmt::format("it has more semaphores than a kernel takes by default ({})", kMostSemaphores), ""});
       return {};
     }
     SemaphoreSet set;

@@ -2,6 +2,7 @@
 // System V semaphores and message queues (sysvipc(7)): objects of an IPC namespace, which no descriptor leads
 // to and no process owns. Shared memory of that family is a kept file (kept_file.h).
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,9 @@ struct IpcPermissions {
     visit("creator_gid", self.creator_gid);
   }
 };
+
+// In one set, of a kernel that nobody has asked for more (SEMMSL; kernel.sem).
+inline constexpr std::size_t kMostSemaphores = 32000;
 
 // semget(2). What tasks will have undone when they end (SEM_UNDO) no kernel tells.
 struct SemaphoreSet {

@@ -308,7 +308,6 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
 // ipc_check_id() and SEMVMX of the kernel's.
 Result<void> check_ipc_objects(const Snapshot& snapshot) {
   constexpr std::uint16_t kHighestValue = 32767;
-  constexpr std::size_t kMostSemaphores = 32000;
   for (const auto& set : snapshot.semaphore_sets) {
     const auto& values = set.values;
     if (set.permissions.id < 0 || values.empty() || values.size() > kMostSemaphores ||

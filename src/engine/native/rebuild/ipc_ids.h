@@ -10,8 +10,8 @@
 namespace upkeep::native {
 
 struct IpcMaker {
-  const char*
-      kind;  // "shm", "sem", "msg": as in /proc/sys/kernel/shm_next_id (3.9, CONFIG_CHECKPOINT_RESTORE)
+  // "shm", "sem", "msg": as in /proc/sys/kernel/shm_next_id (3.9, CONFIG_CHECKPOINT_RESTORE).
+  const char* kind;
   int id;
   uid_t creator_uid;
   gid_t creator_gid;

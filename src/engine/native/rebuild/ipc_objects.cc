@@ -4,11 +4,13 @@
 #include <sys/msg.h>
 #include <sys/sem.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 
 #include "engine/native/rebuild/ipc_ids.h"
 #include "os/file.h"
+#include "os/procfs.h"
 
 namespace upkeep::native {
 namespace {
@@ -21,12 +23,6 @@ void set_owner(ipc_perm& permissions, const IpcPermissions& its) {
   permissions.mode = static_cast<unsigned short>(its.mode);
 }
 
-bool is_this_boot(const Snapshot& snapshot) {
-  auto boot = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  while (boot.ends_with('\n')) boot.pop_back();
-  return boot == snapshot.boot;
-}
-
 // A message may be longer than a kernel takes before it has been told to (kernel.msgmax).
 Result<void> allow_messages_of(std::size_t size) {
   const std::string limit = "/proc/sys/kernel/msgmax";
@@ -36,7 +32,6 @@ Result<void> allow_messages_of(std::size_t size) {
 }
 
 Result<void> send(int id, const QueuedMessage& message) {
-  TRY(allow_messages_of(message.text.data.size()));
   const long type = message.type;
   std::string buffer(reinterpret_cast<const char*>(&type), sizeof type);
   buffer.append(message.text.data.begin(), message.text.data.end());
@@ -48,7 +43,7 @@ Result<void> send(int id, const QueuedMessage& message) {
 
 Result<MadeIpcObjects> MadeIpcObjects::make(const Snapshot& snapshot) {
   MadeIpcObjects made;
-  if (is_this_boot(snapshot)) return made;
+  if (snapshot.boot == os::boot_id()) return made;
   for (const auto& set : snapshot.semaphore_sets)
     TRY_IN(fmt::format("semaphore set {}", set.permissions.id), made.make(set));
   for (const auto& queue : snapshot.message_queues)
@@ -82,6 +77,9 @@ Result<void> MadeIpcObjects::make(const MessageQueue& queue) {
   set_owner(about.msg_perm, its);
   about.msg_qbytes = queue.limit;
   if (::msgctl(its.id, IPC_SET, &about) < 0) return ErrnoErr("IPC_SET");
+  std::size_t longest = 0;
+  for (const auto& message : queue.messages) longest = std::max(longest, message.text.data.size());
+  TRY(allow_messages_of(longest));
   for (const auto& message : queue.messages) TRY(send(its.id, message));
   return {};
 }

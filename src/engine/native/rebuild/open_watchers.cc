@@ -45,12 +45,6 @@ Result<void> add_watch(os::Fd inotify, const InotifyWatch& watch) {
   return {};
 }
 
-std::string boot_id() {
-  auto text = os::read_file("/proc/sys/kernel/random/boot_id").value_or("");
-  while (text.ends_with('\n')) text.pop_back();
-  return text;
-}
-
 bool is_in(const Snapshot& snapshot, pid_t id) {
   return std::any_of(snapshot.processes.begin(), snapshot.processes.end(), [id](const auto& process) {
     return process.pid == id || std::any_of(process.threads.begin(), process.threads.end(),
@@ -102,7 +96,7 @@ Result<os::UniqueFd> make_pidfd(const OpenFile& file, const Snapshot& snapshot) 
   if (wanted.pid == 0) return pidfd_of_nobody(flags);
   if (wanted.pid == 1 || is_in(snapshot, wanted.pid)) return pidfd_open(wanted.pid, flags);
   const auto stat = os::read_stat(wanted.pid);
-  if (!stat || stat->start_time != wanted.start_time || snapshot.boot != boot_id())
+  if (!stat || stat->start_time != wanted.start_time || snapshot.boot != os::boot_id())
     return pidfd_of_nobody(flags);
   return pidfd_open(wanted.pid, flags);
 }
