@@ -1,6 +1,6 @@
 # What is installed, and the Debian package of it:
 #
-#   ninja package        makes upkeep_VERSION_ARCHITECTURE.deb in the build folder
+#   ninja deb        makes upkeep_VERSION_ARCHITECTURE.deb in the build folder, where something in it has changed
 #
 # Built on Debian 12 it installs on 13 too: of every library that it needs the newer release has the same major
 # version. upkeep-init is static and needs none.
@@ -57,3 +57,13 @@ memory, process IDs, open files and TCP connections; to those who use them
 nothing happened but a pause of some seconds.")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 include(CPack)
+
+# CMake's own target "package" has no inputs: it packs anew each time. Of the same programs the same package, byte by byte:
+# virtual machines are kept by what is installed in them.
+execute_process(COMMAND dpkg --print-architecture OUTPUT_VARIABLE architecture OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+set(deb ${PROJECT_BINARY_DIR}/upkeep_${PROJECT_VERSION}_${architecture}.deb)
+add_custom_command(OUTPUT ${deb}
+  COMMAND ${CMAKE_COMMAND} -E env SOURCE_DATE_EPOCH=1795392000 ${CMAKE_CPACK_COMMAND} --config ${PROJECT_BINARY_DIR}/CPackConfig.cmake
+  DEPENDS upkeep $<TARGET_NAME_IF_EXISTS:upkeep-init> ${compressed_pages} ${units} completion/upkeep cmake/copyright cmake/Package.cmake
+  WORKING_DIRECTORY ${PROJECT_BINARY_DIR} VERBATIM)
+add_custom_target(deb DEPENDS ${deb})
