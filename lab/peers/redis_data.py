@@ -18,11 +18,15 @@ import time
 from redis_peer import Connection
 
 FILL = """
-local size = tonumber(ARGV[3])
-for n = tonumber(ARGV[1]), tonumber(ARGV[2]) do
-  local unit = string.format('%d:%08x:', n, (n * 2654435761) % 4294967296)
-  local text = string.rep(unit, math.ceil(size / #unit))
-  redis.call('SET', 'fix:' .. n, string.sub(text, 1, size))
+local first, last, size = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+for at = first, last, 100 do
+  local pairs_ = {}
+  for n = at, math.min(last, at + 99) do
+    local unit = string.format('%d:%08x:', n, (n * 2654435761) % 4294967296)
+    pairs_[#pairs_ + 1] = 'fix:' .. n
+    pairs_[#pairs_ + 1] = string.sub(string.rep(unit, math.ceil(size / #unit)), 1, size)
+  end
+  redis.call('MSET', unpack(pairs_))
 end
 return redis.status_reply('OK')
 """

@@ -14,6 +14,7 @@ PAIRS = {"check": [("6.12", "7.3", "--set bare=yes")],
 # What cannot be done: `upkeep check` says so beforehand, by name, and nothing is touched.
 REFUSED = {("7.3", "6.1"): "restartable sequences"}
 TIMEOUT = 400
+MEMORY = 2048   # enough; QEMU goes through all of it when it takes or loads a snapshot, some 300 MiB a second where the host's is cold
 NEEDS_DEB = True
 SETTINGS = {"keys": "200000", "bare": "no"}
 INITRAMFS = "/var/tmp/initramfs.cpio"
@@ -59,7 +60,7 @@ def measure_bare(m, window):
   m.pause() if m.keep else m.power_off()   # one machine at a time has the processors
   folder = m.run_dir / "bare"
   folder.mkdir()
-  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, run_dir=folder, deb=m.deb)
+  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, memory=m.memory, run_dir=folder, deb=m.deb)
   if m.keep:
     m.go_on()
   m.fact("bare_kexec_legs_s", times)
