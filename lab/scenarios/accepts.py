@@ -18,13 +18,13 @@ SETTINGS = {"alone": "no"}
 FETCH = "import sys, urllib.request as u; sys.exit(u.urlopen(sys.argv[1], timeout=5).status != 200)"
 RESP = ("import socket, sys; s = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 5); s.sendall(sys.argv[2].encode() + b'\\r\\n'); "
         "sys.exit(sys.argv[3].encode() not in s.recv(4096))")
-COUNTS = "a=$(cat /var/tmp/count); sleep 1; b=$(cat /var/tmp/count); test $b -gt $a"
+COUNTS = "a=$(stat -c %s /var/tmp/count); sleep 1; b=$(stat -c %s /var/tmp/count); echo $a, $b; test $b -gt $a"
 # Programs as somebody starts them by hand: name, how, which process it is, how to tell that it serves.
 PLAIN = (
     ("python3 http.server", "cd /var/www/html && setsid -f python3 -m http.server 8000 </dev/null >/dev/null 2>&1; "
      "until ss -Hltn 'sport = :8000' | grep -q .; do sleep 0.05; done",
      "pgrep -f '^python3 -m http.server 8000'", f'python3 -c "{FETCH}" http://127.0.0.1:8000/'),
-    ("a shell loop", "printf 'i=0\\nwhile :; do i=$((i+1)); echo $i >/var/tmp/count; sleep 0.1; done\\n' >/root/loop.sh; "
+    ("a shell loop", "printf 'i=0\\nwhile :; do i=$((i+1)); echo $i >>/var/tmp/count; sleep 0.1; done\\n' >/root/loop.sh; "
      "setsid -f sh /root/loop.sh </dev/null >/dev/null 2>&1", "pgrep -f '^sh /root/loop.sh'", COUNTS),
     # As the README tells people to, but for the ports.
     ("redis-server by hand", "setsid -f runuser -u redis -- redis-server /etc/redis/redis.conf --supervised no --daemonize yes --port 6380 "
@@ -163,4 +163,6 @@ def runs_on(m, name, pid, serves):
   state = m.ssh(f"cut -d' ' -f3 /proc/{pid}/stat", check=False).out.strip()
   m.check(state in ("S", "R", "D"), f"{name}: it runs ({state or 'gone'})")
   if serves:
-    m.check(m.ssh(serves, check=False, timeout=30).rc == 0, f"{name}: it serves")
+    answer = m.ssh(serves, check=False, timeout=30)
+    said = (answer.out + answer.err).strip()[-200:]
+    m.check(answer.rc == 0, f"{name}: it serves" + (f" ({said})" if answer.rc != 0 else ""))
