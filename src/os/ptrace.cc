@@ -97,10 +97,12 @@ Result<bool> Tracee::poll(Stop& stop) const {
 Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
   using Clock = std::chrono::steady_clock;
   constexpr Clock::duration kLookAgain = std::chrono::milliseconds(5);
+  Stop stop;
+  TRY_ASSIGN(const bool happened_already, poll(stop));  // as it has where several are waited for in turn
+  if (happened_already) return stop;
   const auto end = Clock::now() + timeout;
   const ChildEvents events;
   for (;;) {
-    Stop stop;
     TRY_ASSIGN(const bool happened, poll(stop));
     if (happened) return stop;
     const auto now = Clock::now();

@@ -2,52 +2,58 @@
 
 #include <linux/capability.h>
 #include <linux/sched.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <cstring>
 
 namespace upkeep::os {
 namespace {
 
-// What the child says, in memory that both have.
-struct Answer {
-  bool through = false;
-  std::size_t count = 0;
-  std::array<int, 8> descriptors = {};
-  std::array<char, 1000> error = {};
-};
+using Answer = Result<std::vector<int>>;
 
-class SharedAnswer {
+class Stack {
  public:
-  SharedAnswer()
-      : memory_(::mmap(nullptr, sizeof(Answer), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
-    if (valid()) new (memory_) Answer;
-  }
-  SharedAnswer(const SharedAnswer&) = delete;
-  ~SharedAnswer() {
-    if (valid()) ::munmap(memory_, sizeof(Answer));
+  Stack()
+      : memory_(
+            ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {}
+  Stack(const Stack&) = delete;
+  ~Stack() {
+    if (valid()) ::munmap(memory_, kSize);
   }
   bool valid() const { return memory_ != MAP_FAILED; }
-  Answer* operator->() const { return static_cast<Answer*>(memory_); }
+  void describe(clone_args& arguments) const {
+    arguments.stack = reinterpret_cast<std::uintptr_t>(memory_);
+    arguments.stack_size = kSize;
+  }
 
  private:
+  static constexpr std::size_t kSize = 512U << 10U;
   void* memory_;
 };
 
-// Without an exit signal: nobody who waits for any child is told of this one.
-pid_t clone_child(pid_t wanted) {
-  clone_args arguments = {};
-  arguments.flags = CLONE_FILES;
-  arguments.set_tid = reinterpret_cast<std::uintptr_t>(&wanted);
-  arguments.set_tid_size = wanted > 0 ? 1 : 0;
-  return static_cast<pid_t>(::syscall(SYS_clone3, &arguments, sizeof arguments));
+// clone3(2) for a child that runs BODY(ARGUMENT) on a stack of its own: libc has no call for that. Negative:
+// errno.
+long clone_to(const clone_args& arguments, void (*body)(void*), void* argument) {
+  long result = SYS_clone3;
+  register void* for_body asm("r8") = argument;
+  register void (*to_run)(void*) asm("r9") = body;
+  asm volatile(
+      "syscall\n\t"
+      "test %%rax, %%rax\n\t"
+      "jnz 1f\n\t"
+      "xor %%ebp, %%ebp\n\t"
+      "mov %%r8, %%rdi\n\t"
+      "call *%%r9\n\t"
+      "ud2\n"
+      "1:"
+      : "+a"(result)
+      : "D"(&arguments), "S"(sizeof arguments), "r"(for_body), "r"(to_run)
+      : "rcx", "r11", "memory");
+  return result;
 }
 
 // By system calls, for libc would tell other threads, of which there are none here. The saved user stays
@@ -68,38 +74,62 @@ Result<void> become(const Persona& persona) {
   return {};
 }
 
-[[noreturn]] void run_child(const Persona& persona, const std::function<Result<std::vector<int>>()>& make,
-                            const SharedAnswer& answer) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  auto made = become(persona).and_then(make);
-  if (made && made->size() <= answer->descriptors.size()) {
-    std::copy(made->begin(), made->end(), answer->descriptors.begin());
-    answer->count = made->size();
-    answer->through = true;
-  } else if (!made) {
-    const auto& text = made.error().message();
-    std::memcpy(answer->error.data(), text.data(), std::min(text.size(), answer->error.size() - 1));
-  }
-  ::_exit(0);
+struct Task {
+  const Persona& persona;
+  const std::function<Answer()>& make;
+  Answer answer = Err("it ended too early");
+};
+
+[[noreturn]] void run_child(void* argument) {
+  auto& task = *static_cast<Task*>(argument);
+  task.answer = become(task.persona).and_then(task.make);
+  ::syscall(SYS_exit_group, 0);
+  __builtin_unreachable();
 }
+
+// As by vfork(2): the child has our memory, and we stand still until it has ended; nothing of ours has to be
+// copied for it. Without an exit signal: nobody who waits for any child is told of this one.
+pid_t clone_child(pid_t wanted, Task& task) {
+  const Stack stack;
+  if (!stack.valid()) return -1;
+  clone_args arguments = {};
+  arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;
+  arguments.set_tid = reinterpret_cast<std::uintptr_t>(&wanted);
+  arguments.set_tid_size = wanted > 0 ? 1 : 0;
+  stack.describe(arguments);
+  const long child = clone_to(arguments, run_child, &task);
+  if (child >= 0) return static_cast<pid_t>(child);
+  errno = static_cast<int>(-child);
+  return -1;
+}
+
+// A change of user makes the memory one that is not dumped (commit_creds() of kernel/cred.c), which is ours.
+class SameDumpable {
+ public:
+  SameDumpable() : before_(::prctl(PR_GET_DUMPABLE)) {}
+  SameDumpable(const SameDumpable&) = delete;
+  ~SameDumpable() { ::prctl(PR_SET_DUMPABLE, before_ == 1 ? 1 : 0); }
+
+ private:
+  int before_;
+};
 
 }  // namespace
 
 Result<std::vector<UniqueFd>> run_as(const Persona& persona,
                                      const std::function<Result<std::vector<int>>()>& make) {
-  const SharedAnswer answer;
-  if (!answer.valid()) return ErrnoErr("mmap");
-  pid_t child = clone_child(persona.pid);
-  if (child < 0) child = clone_child(0);
+  const SameDumpable same;
+  Task task{persona, make};
+  pid_t child = clone_child(persona.pid, task);
+  if (child < 0) child = clone_child(0, task);
   if (child < 0) return ErrnoErr("clone3");
-  if (child == 0) run_child(persona, make, answer);
-  int status = 0;
-  while (::waitpid(child, &status, __WALL) < 0) {
+  while (::waitpid(child, nullptr, __WALL) < 0) {
     if (errno != EINTR) return ErrnoErr("waitpid");
   }
-  if (!answer->through) return Err("as user {}: {}", persona.uid, answer->error.data());
+  if (!task.answer)
+    return tl::unexpected(std::move(task.answer).error().in(fmt::format("as user {}", persona.uid)));
   std::vector<UniqueFd> descriptors;
-  for (std::size_t i = 0; i < answer->count; ++i) descriptors.emplace_back(answer->descriptors[i]);
+  for (const int descriptor : *task.answer) descriptors.emplace_back(descriptor);
   return descriptors;
 }
 

@@ -19,8 +19,9 @@ struct Persona {
 };
 
 // MAKE runs in a child that has this user, these groups and, where nobody else has it, this PID, beside our
-// descriptors and capabilities; it returns descriptors that it has opened (eight at most), which are ours
-// then. It may not rely on threads. CAP_SETUID, CAP_SETGID, CAP_CHECKPOINT_RESTORE.
+// memory, descriptors and capabilities; it returns descriptors that it has opened, which are ours then. We
+// stand still meanwhile: our other threads must not, if there are any, need what MAKE changes. CAP_SETUID,
+// CAP_SETGID, CAP_CHECKPOINT_RESTORE.
 Result<std::vector<UniqueFd>> run_as(const Persona& persona,
                                      const std::function<Result<std::vector<int>>()>& make);
 

@@ -39,7 +39,7 @@ Reached compile(const Snapshot& snapshot) {
   const auto births = plan_births(snapshot);
   const auto place = find_workshop_place(snapshot, kWorkshopSize);
   if (!births || !place) return Reached::understood;
-  use(compile_roots(*births, {}, "monotonic 0 0\n", snapshot));
+  use(compile_roots(*births, "monotonic 0 0\n", snapshot));
   for (const auto& step : births->steps) {
     if (const auto* birth = std::get_if<Birth>(&step))
       use(compile_birth(*birth, {2, {{1, 3}}}));

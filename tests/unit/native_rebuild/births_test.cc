@@ -38,7 +38,7 @@ TEST(BirthCalls, AStandInLeadsItsSessionAndMakesWhoBelongsToIt) {
   const auto& stand_in = std::get<StandIn>(births->steps[0]);
   EXPECT_EQ(compile_stand_in(stand_in).describe(), "setsid()\nclone3(data+16, 88)\nclone3(data+128, 88)\n");
   // The helper makes the stand-in and the third root.
-  EXPECT_EQ(compile_roots(*births, {}, "", snapshot).describe(),
+  EXPECT_EQ(compile_roots(*births, "", snapshot).describe(),
             "close_range(0, 0xffffffff, 0)\nclone3(data+16, 88)\nclone3(data+128, 88)\nexit_group(0)\n");
   EXPECT_EQ(compile_farewell(9).describe(), "wait4(9, 0, 0, 0)\n");
 }

@@ -17,7 +17,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr std::uint64_t kRedZone = 128, kScratch = 512;
+constexpr std::uint64_t kRedZone = 128, kScratch = 512, kFrameAlignment = 64;
 constexpr std::uint64_t kRoom = kSignalFrameRoom + kScratch;
 constexpr std::uint64_t kDirectionFlag = 0x400, kTrapFlag = 0x100;
 
@@ -54,22 +54,30 @@ bool likely(const Mapping& mapping) {
          mapping.name.find("/ld-musl") != std::string::npos;
 }
 
-// Pages at the lower end of the main stack that were never touched (the kernel maps more than it uses).
-std::uint64_t untouched_stack(pid_t pid, const std::vector<Mapping>& mappings) {
+constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U;  // of an entry of /proc/PID/pagemap
+
+struct Range {
+  std::uint64_t start = 0, length = 0;
+};
+
+// Pages at the lower end of the main stack that were never touched (the kernel maps more than it uses),
+// without the last one of them. Empty where they are not enough for a frame.
+Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings) {
   const auto stack =
       std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.name == "[stack]"; });
-  constexpr std::uint64_t kPages = (kRoom + kPage - 1) / kPage + 1;  // one stays untouched in between
-  if (stack == mappings.end() || stack->length() < (kPages + 1) * kPage || !stack->write) return 0;
+  if (stack == mappings.end() || !stack->write) return {};
   auto pagemap = os::open_file(fmt::format("/proc/{}/pagemap", pid), O_RDONLY);
-  std::array<std::uint64_t, kPages> entries = {};
-  if (!pagemap || !os::pread_all(*pagemap, std::as_writable_bytes(std::span(entries)),
+  constexpr std::size_t kMostPages = 64;
+  std::array<std::uint64_t, kMostPages> entries = {};
+  const auto pages = std::min<std::size_t>(kMostPages, stack->length() / kPage);
+  if (!pagemap || !os::pread_all(*pagemap, std::as_writable_bytes(std::span(entries.data(), pages)),
                                  static_cast<off_t>(stack->start / kPage * sizeof(std::uint64_t))))
-    return 0;
-  constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U;
-  for (auto entry : entries) {
-    if ((entry & kPresentOrSwapped) != 0) return 0;
-  }
-  return stack->start;
+    return {};
+  const auto touched = std::find_if(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(pages),
+                                    [](auto entry) { return (entry & kPresentOrSwapped) != 0; });
+  const auto untouched = static_cast<std::uint64_t>(touched - entries.begin());
+  if (untouched * kPage < kRoom + kPage) return {};
+  return {stack->start, (untouched - 1) * kPage};
 }
 
 }  // namespace
@@ -83,7 +91,8 @@ Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mapping
         continue;
       search_mapping(mapping, memory, found);
       if (found.system_call != 0 && found.sigreturn != 0) {
-        found.frame = untouched_stack(pid, mappings);
+        const auto untouched = untouched_stack(pid, mappings);
+        found.frames = untouched.start, found.room = untouched.length;
         return found;
       }
     }
@@ -93,18 +102,25 @@ Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mapping
 
 Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
                                      const GuestCode& code) {
+  std::uint64_t used = 0;
+  return begin(thread, memory, code, used);
+}
+
+Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
+                                     const GuestCode& code, std::uint64_t& used) {
   GuestCalls calls(thread, memory);
   TRY_ASSIGN(calls.before_, thread.registers());
   TRY_ASSIGN(calls.mask_, thread.signal_mask());
   TRY_ASSIGN(const auto xstate, thread.xstate());
-  calls.own_page_ = code.frame != 0;
+  calls.own_page_ = code.room != 0;
   const std::uint64_t bottom =
-      calls.own_page_ ? code.frame : (calls.before_.rsp - kRedZone - kRoom) & ~std::uint64_t{63};
+      calls.own_page_ ? code.frames + used : (calls.before_.rsp - kRedZone - kRoom) & ~(kFrameAlignment - 1);
   calls.scratch_ = bottom;
   calls.frame_ = bottom + kScratch;
   const auto frame = build_signal_frame(calls.frame_, code.sigreturn, calls.before_, calls.mask_, xstate);
   if (frame.size() > kSignalFrameRoom) return Err("this processor's registers do not fit into a frame");
   calls.written_ = frame.size();
+  used += (kScratch + frame.size() + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
   TRY(memory.write(calls.frame_, std::as_bytes(std::span(frame))));
 
   calls.inside_ = calls.before_;
@@ -136,7 +152,6 @@ GuestCalls::~GuestCalls() { (void)end(); }
 
 Result<void> GuestCalls::await_system_call() {
   for (;;) {
-    TRY(thread_->resume_to_system_call());
     TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
     if (stop.kind == os::Stop::Kind::ended) {
       active_ = false;
@@ -145,48 +160,103 @@ Result<void> GuestCalls::await_system_call() {
     if (stop.kind == os::Stop::Kind::system_call) return {};
     if (stop.kind == os::Stop::Kind::signal_delivery)  // only what nobody can block
       return Err("signal {} came while a system call was run in the task", stop.signal);
+    TRY(thread_->resume_to_system_call());
   }
 }
 
-Result<long> GuestCalls::call(long number, std::array<std::uint64_t, 6> arguments) {
+Result<void> GuestCalls::begin_call(const GuestCall& call) {
   auto registers = inside_;
-  registers.rax = static_cast<unsigned long long>(number);
-  registers.rdi = arguments[0];
-  registers.rsi = arguments[1];
-  registers.rdx = arguments[2];
-  registers.r10 = arguments[3];
-  registers.r8 = arguments[4];
-  registers.r9 = arguments[5];
+  registers.rax = static_cast<unsigned long long>(call.number);
+  registers.rdi = call.arguments[0];
+  registers.rsi = call.arguments[1];
+  registers.rdx = call.arguments[2];
+  registers.r10 = call.arguments[3];
+  registers.r8 = call.arguments[4];
+  registers.r9 = call.arguments[5];
   TRY(thread_->set_registers(registers));
-  TRY(await_system_call());  // entry
-  TRY(await_system_call());  // exit
+  return thread_->resume_to_system_call();
+}
+
+Result<void> GuestCalls::go_on_to_its_end() {
+  TRY(await_system_call());
+  return thread_->resume_to_system_call();
+}
+
+Result<long> GuestCalls::end_call() {
+  TRY(await_system_call());
   TRY_ASSIGN(const auto after, thread_->registers());
   return static_cast<long>(after.rax);
 }
 
+Result<long> GuestCalls::call(long number, std::array<std::uint64_t, 6> arguments) {
+  TRY(begin_call({number, arguments}));
+  TRY(go_on_to_its_end());
+  return end_call();
+}
+
 // Out of the system call's exit into a stop at which the kernel looks at interrupted system calls afterwards:
 // what the thread was interrupted in before is then taken up again.
-Result<void> GuestCalls::come_to_rest() {
+Result<void> GuestCalls::go_to_rest() {
   TRY(thread_->interrupt());
   TRY(thread_->set_registers(inside_));
-  TRY(thread_->resume());
+  return thread_->resume();
+}
+
+Result<void> GuestCalls::end_at_rest() {
   TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
   if (stop.kind == os::Stop::Kind::ended) {
     active_ = false;
     return tl::unexpected(Error("the task ended while it was being read", ESRCH));
   }
-  if (stop.was_interrupted()) return {};
-  return Err("the task stopped for another reason than was asked");
+  if (!stop.was_interrupted()) return Err("the task stopped for another reason than was asked");
+  TRY(thread_->set_signal_mask(mask_));
+  TRY(thread_->set_registers(before_));
+  active_ = false;
+  if (!own_page_) return {};
+  const std::vector<std::byte> zeros(kScratch + written_);
+  return memory_->write(scratch_, zeros);
 }
 
 Result<void> GuestCalls::end() {
   if (!active_) return {};
-  TRY(come_to_rest());
-  TRY(thread_->set_signal_mask(mask_));
-  TRY(thread_->set_registers(before_));
-  active_ = false;
-  const std::vector<std::byte> zeros(own_page_ ? kScratch + written_ : 0);
-  return memory_->write(scratch_, zeros);
+  TRY(go_to_rest());
+  return end_at_rest();
+}
+
+Result<GuestThreads> GuestThreads::begin(std::span<const os::Tracee* const> threads,
+                                         const os::TaskMemory& memory, const GuestCode& code) {
+  constexpr std::size_t kMost = 64;
+  GuestThreads group;
+  group.threads_.reserve(std::min(threads.size(), kMost));
+  std::uint64_t used = 0;
+  for (const auto* thread : threads) {
+    const bool has_room = code.room == 0 || used + kRoom <= code.room;
+    if (group.size() == kMost || !has_room) break;
+    TRY_ASSIGN(auto calls, GuestCalls::begin(*thread, memory, code, used));
+    group.threads_.push_back(std::move(calls));
+  }
+  return group;
+}
+
+Result<std::vector<std::vector<long>>> GuestThreads::call(const Calls& calls) {
+  std::vector<std::vector<GuestCall>> wanted;
+  for (const auto& thread : threads_) wanted.push_back(calls(thread));
+  std::vector<std::vector<long>> answers(threads_.size());
+  for (std::size_t number = 0; !wanted.empty() && number < wanted.front().size(); ++number) {
+    for (std::size_t i = 0; i < threads_.size(); ++i) TRY(threads_[i].begin_call(wanted[i].at(number)));
+    for (auto& thread : threads_) TRY(thread.go_on_to_its_end());
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      TRY_ASSIGN(const long answer, threads_[i].end_call());
+      answers[i].push_back(answer);
+    }
+  }
+  return answers;
+}
+
+Result<void> GuestThreads::end() {
+  for (auto& thread : threads_) TRY(thread.go_to_rest());
+  for (auto& thread : threads_) TRY(thread.end_at_rest());
+  return {};
 }
 
 }  // namespace upkeep::native

@@ -10,8 +10,10 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "common/result.h"
 #include "engine/native/model/address_space.h"
@@ -24,11 +26,17 @@ namespace upkeep::native {
 struct GuestCode {
   std::uint64_t system_call = 0;  // syscall; ret
   std::uint64_t sigreturn = 0;
-  std::uint64_t frame = 0;  // never touched memory for frames; 0: use the thread's own stack
+  // Never touched memory for frames, and how much of it there is; none: frames lie on threads' own stacks.
+  std::uint64_t frames = 0, room = 0;
 };
 // The error names the reason why nothing can be run in this process.
 Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mappings,
                                   const os::TaskMemory& memory);
+
+struct GuestCall {
+  long number = 0;
+  std::array<std::uint64_t, 6> arguments = {};
+};
 
 class GuestCalls {
  public:
@@ -43,10 +51,11 @@ class GuestCalls {
   Result<long> call(long number, std::array<std::uint64_t, 6> arguments = {});
   // Memory of the task that calls may write their answers to, 512 bytes of it.
   std::uint64_t scratch() const { return scratch_; }
+  // What was written OFFSET bytes behind its beginning.
   template <typename T>
-  Result<T> answer() const {
+  Result<T> answer(std::uint64_t offset = 0) const {
     static_assert(sizeof(T) <= 512);
-    return memory_->value<T>(scratch_);
+    return memory_->value<T>(scratch_ + offset);
   }
   Result<void> put(std::span<const std::byte> bytes) { return memory_->write(scratch_, bytes); }
 
@@ -54,9 +63,17 @@ class GuestCalls {
   Result<void> end();
 
  private:
+  friend class GuestThreads;
   GuestCalls(const os::Tracee& thread, const os::TaskMemory& memory) : thread_(&thread), memory_(&memory) {}
+  // USED: how much of the memory for frames others have; what this one takes is added to it.
+  static Result<GuestCalls> begin(const os::Tracee& thread, const os::TaskMemory& memory,
+                                  const GuestCode& code, std::uint64_t& used);
+  Result<void> begin_call(const GuestCall& call);
+  Result<void> go_on_to_its_end();
+  Result<long> end_call();
   Result<void> await_system_call();
-  Result<void> come_to_rest();
+  Result<void> go_to_rest();
+  Result<void> end_at_rest();
 
   const os::Tracee* thread_;
   const os::TaskMemory* memory_;
@@ -66,6 +83,26 @@ class GuestCalls {
   std::size_t written_ = 0;
   user_regs_struct before_ = {}, inside_ = {};
   std::uint64_t mask_ = 0;
+};
+
+// The same questions to many threads of a process. Each call is begun in all of them before the first answer
+// is waited for: nobody waits for a stop that is one of many, and most of the time that a stop takes is
+// waiting.
+class GuestThreads {
+ public:
+  // As many of THREADS, from the first one on, as there is room for; one at least.
+  static Result<GuestThreads> begin(std::span<const os::Tracee* const> threads, const os::TaskMemory& memory,
+                                    const GuestCode& code);
+  std::size_t size() const { return threads_.size(); }
+  GuestCalls& operator[](std::size_t index) { return threads_[index]; }
+
+  // The calls that CALLS names for each thread, as many for one as for the other. Answers by thread.
+  using Calls = std::function<std::vector<GuestCall>(const GuestCalls&)>;
+  Result<std::vector<std::vector<long>>> call(const Calls& calls);
+  Result<void> end();
+
+ private:
+  std::vector<GuestCalls> threads_;
 };
 
 }  // namespace upkeep::native

@@ -98,7 +98,8 @@ void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& o
 
 // New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
 void look_at_label(const std::string& folder, pid_t tid, std::vector<Obstacle>& obstacles) {
-  auto its = os::read_file(folder + "/attr/current"), own = os::read_file("/proc/self/attr/current");
+  static const auto own = os::read_file("/proc/self/attr/current");
+  const auto its = os::read_file(folder + "/attr/current");
   if (!its || !own || *its == *own) return;
   const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
   obstacles.push_back({tid, fmt::format("security label '{}'", label),
@@ -174,13 +175,12 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   return {};
 }
 
-Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacles) {
+Result<Thread> read_thread(pid_t pid, pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
   const auto folder = fmt::format("/proc/{}/task/{}", pid, tid);
   Thread thread;
   thread.tid = tid;
   TRY_ASSIGN(const auto comm, os::read_file(folder + "/comm"));
   thread.comm = first_line(comm);
-  TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
   TRY_ASSIGN(thread.credentials, parse_credentials(status));
   TRY_ASSIGN(thread.scheduling, read_scheduling(tid));
   thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));

@@ -71,22 +71,30 @@ struct Readers {
   NamespaceReader namespaces;
 };
 
+Result<std::string> read_status(pid_t pid, pid_t tid) {
+  return os::read_file(fmt::format("/proc/{}/task/{}/status", pid, tid));
+}
+
 Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& readers,
                       const InspectRequest& request) {
   auto& process = snapshot.processes.emplace_back();
   if (held.zombie) return read_zombie(held.pid, process);
   TRY(read_process(held.pid, process, snapshot.obstacles));
   TRY(readers.namespaces.read(process));
+  std::vector<std::string> statuses;
   for (const auto& thread : held.threads) {
-    TRY_ASSIGN(auto read, read_thread(held.pid, thread.tracee.tid(), snapshot.obstacles));
+    const pid_t tid = thread.tracee.tid();
+    TRY_ASSIGN(auto status, read_status(held.pid, tid));
+    TRY_ASSIGN(auto read, read_thread(held.pid, tid, status, snapshot.obstacles));
     process.threads.push_back(std::move(read));
+    statuses.push_back(std::move(status));
   }
   TRY_ASSIGN(process.memory, read_address_space(held.pid, true, snapshot.obstacles));
   if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != checksum(snapshot.vdso))
     snapshot.obstacles.push_back(
         {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
-  TRY(read_stopped(held, process, memory, snapshot));
+  TRY(read_stopped(held, statuses, process, memory, snapshot));
   TRY(read_seccomp(held, process, snapshot));
   TRY(read_pages(held.pid, process.memory, memory, request));
   TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
@@ -107,7 +115,9 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
   TRY_ASSIGN(auto tids, os::list_threads(pid));
   std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
   for (pid_t tid : tids) {
-    if (auto thread = read_thread(pid, tid, snapshot.obstacles))
+    const auto status = read_status(pid, tid);
+    if (!status) continue;
+    if (auto thread = read_thread(pid, tid, *status, snapshot.obstacles))
       process.threads.push_back(std::move(*thread));
   }
   TRY_ASSIGN(process.memory, read_address_space(pid, false, snapshot.obstacles));

@@ -21,7 +21,8 @@ namespace upkeep::native {
 
 // identity.cc: IDs, names, credentials, scheduling, limits, folders, namespaces.
 Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles);
-Result<Thread> read_thread(pid_t pid, pid_t tid, std::vector<Obstacle>& obstacles);
+// STATUS: /proc/PID/task/TID/status, which others need as well.
+Result<Thread> read_thread(pid_t pid, pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles);
 Result<void> read_zombie(pid_t pid, Process& process);
 
 // namespaces.cc: those of a process that are other ones than our own.
@@ -49,9 +50,10 @@ Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, 
 // ipc_objects.cc: all but those that others use.
 Result<void> read_ipc_objects(Snapshot& snapshot);
 
-// stopped_state.cc: registers, signals, timers and what else only a stopped task tells.
-Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
-                          Snapshot& snapshot);
+// stopped_state.cc: registers, signals, timers and what else only a stopped task tells. STATUSES: the texts
+// of its threads' /proc/PID/task/TID/status.
+Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
+                          const os::TaskMemory& memory, Snapshot& snapshot);
 // keys.cc: the session keyring, asked for in the task, which is the one who may read its keys.
 Result<void> read_keyring(GuestCalls& calls, Process& process, Snapshot& snapshot);
 // Keyrings of a process or a thread are not rebuilt: refused where there is something in them.

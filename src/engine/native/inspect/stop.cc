@@ -79,10 +79,10 @@ bool gone(const Error& error) { return error.code() == ESRCH || error.code() == 
 // What is asked of a thread by system calls run in it must not be judged by its filters: one that does not
 // allow them would end it.
 Result<void> suspend_filters(const HeldThread& thread) {
-  auto status = os::read_file(fmt::format("/proc/{}/status", thread.tracee.tid()));
-  if (!status || number_of(*status, "Seccomp").value_or(0) == 0) return {};
   auto suspended = thread.tracee.set_options(os::Tracee::kSuspendSeccomp);
   if (suspended) return {};
+  auto status = os::read_file(fmt::format("/proc/{}/status", thread.tracee.tid()));
+  if (!status || number_of(*status, "Seccomp").value_or(0) == 0) return {};
   return Err(
       "thread {}: its seccomp filters cannot be suspended ({}); this takes CAP_SYS_ADMIN, a kernel with "
       "CHECKPOINT_RESTORE, and no such filters of our own",

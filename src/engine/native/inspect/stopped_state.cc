@@ -1,6 +1,7 @@
 // Registers, signals, timers: from ptrace(2) where it tells, else by system calls run in the task.
 
 #include <asm/prctl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -8,6 +9,10 @@
 #include <time.h>
 
 #include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
 
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
@@ -61,37 +66,97 @@ Result<void> read_registers(const os::Tracee& thread, Registers& registers,
   return {};
 }
 
-Result<void> read_settings(GuestCalls& calls, ThreadSettings& settings) {
-  const std::pair<std::uint64_t, std::uint32_t*> kinds[] = {
-      {PR_SPEC_STORE_BYPASS, &settings.store_bypass},
-      {PR_SPEC_INDIRECT_BRANCH, &settings.indirect_branch},
-      {PR_SPEC_L1D_FLUSH, &settings.l1d_flush}};
-  for (const auto& [kind, state] : kinds) {
-    TRY_ASSIGN(const long answer, calls.call(SYS_prctl, {PR_GET_SPECULATION_CTRL, kind}));
-    *state =
-        answer > 0 ? static_cast<std::uint32_t>(answer) : 0;  // ENODEV: this processor needs no such thing
+// The states of prctl(PR_GET_SPECULATION_CTRL). Where they are not a matter of the thread everybody has the
+// same ones, we too; most others are told by /proc/PID/status.
+struct Speculation {
+  std::uint64_t kind;
+  std::uint32_t ThreadSettings::*state;
+  const char* line;
+  std::vector<std::pair<std::string_view, std::uint32_t>> texts;
+};
+
+const std::vector<Speculation>& speculations() {
+  static const std::vector<Speculation> all = {
+      {PR_SPEC_STORE_BYPASS,
+       &ThreadSettings::store_bypass,
+       "Speculation_Store_Bypass",
+       {{"thread vulnerable", PR_SPEC_PRCTL | PR_SPEC_ENABLE},
+        {"thread mitigated", PR_SPEC_PRCTL | PR_SPEC_DISABLE},
+        {"thread force mitigated", PR_SPEC_PRCTL | PR_SPEC_FORCE_DISABLE}}},
+      {PR_SPEC_INDIRECT_BRANCH,
+       &ThreadSettings::indirect_branch,
+       "SpeculationIndirectBranch",
+       {{"conditional enabled", PR_SPEC_PRCTL | PR_SPEC_ENABLE},
+        {"conditional disabled", PR_SPEC_PRCTL | PR_SPEC_DISABLE},
+        {"conditional force disabled", PR_SPEC_PRCTL | PR_SPEC_FORCE_DISABLE}}},
+      {PR_SPEC_L1D_FLUSH, &ThreadSettings::l1d_flush, nullptr, {}}};
+  return all;
+}
+
+// As the setting is kept; ENODEV: this processor needs no such thing.
+std::uint32_t as_state(long answer) { return answer > 0 ? static_cast<std::uint32_t>(answer) : 0; }
+
+std::optional<std::uint32_t> told_without_asking(const Speculation& speculation, std::string_view status) {
+  const long own = ::prctl(PR_GET_SPECULATION_CTRL, speculation.kind, 0, 0, 0);
+  if ((as_state(own) & PR_SPEC_PRCTL) == 0) return as_state(own);
+  if (speculation.line == nullptr) return std::nullopt;
+  const auto text = value_of(status, speculation.line);
+  for (const auto& [known, state] : speculation.texts) {
+    if (text == known) return state;
   }
-  TRY_ASSIGN(settings.tsc, ask_value<std::int32_t>(calls, "PR_GET_TSC", PR_GET_TSC));
-  TRY_ASSIGN(const long mce, ask(calls, "PR_MCE_KILL_GET", SYS_prctl, {PR_MCE_KILL_GET}));
-  settings.mce_kill = static_cast<std::int32_t>(mce);
+  return std::nullopt;
+}
+
+// Where in a thread's scratch memory each answer comes to lie.
+constexpr std::uint64_t kStackAnswer = 0, kTidAnswer = 64, kDeathSignalAnswer = 128, kTscAnswer = 192;
+
+// What each thread is asked, in the order in which take_answers() takes the answers.
+std::vector<GuestCall> questions(const GuestCalls& thread) {
+  auto at = [&](std::uint64_t answer) { return thread.scratch() + answer; };
+  auto special = [](std::int32_t serial) { return static_cast<std::uint64_t>(std::int64_t{serial}); };
+  return {{SYS_sigaltstack, {0, at(kStackAnswer)}},
+          {SYS_prctl, {PR_GET_TID_ADDRESS, at(kTidAnswer)}},
+          {SYS_prctl, {PR_GET_PDEATHSIG, at(kDeathSignalAnswer)}},
+          {SYS_prctl, {PR_GET_TSC, at(kTscAnswer)}},
+          {SYS_prctl, {PR_GET_SECUREBITS}},
+          {SYS_prctl, {PR_MCE_KILL_GET}},
+          {SYS_prctl, {PR_GET_IO_FLUSHER}},
+          {SYS_keyctl, {KEYCTL_GET_KEYRING_ID, special(KEY_SPEC_THREAD_KEYRING), 0}},
+          {SYS_keyctl, {KEYCTL_GET_KEYRING_ID, special(KEY_SPEC_PROCESS_KEYRING), 0}}};
+}
+
+Result<void> take_answers(GuestCalls& calls, const std::vector<long>& answers, Thread& thread,
+                          Snapshot& snapshot) {
+  constexpr const char* kNames[] = {"sigaltstack", "PR_GET_TID_ADDRESS", "PR_GET_PDEATHSIG",
+                                    "PR_GET_TSC",  "PR_GET_SECUREBITS",  "PR_MCE_KILL_GET"};
+  for (std::size_t i = 0; i < std::size(kNames); ++i) {
+    if (answers.at(i) < 0)
+      return Err("{} in the task: {}", kNames[i], errno_text(static_cast<int>(-answers[i])));
+  }
+  auto& state = *thread.stopped;
+  TRY_ASSIGN(const auto stack, calls.answer<stack_t>(kStackAnswer));
+  state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp), stack.ss_size,
+                           stack.ss_flags & ~SS_ONSTACK};
+  TRY_ASSIGN(state.clear_child_tid, calls.answer<std::uint64_t>(kTidAnswer));
+  TRY_ASSIGN(state.parent_death_signal, calls.answer<std::int32_t>(kDeathSignalAnswer));
+  TRY_ASSIGN(state.settings.tsc, calls.answer<std::int32_t>(kTscAnswer));
+  thread.credentials.securebits = static_cast<std::uint32_t>(answers.at(4));
+  state.settings.mce_kill = static_cast<std::int32_t>(answers.at(5));
   // EPERM: it takes CAP_SYS_RESOURCE to ask, and to have become one.
-  TRY_ASSIGN(const long flusher, calls.call(SYS_prctl, {PR_GET_IO_FLUSHER}));
-  settings.io_flusher = flusher == 1;
+  state.settings.io_flusher = answers.at(6) == 1;
+  if (answers.at(7) > 0 || answers.at(8) > 0) TRY(look_for_other_keyrings(calls, thread, snapshot));
   return {};
 }
 
-Result<void> read_thread_by_call(GuestCalls& calls, Thread& thread) {
-  auto& state = *thread.stopped;
-  TRY(ask(calls, "sigaltstack", SYS_sigaltstack, {0, calls.scratch()}));
-  TRY_ASSIGN(const auto stack, calls.answer<stack_t>());
-  state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp), stack.ss_size,
-                           stack.ss_flags & ~SS_ONSTACK};
-  TRY_ASSIGN(state.clear_child_tid,
-             ask_value<std::uint64_t>(calls, "PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS));
-  TRY_ASSIGN(state.parent_death_signal, ask_value<std::int32_t>(calls, "PR_GET_PDEATHSIG", PR_GET_PDEATHSIG));
-  TRY_ASSIGN(const long securebits, ask(calls, "PR_GET_SECUREBITS", SYS_prctl, {PR_GET_SECUREBITS}));
-  thread.credentials.securebits = static_cast<std::uint32_t>(securebits);
-  TRY(read_settings(calls, state.settings));
+Result<void> read_speculation(GuestCalls& calls, std::string_view status, ThreadSettings& settings) {
+  for (const auto& speculation : speculations()) {
+    auto state = told_without_asking(speculation, status);
+    if (!state) {
+      TRY_ASSIGN(const long answer, calls.call(SYS_prctl, {PR_GET_SPECULATION_CTRL, speculation.kind}));
+      state = as_state(answer);
+    }
+    settings.*speculation.state = *state;
+  }
   return {};
 }
 
@@ -233,8 +298,8 @@ void look_for_lost_signals(pid_t tid, std::string_view status, const StoppedThre
 
 }  // namespace
 
-Result<void> read_stopped(const HeldProcess& held, Process& process, const os::TaskMemory& memory,
-                          Snapshot& snapshot) {
+Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
+                          const os::TaskMemory& memory, Snapshot& snapshot) {
   auto& obstacles = snapshot.obstacles;
   process.stopped.emplace();
   TRY_ASSIGN(auto shared, held.threads.front().tracee.pending_signals(true));
@@ -245,10 +310,8 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
     TRY(read_thread_from_outside(held.threads[i].tracee, state, obstacles));
     state.time_left = held.threads[i].time_left;
     look_at_interrupted_call(process.threads[i].tid, state, obstacles);
-    auto status = os::read_file(fmt::format("/proc/{}/task/{}/status", process.pid, process.threads[i].tid));
-    if (status)
-      look_for_lost_signals(process.threads[i].tid, *status, *process.threads[i].stopped, *process.stopped,
-                            obstacles);
+    look_for_lost_signals(process.threads[i].tid, statuses[i], *process.threads[i].stopped, *process.stopped,
+                          obstacles);
   }
   process.job_stopped = process.stopped->stop_signal != 0;
   auto code = find_guest_code(process.pid, process.memory.mappings, memory);
@@ -256,13 +319,20 @@ Result<void> read_stopped(const HeldProcess& held, Process& process, const os::T
     obstacles.push_back({process.pid, "signal actions and timers", code.error().message(), ""});
     return {};
   }
-  for (std::size_t i = 0; i < held.threads.size(); ++i) {
-    TRY_ASSIGN(auto calls, GuestCalls::begin(held.threads[i].tracee, memory, *code));
-    TRY(read_thread_by_call(calls, process.threads[i]));
-    TRY(look_for_other_keyrings(calls, process.threads[i], snapshot));
-    if (i == 0) TRY(read_process_by_call(calls, process, obstacles));
-    if (i == 0) TRY(read_keyring(calls, process, snapshot));
-    TRY(calls.end());
+  std::vector<const os::Tracee*> threads;
+  for (const auto& thread : held.threads) threads.push_back(&thread.tracee);
+  for (std::size_t first = 0; first < threads.size();) {
+    TRY_ASSIGN(auto some, GuestThreads::begin(std::span(threads).subspan(first), memory, *code));
+    TRY_ASSIGN(const auto answers, some.call(questions));
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      auto& thread = process.threads[first + i];
+      TRY(take_answers(some[i], answers[i], thread, snapshot));
+      TRY(read_speculation(some[i], statuses[first + i], thread.stopped->settings));
+    }
+    if (first == 0) TRY(read_process_by_call(some[0], process, obstacles));
+    if (first == 0) TRY(read_keyring(some[0], process, snapshot));
+    TRY(some.end());
+    first += some.size();
   }
   return {};
 }

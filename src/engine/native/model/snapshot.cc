@@ -9,8 +9,37 @@ namespace upkeep::native {
 namespace {
 
 constexpr std::string_view kFormat = "upkeep native snapshot";
-// The deepest place of a real one is about a dozen levels down; printing it again recurses.
+constexpr std::string_view kBeforeContent = ",\n\"snapshot\": ";
+// The deepest place of a real one is about a dozen levels down; decoding recurses.
 constexpr int kDeepest = 64;
+
+// Looked at before anything is parsed: brackets outside of strings.
+bool nested_too_deeply(std::string_view text) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      if (++depth > kDeepest) return true;
+    } else if (c == '}' || c == ']') {
+      --depth;
+    }
+  }
+  return false;
+}
+
+// What the checksum is of: the snapshot as it is written there.
+std::string_view content_of(std::string_view text) {
+  const auto begin = text.find(kBeforeContent), end = text.rfind('}');
+  if (begin == std::string_view::npos || end == std::string_view::npos || end < begin) return {};
+  text = text.substr(0, end);
+  return text.substr(begin + kBeforeContent.size());
+}
 
 }  // namespace
 
@@ -56,18 +85,13 @@ std::uint64_t checksum(const Bytes& bytes) {
 
 std::string write_manifest(const Snapshot& snapshot) {
   const auto content = to_json(snapshot).dump();
-  return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {},\n\"snapshot\": {}}}\n",
-                     kFormat, kFormatVersion, checksum(content), content);
+  return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {}{}{}}}\n", kFormat,
+                     kFormatVersion, checksum(content), kBeforeContent, content);
 }
 
 Result<Snapshot> read_manifest(std::string_view text) {
-  bool too_deep = false;
-  auto bounded = [&too_deep](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
-    too_deep = too_deep || depth > kDeepest;
-    return !too_deep;
-  };
-  auto document = nlohmann::json::parse(text, bounded, /*allow_exceptions=*/false);
-  if (too_deep) return Err("nested more deeply than any snapshot is");
+  if (nested_too_deeply(text)) return Err("nested more deeply than any snapshot is");
+  auto document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (document.is_discarded()) return Err("not a whole JSON document: it was cut short or altered");
   if (!document.is_object() || document.value("format", nlohmann::json()) != kFormat)
     return Err("not a snapshot of upkeep's");
@@ -76,7 +100,7 @@ Result<Snapshot> read_manifest(std::string_view text) {
     return Err("a snapshot of version {}; this upkeep reads version {}", version.dump(), kFormatVersion);
   const auto content = document.find("snapshot");
   if (content == document.end()) return Err("the document holds no snapshot");
-  if (document.value("checksum", nlohmann::json()) != checksum(content->dump()))
+  if (document.value("checksum", nlohmann::json()) != checksum(content_of(text)))
     return Err("the checksum is wrong: it was altered");
   TRY_ASSIGN(auto snapshot, decode<Snapshot>(*content));
   TRY(validate(snapshot));

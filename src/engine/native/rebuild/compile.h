@@ -22,12 +22,14 @@ struct TerminalSources {
 };
 
 // compile_tree.cc
-// In the helper: leaves what it has inherited behind, enters a new time namespace whose clocks stand at
-// CLOCKS, makes the roots and those that stand in for leaders of sessions of theirs as its siblings, and
-// ends. OFFSETS: what to write to timens_offsets. OWN_RSEQ: what libc has registered for the helper, whose
-// address goes away with our memory.
-Program compile_roots(const Births& births, const RestartableSequence& own_rseq, const std::string& offsets,
-                      const Snapshot& snapshot);
+// In the helper: leaves our memory behind, all but the workshop, which lies from KEEP_START to KEEP_END: what
+// is there would be copied for every task. OWN_RSEQ: what libc has registered for the helper.
+Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep_start,
+                         std::uint64_t keep_end);
+// In the helper: leaves descriptors behind, enters a new time namespace whose clocks stand at CLOCKS, makes
+// the roots and those that stand in for leaders of sessions of theirs as its siblings, and ends. OFFSETS:
+// what to write to timens_offsets.
+Program compile_roots(const Births& births, const std::string& offsets, const Snapshot& snapshot);
 Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
 // In the process whose child it becomes; no other ID is as good where one has to LEAD its session.
 Program compile_stand_in_birth(std::int32_t id, bool leads);
@@ -36,8 +38,8 @@ Program compile_stand_in_end();
 Program compile_farewell(std::int32_t stand_in);  // in its parent: no zombie of it is left
 Program compile_adoption(bool adopts);            // whether those below come to it whose parents end
 Program compile_group(const Process& process);
-Program compile_own_group();  // in who leads it
-Program compile_threads(const Process& process);
+Program compile_own_group();                           // in who leads it
+Program compile_threads(const Process& process);       // traced, as who makes them is
 Program compile_told_of_stop(const Process& stopped);  // in its parent
 Program compile_end(const Process& zombie);
 // Whoever has let go of its session's terminal does so, and the leader says which group is in the foreground.

@@ -65,11 +65,18 @@ std::map<std::optional<std::uint32_t>, std::vector<std::int32_t>> ids_by_keyring
 
 }  // namespace
 
-Program compile_roots(const Births& births, const RestartableSequence& own_rseq, const std::string& offsets,
-                      const Snapshot& snapshot) {
+Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep_start,
+                         std::uint64_t keep_end) {
   Program program;
   if (own_rseq.pointer != 0)
     program.call(SYS_rseq, {own_rseq.pointer, own_rseq.size, kRseqUnregister, own_rseq.signature});
+  program.call(SYS_munmap, {0, keep_start});
+  program.call(SYS_munmap, {keep_end, kHighestAddress - keep_end});
+  return program;
+}
+
+Program compile_roots(const Births& births, const std::string& offsets, const Snapshot& snapshot) {
+  Program program;
   program.call(SYS_close_range, {0, ~0U, 0});
   if (!offsets.empty()) {
     program.call(SYS_unshare, {0x80 /* CLONE_NEWTIME */});
@@ -156,7 +163,7 @@ Program compile_terminal(const Process& process, const Snapshot& snapshot, const
 Program compile_threads(const Process& process) {
   Program program;
   constexpr std::uint64_t kFlags =
-      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_PTRACE;
   for (const auto& thread : process.threads) {
     if (thread.tid != process.pid) make_task(program, kFlags, 0, thread.tid);
   }

@@ -57,12 +57,22 @@ const os::Tracee& Family::stand_in(std::int32_t id) { return stand_ins_.find(id)
 
 Result<void> Family::make(const TerminalSources& terminals) {
   const AdoptingOrphans while_there_are_stand_ins;
+  std::vector<Workshop::Job> childless;  // what those do is done beside each other
   for (const auto& step : births_.steps) {
-    if (const auto* birth = std::get_if<Birth>(&step))
+    const auto* birth = std::get_if<Birth>(&step);
+    if (birth != nullptr && birth->before_setsid.empty() && birth->after_setsid.empty()) {
+      TRY_ASSIGN(auto job, prepare(*birth, terminals));
+      if (job) childless.push_back(std::move(*job));
+      continue;
+    }
+    TRY(shop_.run_all(childless));
+    childless.clear();
+    if (birth != nullptr)
       TRY(make(*birth, terminals));
     else
       TRY(make(std::get<StandIn>(step)));
   }
+  TRY(shop_.run_all(childless));
   for (const auto& group : births_.lost_groups) {
     TRY(shop_.run(first_thread(*group.maker), compile_stand_in_birth(group.id, true), taker()));
     TRY(shop_.run(stand_in(group.id), compile_own_group()));
@@ -73,13 +83,20 @@ Result<void> Family::make(const TerminalSources& terminals) {
   return {};
 }
 
-Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
+// Nothing: there is nothing that it has to do by itself.
+Result<std::optional<Workshop::Job>> Family::prepare(const Birth& birth, const TerminalSources& terminals) {
   const auto& process = *birth.process;
   if (!process.exit_status) TRY(make_keyring(process));
   if (process.exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
       process.session != process.pid)
-    return {};
-  return shop_.run(first_thread(process), compile_birth(birth, terminals), taker());
+    return std::optional<Workshop::Job>();
+  return std::optional(Workshop::Job{&first_thread(process), compile_birth(birth, terminals)});
+}
+
+Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
+  TRY_ASSIGN(const auto job, prepare(birth, terminals));
+  if (!job) return {};
+  return shop_.run(*job->task, job->program, taker());
 }
 
 Result<void> Family::make(const StandIn& wanted) {
@@ -150,16 +167,17 @@ Result<void> Family::make_keyring(const Process& process) {
 // all are born into.
 Result<void> Family::set_groups() {
   const std::set<const Process*> leavers(births_.left_groups.begin(), births_.left_groups.end());
+  std::vector<Workshop::Job> leaders, members, last;
   for (const auto& process : snapshot_.processes) {
     const bool leads = process.pgrp == process.pid || leavers.contains(&process);
-    if (leads && process.pid != process.session) TRY(shop_.run(first_thread(process), compile_own_group()));
-  }
-  for (const auto& process : snapshot_.processes) {
+    if (leads && process.pid != process.session)
+      leaders.push_back({&first_thread(process), compile_own_group()});
     const bool is_there = process.pgrp == process.pid || process.pgrp == process.session;
     if (!is_there && !leavers.contains(&process))
-      TRY(shop_.run(first_thread(process), compile_group(process)));
+      members.push_back({&first_thread(process), compile_group(process)});
   }
-  for (const auto* leaver : leavers) TRY(shop_.run(first_thread(*leaver), compile_group(*leaver)));
+  for (const auto* leaver : leavers) last.push_back({&first_thread(*leaver), compile_group(*leaver)});
+  for (const auto* jobs : {&leaders, &members, &last}) TRY(shop_.run_all(*jobs));
   return {};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
-// The last step: a process gets its registers, and loses the workshop.
+// The last step: processes get their registers, and lose the workshop.
 
+#include <span>
 #include <vector>
 
 #include "common/result.h"
@@ -12,6 +13,10 @@ namespace upkeep::native {
 
 // Afterwards every thread stands where the recorded one stood, at a point from where the kernel takes
 // interrupted system calls up again. THREADS are in the order of the model.
-Result<void> finish_process(const Process& process, const std::vector<os::Tracee>& threads, Workshop& shop);
+struct Unfinished {
+  const Process* process;
+  const std::vector<os::Tracee>* threads;
+};
+Result<void> finish(std::span<const Unfinished> processes, Workshop& shop);
 
 }  // namespace upkeep::native

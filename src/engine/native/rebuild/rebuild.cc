@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <set>
+#include <span>
 
 #include "engine/native/model/births.h"
 #include "engine/native/rebuild/compile.h"
@@ -103,14 +105,18 @@ class Builder {
       if (in_user_namespace(process)) TRY(make_threads(process));
     }
     TRY(stop_jobs(snapshot_, tasks_, shop));
-    TRY(for_threads([&](const Process& p, const Thread& t) {
+    const auto own_state = [&](const Process& p, const Thread& t) {
       return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p)});
-    }));
+    };
+    TRY(for_living([&](const Process& p) { return own_state(p, p.threads.front()); }));
+    TRY(for_other_threads(own_state));
     for (const auto& process : snapshot_.processes)
       TRY_IN(fmt::format("process {}", process.pid), set_scores(process));
+    std::vector<Unfinished> unfinished;
     for (const auto& process : snapshot_.processes) {
-      if (!process.exit_status) TRY(finish_process(process, tasks_.find(process.pid)->threads, shop));
+      if (!process.exit_status) unfinished.push_back({&process, &tasks_.find(process.pid)->threads});
     }
+    TRY(finish(unfinished, shop));
     ipc_objects.keep();
     return std::move(tasks_);
   }
@@ -154,9 +160,7 @@ class Builder {
                  ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
                  shop_->wait_for_program();
                }));
-    TRY_ASSIGN(auto helper,
-               os::Tracee::seize(child.pid, os::Tracee::kKillWithTracer | os::Tracee::kFollowNewTasks |
-                                                (has_filters(snapshot_) ? os::Tracee::kSuspendSeccomp : 0)));
+    TRY_ASSIGN(auto helper, os::Tracee::seize(child.pid, options()));
     auto made = run_helper(helper, births, family);
     if (made) return {};
     ::kill(child.pid, SIGKILL);
@@ -169,7 +173,8 @@ class Builder {
     TRY(await_workshop(helper));
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
-    return shop_->run_to_end(helper, compile_roots(births, rseq, offsets_, snapshot_), family.taker());
+    TRY(shop_->run(helper, compile_emptying(rseq, shop_->address(), shop_->address() + shop_->size())));
+    return shop_->run_to_end(helper, compile_roots(births, offsets_, snapshot_), family.taker());
   }
 
   // It may be stopped before it has mapped the workshop: then it goes on for a bit.
@@ -249,32 +254,62 @@ class Builder {
       }
       return {};
     }
-    std::vector<os::Tracee> made;
-    auto ran =
-        shop_->run(leader(process.pid), compile_threads(process), [&](os::Tracee task) -> Result<void> {
-          made.push_back(std::move(task));
-          return {};
-        });
-    auto& threads = tasks_.find(process.pid)->threads;
-    std::move(made.begin(), made.end(), std::back_inserter(threads));
-    return ran;
+    // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
+    TRY(leader(process.pid).set_options(options() & ~os::Tracee::kFollowNewTasks));
+    auto made = shop_->run(leader(process.pid), compile_threads(process));
+    TRY_IN(fmt::format("process {}", process.pid), take_threads(process));
+    return made;
   }
 
+  // Those that are there, where not all could be made.
+  Result<void> take_threads(const Process& process) {
+    TRY_ASSIGN(const auto tids, os::list_threads(process.pid));
+    const std::set<pid_t> there(tids.begin(), tids.end());
+    auto& threads = tasks_.find(process.pid)->threads;
+    for (const auto& thread : process.threads) {
+      if (thread.tid != process.pid && there.contains(thread.tid))
+        threads.push_back(os::Tracee::adopt(thread.tid));
+    }
+    for (const auto& thread : std::span(threads).subspan(1)) {
+      TRY_ASSIGN(const auto stop, thread.wait(seconds(10)));
+      if (stop.kind != os::Stop::Kind::event_stop) return Err("new thread {} did not stop", thread.tid());
+    }
+    return {};
+  }
+
+  // What COMPILE makes of each process, run in its first thread.
   template <typename Compile>
   Result<void> for_living(const Compile& compile) {
+    std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
-      if (!process.exit_status) TRY(shop_->run(leader(process.pid), compile(process)));
+      if (!process.exit_status) TRY(add_job(jobs, leader(process.pid), compile(process)));
     }
-    return {};
+    return shop_->run_all(jobs);
   }
 
   template <typename Compile>
-  Result<void> for_threads(const Compile& compile) {
+  Result<void> for_other_threads(const Compile& compile) {
+    std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
-      for (std::size_t i = 0; i < process.threads.size(); ++i)
-        TRY(shop_->run(tasks_.find(process.pid)->threads[i], compile(process, process.threads[i])));
+      for (std::size_t i = 1; i < process.threads.size(); ++i)
+        TRY(add_job(jobs, tasks_.find(process.pid)->threads[i], compile(process, process.threads[i])));
     }
+    return shop_->run_all(jobs);
+  }
+
+  // Programs are not all kept until the last one is there.
+  Result<void> add_job(std::vector<Workshop::Job>& jobs, const os::Tracee& task, Program program) {
+    constexpr std::size_t kAtOnce = 64;
+    jobs.push_back({&task, std::move(program)});
+    if (jobs.size() < kAtOnce) return {};
+    TRY(shop_->run_all(jobs));
+    jobs.clear();
     return {};
+  }
+
+  unsigned long options() const {
+    return os::Tracee::kKillWithTracer | os::Tracee::kFollowNewTasks |
+           (has_filters(snapshot_) ? os::Tracee::kSuspendSeccomp : 0);
   }
 
   const Snapshot& snapshot_;

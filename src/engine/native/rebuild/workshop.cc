@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 
 #include "os/child_events.h"
 #include "os/file.h"
@@ -65,6 +66,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::uint64_t kCode = kPage, kControl = 64;
+
+// What a program takes, with the place where it tells its outcome before it.
+std::uint64_t room_of(const Program& program) { return (kControl + program.size() + 63) / 64 * 64; }
 constexpr std::uint64_t kLengthOfMove = 5;  // mov $34, %eax
 enum class Outcome : std::uint64_t { running = 0, through = 1, failed = 2 };
 constexpr milliseconds kLookAgain(5);
@@ -121,26 +125,32 @@ std::int64_t Workshop::result(std::size_t call) const {
   return placed.result;
 }
 
+Result<void> Workshop::put(std::uint64_t at, std::span<const std::byte> bytes) {
+  if (at + kControl + bytes.size() > size_) return Err("a program of {} bytes is too large", bytes.size());
+  std::memset(view_ + at, 0, kControl);
+  std::copy(bytes.begin(), bytes.end(), view_ + at + kControl);
+  return {};
+}
+
 Result<std::uint64_t> Workshop::lay_out(std::span<const std::byte> bytes) {
-  if (kCode + kControl + bytes.size() > size_) return Err("a program of {} bytes is too large", bytes.size());
-  std::memset(view_ + kCode, 0, kControl);
-  std::copy(bytes.begin(), bytes.end(), view_ + kCode + kControl);
+  TRY(put(kCode, bytes));
   return address_ + kCode + kControl;
 }
 
-Result<void> Workshop::start(const os::Tracee& task, const Program& program) {
-  const std::uint64_t calls = address_ + kCode + kControl;
-  TRY(lay_out(program.placed(calls)));
+Result<Workshop::Running> Workshop::start(const os::Tracee& task, const Program& program, std::uint64_t at) {
+  const std::uint64_t calls = address_ + at + kControl;
+  TRY(put(at, program.placed(calls)));
   TRY_ASSIGN(auto registers, task.registers());
   registers.rip = address_;
   registers.rsp = 0;
   registers.rbx = calls;
   registers.rbp = calls + program.calls().size() * sizeof(PlacedCall);
-  registers.r12 = address_ + kCode;
+  registers.r12 = address_ + at;
   registers.orig_rax = ~0ULL;
   registers.rax = 0;
   TRY(task.set_registers(registers));
-  return task.resume();
+  TRY(task.resume());
+  return Running{&task, &program, at};
 }
 
 Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_new_task) {
@@ -152,15 +162,20 @@ Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_
   return maker.resume();
 }
 
-// Until the program is through. False: the task has ended.
-Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
-  const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + kCode));
+// Until the program has come to its end, where the task is told to stop. False: the task has ended.
+Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task) {
+  const auto& task = *running.task;
+  const auto& calls = running.program->calls();
+  const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + running.at));
   const auto end =
       std::chrono::steady_clock::now() + std::chrono::minutes(10);  // reading pages may take long
-  const auto births = std::count_if(program.calls().begin(), program.calls().end(),
-                                    [](const Call& call) { return call.number == SYS_clone3; });
-  const os::ChildEvents events;
+  const auto births = std::count_if(
+      calls.begin(), calls.end(), [&](const Call& call) { return on_new_task && call.number == SYS_clone3; });
+  std::optional<os::ChildEvents> events;
+  if (births > 0 || may_be_killed_) events.emplace();
   for (std::ptrdiff_t born = 0;;) {
+    const auto said = static_cast<Outcome>(outcome.load());
+    if (!events && (said == Outcome::through || said == Outcome::failed)) break;
     os::Stop stop;
     TRY_ASSIGN(const bool stopped, task.poll(stop));
     if (stopped) {
@@ -178,43 +193,79 @@ Result<bool> Workshop::attend(const os::Tracee& task, const Program& program, co
       }
       continue;
     }
-    const auto said = static_cast<Outcome>(outcome.load());
     if (said == Outcome::through || said == Outcome::failed) break;
     if (std::chrono::steady_clock::now() > end) return Err("task {} does not come to an end", task.tid());
     // A task that ends in between is seen at the next look.
-    if (born < births || may_be_killed_)
-      events.wait(kLookAgain);
+    if (events && (born < births || may_be_killed_))
+      events->wait(kLookAgain);
     else
-      await_outcome(reinterpret_cast<std::uint32_t*>(view_ + kCode));
+      await_outcome(reinterpret_cast<std::uint32_t*>(view_ + running.at));
   }
   TRY(task.interrupt());
+  return true;
+}
+
+Result<void> Workshop::come_to_stop(const Running& running) const {
+  const auto& task = *running.task;
   TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
   if (!stop.was_interrupted()) return Err("task {} did not stop", task.tid());
-  if (static_cast<Outcome>(outcome.load()) == Outcome::through) return true;
+  std::uint64_t outcome = 0;
+  std::memcpy(&outcome, view_ + running.at, sizeof outcome);
+  if (static_cast<Outcome>(outcome) == Outcome::through) return {};
   TRY_ASSIGN(const auto registers, task.registers());
-  const auto index = (registers.rbx - address_ - kCode - kControl) / sizeof(PlacedCall);
+  const auto first = running.at + kControl;
+  const auto index = (registers.rbx - address_ - first) / sizeof(PlacedCall);
   PlacedCall call;
-  std::memcpy(&call, view_ + kCode + kControl + index * sizeof call, sizeof call);
-  return Err("{} in task {}: {}", program.describe(index), task.tid(),
+  std::memcpy(&call, view_ + first + index * sizeof call, sizeof call);
+  return Err("{} in task {}: {}", running.program->describe(index), task.tid(),
              errno_text(static_cast<int>(-call.result)));
 }
 
 Result<void> Workshop::run(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
   if (program.empty()) return {};
-  TRY(start(task, program));
-  TRY_ASSIGN(const bool alive, attend(task, program, on_new_task));
+  TRY_ASSIGN(const auto running, start(task, program, kCode));
+  TRY_ASSIGN(const bool alive, attend(running, on_new_task));
   if (!alive) return Err("task {} ended while it was being made", task.tid());
-  return {};
+  return come_to_stop(running);
 }
 
 Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task) {
-  TRY(start(task, program));
+  TRY_ASSIGN(const auto running, start(task, program, kCode));
   may_be_killed_ = true;
-  auto alive_or_error = attend(task, program, on_new_task);
+  auto alive_or_error = attend(running, on_new_task);
   may_be_killed_ = false;
   TRY_ASSIGN(const bool alive, std::move(alive_or_error));
   if (alive) return Err("task {} did not end", task.tid());
   task.forget();
+  return {};
+}
+
+Result<void> Workshop::run_all(std::span<const Job> jobs) {
+  while (!jobs.empty()) {
+    std::uint64_t used = kCode;
+    std::size_t count = 0;
+    while (count < jobs.size() && (count == 0 || used + room_of(jobs[count].program) <= size_))
+      used += room_of(jobs[count++].program);
+    TRY(run_beside_each_other(jobs.first(count)));
+    jobs = jobs.subspan(count);
+  }
+  return {};
+}
+
+Result<void> Workshop::run_beside_each_other(std::span<const Job> jobs) {
+  std::vector<Running> all;
+  std::uint64_t at = kCode;
+  for (const auto& job : jobs) {
+    if (job.program.empty()) continue;
+    TRY_ASSIGN(const auto running, start(*job.task, job.program, at));
+    all.push_back(running);
+    at += room_of(job.program);
+  }
+  for (const auto& running : all) {
+    TRY_ASSIGN(const bool alive, attend(running, {}));
+    if (!alive) return Err("task {} ended while it was being made", running.task->tid());
+  }
+  for (const auto& running : all) TRY(come_to_stop(running));
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
@@ -41,7 +42,15 @@ class Workshop {
   // The same where the task ends with the program.
   Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
 
-  // What the call with this number answered in the program that was run last.
+  // Programs in stopped tasks, all beside each other, in an order that nobody knows. None makes new tasks.
+  // Little of the time that it takes to start and stop a task is work: this way it passes once.
+  struct Job {
+    const os::Tracee* task = nullptr;
+    Program program;
+  };
+  Result<void> run_all(std::span<const Job> jobs);
+
+  // What the call with this number answered in the program that was run last, by run().
   std::int64_t result(std::size_t call) const;
 
   // Puts bytes where tasks see them, at the returned address, until the next program is run.
@@ -49,8 +58,17 @@ class Workshop {
 
  private:
   Workshop(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
-  Result<void> start(const os::Tracee& task, const Program& program);
-  Result<bool> attend(const os::Tracee& task, const Program& program, const NewTask& on_new_task);
+  // A program that runs, and where in this memory it lies.
+  struct Running {
+    const os::Tracee* task;
+    const Program* program;
+    std::uint64_t at;
+  };
+  Result<void> put(std::uint64_t at, std::span<const std::byte> bytes);
+  Result<Running> start(const os::Tracee& task, const Program& program, std::uint64_t at);
+  Result<bool> attend(const Running& running, const NewTask& on_new_task);
+  Result<void> come_to_stop(const Running& running) const;
+  Result<void> run_beside_each_other(std::span<const Job> jobs);
   Result<void> take_new_task(const os::Tracee& maker, const NewTask& on_new_task);
   std::uint64_t address_, size_;
   os::UniqueFd memory_;
