@@ -145,10 +145,18 @@ TREES = {"redis": redis, "postgres": postgres, "threads": lambda: subject("threa
 
 
 def native_snapshot(root, manifest):
-  """From the start of the program to its end, and from the first look to the last by its own clock."""
+  """From the start of the program to its end; its parts by its own clock, "total" among them."""
   begin = time.monotonic()
   parts = json.loads(run(NATIVE, "snapshot", root, manifest))
-  return time.monotonic() - begin, parts["total"] / 1e9
+  return time.monotonic() - begin, in_seconds(parts)
+
+
+def in_seconds(parts):
+  return {name: nanoseconds / 1e9 for name, nanoseconds in parts.items()}
+
+
+def in_words(parts):
+  return ", ".join(f"{name} {seconds:.3f}" for name, seconds in parts.items() if name != "total")
 
 
 def native_restore(manifest):
@@ -160,7 +168,7 @@ def native_restore(manifest):
   _, said = process.communicate()
   if process.returncode != 0:
     raise RuntimeError(f"native restore: {said.strip()}")
-  return taken, json.loads(line)["total"] / 1e9
+  return taken, in_seconds(json.loads(line))
 
 
 # System V memory criu carries only as that of an IPC namespace, which the tasks' own is when criu is in another one.
@@ -250,14 +258,16 @@ def ratios(name, make):
   manifest = FOLDER / "manifest"
   times = {"native": {"snapshot": [], "restore": []}, "criu": {"snapshot": [], "restore": []}}
   for i in range(ROUNDS):
-    times["native"]["snapshot"].append(native_snapshot(root, manifest)[0])
+    taken, parts = native_snapshot(root, manifest)
+    times["native"]["snapshot"].append(taken)
     times["criu"]["snapshot"].append(criu_dump_lazily(root))
-    say(f"{name}: snapshot {i + 1} of {ROUNDS}: native {times['native']['snapshot'][-1]:.3f} s, criu {times['criu']['snapshot'][-1]:.3f} s")
+    say(f"{name}: snapshot {i + 1} of {ROUNDS}: native {taken:.3f} s ({in_words(parts)}), criu {times['criu']['snapshot'][-1]:.3f} s")
   images = criu_dump(root)
   for i in range(ROUNDS):
-    times["native"]["restore"].append(native_restore(manifest)[0])
+    taken, parts = native_restore(manifest)
+    times["native"]["restore"].append(taken)
     times["criu"]["restore"].append(criu_restore(images))
-    say(f"{name}: restore {i + 1} of {ROUNDS}: native {times['native']['restore'][-1]:.3f} s, criu {times['criu']['restore'][-1]:.3f} s")
+    say(f"{name}: restore {i + 1} of {ROUNDS}: native {taken:.3f} s ({in_words(parts)}), criu {times['criu']['restore'][-1]:.3f} s")
   shutil.rmtree(images)
   return {engine: {what: statistics.median(all_) for what, all_ in both.items()} for engine, both in times.items()}
 
@@ -269,9 +279,9 @@ def linear(kind):
   for number in NUMBERS:
     root = subject(kind, number)
     rounds = ROUNDS + 2 if number <= 100 else ROUNDS if number <= 1000 else 1
-    snapshots = [native_snapshot(root, manifest)[1] for _ in range(rounds)]
+    snapshots = [native_snapshot(root, manifest)[1]["total"] for _ in range(rounds)]
     end_tree(root)
-    restores = [native_restore(manifest)[1] for _ in range(rounds)]
+    restores = [native_restore(manifest)[1]["total"] for _ in range(rounds)]
     found[number] = {"snapshot": statistics.median(snapshots), "restore": statistics.median(restores)}
     say(f"{number} {kind}: snapshot {found[number]['snapshot']:.3f} s, restore {found[number]['restore']:.3f} s")
   return found

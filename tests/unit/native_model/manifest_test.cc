@@ -144,8 +144,8 @@ TEST(Manifest, CutShortAnywhereIsRefused) {
 
 TEST(Manifest, AnotherVersionIsRefusedByNumber) {
   auto document = nlohmann::json::parse(write_manifest(example()));
-  document["version"] = 2;
-  EXPECT_EQ(error_of(document.dump()), "a snapshot of version 2; this upkeep reads version 1");
+  document["version"] = kFormatVersion + 1;
+  EXPECT_EQ(error_of(document.dump()), "a snapshot of version 3; this upkeep reads version 2");
   document.erase("version");
   EXPECT_THAT(error_of(document.dump()), HasSubstr("version null"));
 }
@@ -174,8 +174,8 @@ TEST(Manifest, EndlessNestingIsRefused) {
 
 TEST(Manifest, WrongFieldsAreNamedWithTheirPlace) {
   auto error = [](const std::function<void(nlohmann::json&)>& change) { return error_of(altered(change)); };
-  EXPECT_EQ(error([](auto& j) { j["processes"][0]["threads"][0].erase("tid"); }),
-            "processes[0].threads[0].tid: missing");
+  EXPECT_EQ(error([](auto& j) { j["processes"][0].erase("limits"); }), "processes[0].limits: missing");
+  EXPECT_EQ(error([](auto& j) { j.erase("clocks"); }), "clocks: missing");
   EXPECT_EQ(error([](auto& j) { j["processes"][0]["pid"] = "100"; }), "processes[0].pid: not a whole number");
   EXPECT_EQ(error([](auto& j) { j["processes"][0]["pid"] = 1LL << 40; }), "processes[0].pid: out of range");
   EXPECT_EQ(error([](auto& j) { j["files"][1]["flags"] = -1; }), "files[1].flags: out of range");
@@ -188,6 +188,13 @@ TEST(Manifest, WrongFieldsAreNamedWithTheirPlace) {
             "processes[0].job_stopped: neither true nor false");
   EXPECT_EQ(error([](auto& j) { j["clocks"]["tai"] = 1; }),
             "clocks: has a field 'tai' that this version does not know");
+}
+
+TEST(Manifest, WhatIsZeroNeedNotBeWritten) {
+  EXPECT_EQ(write_manifest(example()).find("\"io_priority\":0"), std::string::npos);
+  EXPECT_EQ(error_of(altered([](auto&) {})), "no error");  // with all of it
+  auto without_tid = error_of(altered([](auto& j) { j["processes"][0]["threads"][0].erase("tid"); }));
+  EXPECT_THAT(without_tid, HasSubstr("not its leader"));
 }
 
 TEST(Manifest, ContradictionsAreRefused) {

@@ -53,9 +53,9 @@ Result<std::uint64_t> PagesAhead::copy(pid_t pid, const PageSink& sink) {
   std::uint64_t bytes = 0;
   for (const auto& mapping : mappings) {
     if (mapping.shared || (mapping.kind != "file" && mapping.kind != "anonymous")) continue;
-    const auto ranges = own_pages(pagemap, mapping);
-    if (!ranges) continue;  // unmapped meanwhile
-    for (const auto& range : *ranges) {
+    const auto own = own_pages(pagemap, std::span(&mapping, 1));
+    if (!own) continue;  // unmapped meanwhile
+    for (const auto& range : own->front().pages) {
       for (auto at = range.start; at < range.end;) {
         const auto piece = std::span(buffer).first(std::min<std::size_t>(buffer.size(), range.end - at));
         if (memory.read(at, piece)) {

@@ -223,34 +223,41 @@ Result<void> GuestCalls::end() {
   return end_at_rest();
 }
 
-Result<GuestThreads> GuestThreads::begin(std::span<const os::Tracee* const> threads,
-                                         const os::TaskMemory& memory, const GuestCode& code) {
+Result<GuestThreads> GuestThreads::begin(std::span<const One> threads) {
   constexpr std::size_t kMost = 64;
   GuestThreads group;
   group.threads_.reserve(std::min(threads.size(), kMost));
+  const GuestCode* process = nullptr;
   std::uint64_t used = 0;
-  for (const auto* thread : threads) {
-    const bool has_room = code.room == 0 || used + kRoom <= code.room;
+  for (const auto& one : threads) {
+    if (std::exchange(process, one.code) != one.code) used = 0;
+    const bool has_room = one.code->room == 0 || used + kRoom <= one.code->room;
     if (group.size() == kMost || !has_room) break;
-    TRY_ASSIGN(auto calls, GuestCalls::begin(*thread, memory, code, used));
+    TRY_ASSIGN(auto calls, GuestCalls::begin(*one.thread, *one.memory, *one.code, used));
     group.threads_.push_back(std::move(calls));
   }
   return group;
 }
 
-Result<std::vector<std::vector<long>>> GuestThreads::call(const Calls& calls) {
-  std::vector<std::vector<GuestCall>> wanted;
-  for (const auto& thread : threads_) wanted.push_back(calls(thread));
-  std::vector<std::vector<long>> answers(threads_.size());
-  for (std::size_t number = 0; !wanted.empty() && number < wanted.front().size(); ++number) {
-    for (std::size_t i = 0; i < threads_.size(); ++i) TRY(threads_[i].begin_call(wanted[i].at(number)));
-    for (auto& thread : threads_) TRY(thread.go_on_to_its_end());
+Result<void> GuestThreads::ask(const std::vector<std::vector<GuestQuestion>>& questions) {
+  std::vector<std::size_t> asked;
+  for (std::size_t number = 0;; ++number) {
+    asked.clear();
     for (std::size_t i = 0; i < threads_.size(); ++i) {
+      if (number < questions.at(i).size()) asked.push_back(i);
+    }
+    if (asked.empty()) return {};
+    for (const auto i : asked) TRY(threads_[i].begin_call(questions[i][number].call));
+    for (const auto i : asked) TRY(threads_[i].go_on_to_its_end());
+    for (const auto i : asked) {
+      const auto& question = questions[i][number];
       TRY_ASSIGN(const long answer, threads_[i].end_call());
-      answers[i].push_back(answer);
+      if (answer < 0 && question.name != nullptr)
+        return Err("{} in task {}: {}", question.name, threads_[i].thread_->tid(),
+                   errno_text(static_cast<int>(-answer)));
+      TRY(question.take(threads_[i], answer));
     }
   }
-  return answers;
 }
 
 Result<void> GuestThreads::end() {

@@ -51,11 +51,10 @@ class GuestCalls {
   Result<long> call(long number, std::array<std::uint64_t, 6> arguments = {});
   // Memory of the task that calls may write their answers to, 512 bytes of it.
   std::uint64_t scratch() const { return scratch_; }
-  // What was written OFFSET bytes behind its beginning.
   template <typename T>
-  Result<T> answer(std::uint64_t offset = 0) const {
+  Result<T> answer() const {
     static_assert(sizeof(T) <= 512);
-    return memory_->value<T>(scratch_ + offset);
+    return memory_->value<T>(scratch_);
   }
   Result<void> put(std::span<const std::byte> bytes) { return memory_->write(scratch_, bytes); }
 
@@ -85,20 +84,30 @@ class GuestCalls {
   std::uint64_t mask_ = 0;
 };
 
-// The same questions to many threads of a process. Each call is begun in all of them before the first answer
-// is waited for: nobody waits for a stop that is one of many, and most of the time that a stop takes is
-// waiting.
+// A call, and what becomes of its answer.
+struct GuestQuestion {
+  const char* name;  // nullptr: it may fail
+  GuestCall call;
+  std::function<Result<void>(const GuestCalls& thread, long answer)> take;
+};
+
+// Questions to many threads, of one process or of several. One is asked of each of them before the first
+// answer is waited for: nobody waits for a stop that is one of many, and most of the time that a stop takes
+// is waiting.
 class GuestThreads {
  public:
+  struct One {
+    const os::Tracee* thread;
+    const os::TaskMemory* memory;
+    const GuestCode* code;  // the same object for all threads of a process, which follow each other
+  };
   // As many of THREADS, from the first one on, as there is room for; one at least.
-  static Result<GuestThreads> begin(std::span<const os::Tracee* const> threads, const os::TaskMemory& memory,
-                                    const GuestCode& code);
+  static Result<GuestThreads> begin(std::span<const One> threads);
   std::size_t size() const { return threads_.size(); }
   GuestCalls& operator[](std::size_t index) { return threads_[index]; }
 
-  // The calls that CALLS names for each thread, as many for one as for the other. Answers by thread.
-  using Calls = std::function<std::vector<GuestCall>(const GuestCalls&)>;
-  Result<std::vector<std::vector<long>>> call(const Calls& calls);
+  // Those of each thread in their order. An answer is taken before the next question is asked.
+  Result<void> ask(const std::vector<std::vector<GuestQuestion>>& questions);
   Result<void> end();
 
  private:

@@ -76,12 +76,11 @@ Result<std::string> read_status(pid_t pid, pid_t tid) {
 }
 
 Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& readers,
-                      const InspectRequest& request) {
+                      const InspectRequest& request, std::vector<std::string>& statuses) {
   auto& process = snapshot.processes.emplace_back();
   if (held.zombie) return read_zombie(held.pid, process);
   TRY(read_process(held.pid, process, snapshot.obstacles));
   TRY(readers.namespaces.read(process));
-  std::vector<std::string> statuses;
   for (const auto& thread : held.threads) {
     const pid_t tid = thread.tracee.tid();
     TRY_ASSIGN(auto status, read_status(held.pid, tid));
@@ -94,7 +93,7 @@ Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& read
     snapshot.obstacles.push_back(
         {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
-  TRY(read_stopped(held, statuses, process, memory, snapshot));
+  TRY(read_stopped(held, statuses, process, snapshot.obstacles));
   TRY(read_seccomp(held, process, snapshot));
   TRY(read_pages(held.pid, process.memory, memory, request));
   TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
@@ -132,10 +131,12 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
   Readers readers(snapshot);
+  std::vector<std::vector<std::string>> statuses;  // of the threads of each process
   for (const auto& held : tree.processes()) {
-    auto read = read_one(held, snapshot, readers, request);
+    auto read = read_one(held, snapshot, readers, request, statuses.emplace_back());
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
   }
+  TRY(read_by_calls(tree, statuses, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
   look_at_foreign_files(snapshot);

@@ -39,23 +39,21 @@ class KeyReader {
   }
 
   // Nothing: the kernel has given it the one that its user's processes share where they have none.
-  Result<std::optional<std::uint32_t>> read() {
-    TRY_ASSIGN(const auto serial, serial_of(KEY_SPEC_SESSION_KEYRING));
-    if (!serial) return std::optional<std::uint32_t>();
+  Result<std::optional<std::uint32_t>> read(std::int32_t serial) {
     auto& all = snapshot_.keyrings;
     const auto known = std::find_if(all.begin(), all.end(),
-                                    [&](const Keyring& keyring) { return keyring.serial == *serial; });
+                                    [&](const Keyring& keyring) { return keyring.serial == serial; });
     if (known != all.end()) return std::optional(static_cast<std::uint32_t>(known - all.begin()));
     Keyring keyring;
-    keyring.serial = *serial;
+    keyring.serial = serial;
     Key itself;
-    TRY_ASSIGN(const bool told, describe(*serial, itself));
+    TRY_ASSIGN(const bool told, describe(serial, itself));
     if (!told) return refuse("session keyring", "the process may not look at it");
     if (itself.description.starts_with("_uid_ses.")) return std::optional<std::uint32_t>();
     if (!has_owner_) return refuse("session keyring", "its owner is not known in the user namespace");
     keyring.name = itself.description;
     keyring.uid = itself.uid, keyring.gid = itself.gid, keyring.permissions = itself.permissions;
-    TRY_ASSIGN(const auto content, read_payload(*serial));
+    TRY_ASSIGN(const auto content, read_payload(serial));
     if (!content)
       return refuse("session keyring " + keyring.name, "the process may not read it, or it is too long");
     for (std::size_t at = 0; at + sizeof(std::int32_t) <= content->size(); at += sizeof(std::int32_t)) {
@@ -155,8 +153,10 @@ class KeyReader {
 
 }  // namespace
 
-Result<void> read_keyring(GuestCalls& calls, Process& process, Snapshot& snapshot) {
-  TRY_ASSIGN(process.stopped->keyring, KeyReader(calls, process, snapshot).read());
+Result<void> read_keyring(GuestCalls& calls, long serial, Process& process, Snapshot& snapshot) {
+  if (serial <= 0) return {};
+  TRY_ASSIGN(process.stopped->keyring,
+             KeyReader(calls, process, snapshot).read(static_cast<std::int32_t>(serial)));
   return {};
 }
 

@@ -14,8 +14,10 @@
 namespace upkeep::native {
 namespace {
 
-struct OwnPages {
-  std::vector<PageRange> pages, guards;
+// Mappings that lie next to each other and are looked at alike.
+struct Stretch {
+  std::uint64_t start = 0, end = 0;
+  bool shared = false;
 };
 
 void append_range(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
@@ -28,21 +30,21 @@ void append_range(std::vector<PageRange>& ranges, std::uint64_t start, std::uint
 // PAGEMAP_SCAN walks page tables, so that terabytes that were only reserved cost nothing. Private pages:
 // there or swapped out, not the file's own, not the zero page. GUARDS: whether this kernel tells guard
 // regions (6.15); they look like swapped pages to those that do not.
-Result<OwnPages> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
+Result<OwnPages> scan(os::Fd pagemap, const Stretch& stretch, bool guards) {
   OwnPages found;
   std::array<os::PageRegion, 512> regions;
   const auto guard = guards ? os::kPageIsGuard : 0;
   os::PagemapScan request;
   request.size = sizeof request;
-  request.start = mapping.start;
-  request.end = mapping.end;
+  request.start = stretch.start;
+  request.end = stretch.end;
   request.vec = reinterpret_cast<std::uintptr_t>(regions.data());
   request.vec_len = regions.size();
   request.category_inverted = os::kPageIsFile | os::kPageIsZero;
   request.category_mask = os::kPageIsFile | os::kPageIsZero;
-  request.category_anyof_mask = mapping.shared ? guard : os::kPageIsPresent | os::kPageIsSwapped;
+  request.category_anyof_mask = stretch.shared ? guard : os::kPageIsPresent | os::kPageIsSwapped;
   request.return_mask = os::kPageIsPresent | os::kPageIsSwapped | guard;
-  while (request.start < mapping.end) {
+  while (request.start < stretch.end) {
     const int count = ::ioctl(pagemap.get(), os::kPagemapScan, &request);
     if (count < 0) return ErrnoErr("PAGEMAP_SCAN");
     for (const auto& region : std::span(regions).first(static_cast<std::size_t>(count)))
@@ -54,12 +56,12 @@ Result<OwnPages> scan(os::Fd pagemap, const Mapping& mapping, bool guards) {
 }
 
 // Kernels before 6.7.
-Result<OwnPages> read_entries(os::Fd pagemap, const Mapping& mapping) {
+Result<OwnPages> read_entries(os::Fd pagemap, const Stretch& stretch) {
   constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U, kOfFile = 1ULL << 61U;
   OwnPages found;
   std::vector<std::uint64_t> entries(8192);
-  for (std::uint64_t at = mapping.start; at < mapping.end;) {
-    entries.resize(std::min<std::uint64_t>(8192, (mapping.end - at) / kPage));
+  for (std::uint64_t at = stretch.start; at < stretch.end;) {
+    entries.resize(std::min<std::uint64_t>(8192, (stretch.end - at) / kPage));
     TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
                       static_cast<off_t>(at / kPage * sizeof(std::uint64_t))));
     for (auto entry : entries) {
@@ -74,19 +76,19 @@ Result<OwnPages> read_entries(os::Fd pagemap, const Mapping& mapping) {
 // Which of the three this kernel has is found out once.
 class PageFinder {
  public:
-  Result<OwnPages> find(os::Fd pagemap, const Mapping& mapping) {
+  Result<OwnPages> find(os::Fd pagemap, const Stretch& stretch) {
     if (way_ == Way::guards) {
-      auto found = scan(pagemap, mapping, true);
+      auto found = scan(pagemap, stretch, true);
       if (found || (found.error().code() != ENOTTY && found.error().code() != EINVAL)) return found;
       way_ = Way::scan;
     }
-    if (mapping.shared) return OwnPages();
+    if (stretch.shared) return OwnPages();
     if (way_ == Way::scan) {
-      auto found = scan(pagemap, mapping, false);
+      auto found = scan(pagemap, stretch, false);
       if (found || found.error().code() != ENOTTY) return found;
       way_ = Way::entries;
     }
-    return read_entries(pagemap, mapping);
+    return read_entries(pagemap, stretch);
   }
 
  private:
@@ -94,14 +96,38 @@ class PageFinder {
   std::atomic<Way> way_ = Way::guards;
 };
 
+// What of RANGES lies in MAPPING. From POSITION on, which goes on behind it: both are ascending.
+std::vector<PageRange> part_in(const std::vector<PageRange>& ranges, const Mapping& mapping,
+                               std::size_t& position) {
+  std::vector<PageRange> part;
+  for (; position < ranges.size() && ranges[position].start < mapping.end; ++position) {
+    const auto& range = ranges[position];
+    if (range.end > mapping.start)
+      part.push_back({std::max(range.start, mapping.start), std::min(range.end, mapping.end)});
+    if (range.end > mapping.end) break;  // goes on in the next one
+  }
+  return part;
+}
+
 }  // namespace
 
-Result<std::vector<PageRange>> own_pages(os::Fd pagemap, const Mapping& mapping,
-                                         std::vector<PageRange>* guards) {
+Result<std::vector<OwnPages>> own_pages(os::Fd pagemap, std::span<const Mapping> mappings) {
   static PageFinder finder;
-  TRY_ASSIGN(auto found, finder.find(pagemap, mapping));
-  if (guards != nullptr) *guards = std::move(found.guards);
-  return std::move(found.pages);
+  std::vector<OwnPages> all;
+  for (std::size_t first = 0; first < mappings.size();) {
+    Stretch stretch{mappings[first].start, mappings[first].end, mappings[first].shared};
+    std::size_t last = first + 1;
+    for (; last < mappings.size() && mappings[last].start == stretch.end &&
+           mappings[last].shared == stretch.shared;
+         ++last)
+      stretch.end = mappings[last].end;
+    TRY_ASSIGN(const auto found, finder.find(pagemap, stretch));
+    std::size_t page = 0, guard = 0;
+    for (; first < last; ++first)
+      all.push_back(
+          {part_in(found.pages, mappings[first], page), part_in(found.guards, mappings[first], guard)});
+  }
+  return all;
 }
 
 }  // namespace upkeep::native

@@ -1,7 +1,8 @@
 #pragma once
-// Which pages of a private mapping have contents of their own.
+// Which pages of mappings have contents of their own.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/result.h"
@@ -14,10 +15,14 @@ struct PageRange {
   std::uint64_t start = 0, end = 0;
 };
 
-// PAGEMAP: /proc/PID/pagemap. Pages that are there or swapped out, and neither the file's own nor the zero
-// page. Ascending, neighbours joined. Of shared mappings there are none. GUARDS: guard regions, of any
-// mapping.
-Result<std::vector<PageRange>> own_pages(os::Fd pagemap, const Mapping& mapping,
-                                         std::vector<PageRange>* guards = nullptr);
+// Ascending, neighbours joined.
+struct OwnPages {
+  std::vector<PageRange> pages;   // there or swapped out, neither the file's own nor the zero page; of shared
+                                  // mappings there are none
+  std::vector<PageRange> guards;  // guard regions, of any mapping
+};
+
+// Of each of MAPPINGS, which are ascending. PAGEMAP: /proc/PID/pagemap.
+Result<std::vector<OwnPages>> own_pages(os::Fd pagemap, std::span<const Mapping> mappings);
 
 }  // namespace upkeep::native

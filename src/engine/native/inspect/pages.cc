@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <iterator>
 #include <span>
 
 #include "engine/native/inspect/ahead.h"
@@ -28,13 +29,17 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
   TRY_ASSIGN(const auto pagemap, os::open_file(fmt::format("/proc/{}/pagemap", pid), O_RDONLY));
   PageCollector collector(memory.pages, request);
   std::vector<std::byte> buffer(1U << 20U);
-  for (const auto& mapping : memory.mappings) {
-    const bool anonymous = mapping.kind == "anonymous";
-    if (mapping.kind != "file" && !anonymous && !mapping.of_kept_file()) continue;
-    std::vector<PageRange> guards;
-    TRY_ASSIGN(const auto ranges, own_pages(pagemap, mapping, &guards));
-    for (const auto& guard : guards) memory.guards.push_back({guard.start, guard.end});
+  std::vector<Mapping> mappings;  // that have pages of any interest
+  std::copy_if(memory.mappings.begin(), memory.mappings.end(), std::back_inserter(mappings),
+               [](const auto& mapping) {
+                 return mapping.kind == "file" || mapping.kind == "anonymous" || mapping.of_kept_file();
+               });
+  TRY_ASSIGN(const auto all, own_pages(pagemap, mappings));
+  for (std::size_t i = 0; i < mappings.size(); ++i) {
+    const bool anonymous = mappings[i].kind == "anonymous";
+    for (const auto& guard : all[i].guards) memory.guards.push_back({guard.start, guard.end});
     if (!request.page_runs) continue;
+    const auto& ranges = all[i].pages;
     for (const auto& range : ranges) {
       TRY_ASSIGN(const auto parts, parts_of(range, pid, pagemap, request));
       for (const auto& part : parts) {

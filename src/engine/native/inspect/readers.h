@@ -50,12 +50,16 @@ Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, 
 // ipc_objects.cc: all but those that others use.
 Result<void> read_ipc_objects(Snapshot& snapshot);
 
-// stopped_state.cc: registers, signals, timers and what else only a stopped task tells. STATUSES: the texts
-// of its threads' /proc/PID/task/TID/status.
+// stopped_state.cc: registers, signals, and what else ptrace(2) tells. STATUSES: the texts of its threads'
+// /proc/PID/task/TID/status.
 Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
-                          const os::TaskMemory& memory, Snapshot& snapshot);
-// keys.cc: the session keyring, asked for in the task, which is the one who may read its keys.
-Result<void> read_keyring(GuestCalls& calls, Process& process, Snapshot& snapshot);
+                          std::vector<Obstacle>& obstacles);
+// What only a task itself can say, for all of them at once; SNAPSHOT has the processes of TREE in its order.
+Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
+                           Snapshot& snapshot);
+// keys.cc: the session keyring with this number (none: negative), asked for in the task, which is the one who
+// may read its keys.
+Result<void> read_keyring(GuestCalls& calls, long serial, Process& process, Snapshot& snapshot);
 // Keyrings of a process or a thread are not rebuilt: refused where there is something in them.
 Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Snapshot& snapshot);
 

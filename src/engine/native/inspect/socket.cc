@@ -7,12 +7,16 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <map>
+#include <mutex>
 #include <sstream>
+#include <tuple>
 
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/socket_parts.h"
@@ -83,13 +87,16 @@ std::string interface_of(int level, int name, const Bytes& value) {
   return interface_name(network_order ? ntohl(number) : number);
 }
 
+// What a new socket answers to every number of a level.
+using FreshAnswers = std::vector<std::optional<Bytes>>;
+
 // Whatever differs from a new socket of the same kind, so that nothing is overlooked.
-void read_options(SocketReading& reading, const Numbers& numbers, os::Fd fresh) {
+void read_options(SocketReading& reading, const Numbers& numbers, const FreshAnswers& fresh) {
   auto& socket = reading.socket;
   for (int name = 1; name <= numbers.last; ++name) {
     if (contains(numbers.left_out, name) || means_nothing(socket, numbers.level, name)) continue;
     auto value = option(reading.fd, numbers.level, name);
-    if (!value || value == option(fresh, numbers.level, name)) continue;
+    if (!value || value == fresh[static_cast<std::size_t>(name)]) continue;
     auto interface = interface_of(numbers.level, name, *value);
     if (contains(numbers.carried, name))
       socket.options.push_back({numbers.level, name, std::move(*value), std::move(interface)});
@@ -130,10 +137,33 @@ std::vector<const Numbers*> numbers_for(const Socket& socket) {
   return all;
 }
 
-Result<void> read_all_options(SocketReading& reading) {
-  const auto& socket = reading.socket;
+// New sockets are asked once for each kind of them and each network: there may be thousands of one kind.
+Result<const std::vector<FreshAnswers>*> fresh_answers(const Socket& socket) {
+  struct stat network = {};
+  if (::stat("/proc/thread-self/ns/net", &network) < 0) return ErrnoErr("/proc/thread-self/ns/net");
+  using Kind = std::tuple<ino_t, int, int, int>;
+  static std::map<Kind, std::vector<FreshAnswers>> known;
+  static std::mutex mutex;
+  const std::scoped_lock lock(mutex);
+  auto& answers = known[{network.st_ino, socket.family, socket.type, socket.protocol}];
+  if (!answers.empty()) return &answers;
   TRY_ASSIGN(const auto fresh, os::open_socket(socket.family, socket.type, socket.protocol));
-  for (const auto* numbers : numbers_for(socket)) read_options(reading, *numbers, fresh);
+  std::vector<FreshAnswers> all;
+  for (const auto* numbers : numbers_for(socket)) {
+    auto& level = all.emplace_back(static_cast<std::size_t>(numbers->last) + 1);
+    for (int name = 1; name <= numbers->last; ++name) {
+      if (!contains(numbers->left_out, name))
+        level[static_cast<std::size_t>(name)] = option(fresh, numbers->level, name);
+    }
+  }
+  answers = std::move(all);
+  return &answers;
+}
+
+Result<void> read_all_options(SocketReading& reading) {
+  TRY_ASSIGN(const auto* fresh, fresh_answers(reading.socket));
+  const auto all = numbers_for(reading.socket);
+  for (std::size_t i = 0; i < all.size(); ++i) read_options(reading, *all[i], fresh->at(i));
   return read_filter(reading);
 }
 

@@ -9,6 +9,8 @@
 #include <time.h>
 
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,18 +35,34 @@ std::uint64_t microseconds(const timeval& time) {
   return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(time.tv_usec);
 }
 
-// A call that cannot fail where the kernel is as we know it.
-Result<long> ask(GuestCalls& task, const char* name, long number,
-                 std::array<std::uint64_t, 6> arguments = {}) {
-  TRY_ASSIGN(const long answer, task.call(number, arguments));
-  if (answer < 0) return Err("{} in the task: {}", name, errno_text(static_cast<int>(-answer)));
-  return answer;
+using Questions = std::vector<GuestQuestion>;
+
+// Where the answer is written to memory.
+template <typename T, typename Take>
+auto written(Take take) {
+  return [take](const GuestCalls& calls, long) -> Result<void> {
+    TRY_ASSIGN(const auto answer, calls.answer<T>());
+    take(answer);
+    return {};
+  };
+}
+// Where it is returned.
+template <typename Take>
+auto returned(Take take) {
+  return [take](const GuestCalls&, long answer) -> Result<void> {
+    take(answer);
+    return {};
+  };
 }
 
+GuestQuestion ask_control(const char* name, int option, std::function<void(long)> take) {
+  return {name, {SYS_prctl, {static_cast<std::uint64_t>(option)}}, returned(std::move(take))};
+}
 template <typename T>
-Result<T> ask_value(GuestCalls& task, const char* name, int option) {
-  TRY(ask(task, name, SYS_prctl, {static_cast<std::uint64_t>(option), task.scratch()}));
-  return task.answer<T>();
+GuestQuestion ask_written_control(const GuestCalls& calls, const char* name, int option, T& into) {
+  return {name,
+          {SYS_prctl, {static_cast<std::uint64_t>(option), calls.scratch()}},
+          written<T>([&into](const T& answer) { into = answer; })};
 }
 
 Result<void> read_registers(const os::Tracee& thread, Registers& registers,
@@ -107,57 +125,57 @@ std::optional<std::uint32_t> told_without_asking(const Speculation& speculation,
   return std::nullopt;
 }
 
-// Where in a thread's scratch memory each answer comes to lie.
-constexpr std::uint64_t kStackAnswer = 0, kTidAnswer = 64, kDeathSignalAnswer = 128, kTscAnswer = 192;
-
-// What each thread is asked, in the order in which take_answers() takes the answers.
-std::vector<GuestCall> questions(const GuestCalls& thread) {
-  auto at = [&](std::uint64_t answer) { return thread.scratch() + answer; };
-  auto special = [](std::int32_t serial) { return static_cast<std::uint64_t>(std::int64_t{serial}); };
-  return {{SYS_sigaltstack, {0, at(kStackAnswer)}},
-          {SYS_prctl, {PR_GET_TID_ADDRESS, at(kTidAnswer)}},
-          {SYS_prctl, {PR_GET_PDEATHSIG, at(kDeathSignalAnswer)}},
-          {SYS_prctl, {PR_GET_TSC, at(kTscAnswer)}},
-          {SYS_prctl, {PR_GET_SECUREBITS}},
-          {SYS_prctl, {PR_MCE_KILL_GET}},
-          {SYS_prctl, {PR_GET_IO_FLUSHER}},
-          {SYS_keyctl, {KEYCTL_GET_KEYRING_ID, special(KEY_SPEC_THREAD_KEYRING), 0}},
-          {SYS_keyctl, {KEYCTL_GET_KEYRING_ID, special(KEY_SPEC_PROCESS_KEYRING), 0}}};
-}
-
-Result<void> take_answers(GuestCalls& calls, const std::vector<long>& answers, Thread& thread,
-                          Snapshot& snapshot) {
-  constexpr const char* kNames[] = {"sigaltstack", "PR_GET_TID_ADDRESS", "PR_GET_PDEATHSIG",
-                                    "PR_GET_TSC",  "PR_GET_SECUREBITS",  "PR_MCE_KILL_GET"};
-  for (std::size_t i = 0; i < std::size(kNames); ++i) {
-    if (answers.at(i) < 0)
-      return Err("{} in the task: {}", kNames[i], errno_text(static_cast<int>(-answers[i])));
-  }
-  auto& state = *thread.stopped;
-  TRY_ASSIGN(const auto stack, calls.answer<stack_t>(kStackAnswer));
-  state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp), stack.ss_size,
-                           stack.ss_flags & ~SS_ONSTACK};
-  TRY_ASSIGN(state.clear_child_tid, calls.answer<std::uint64_t>(kTidAnswer));
-  TRY_ASSIGN(state.parent_death_signal, calls.answer<std::int32_t>(kDeathSignalAnswer));
-  TRY_ASSIGN(state.settings.tsc, calls.answer<std::int32_t>(kTscAnswer));
-  thread.credentials.securebits = static_cast<std::uint32_t>(answers.at(4));
-  state.settings.mce_kill = static_cast<std::int32_t>(answers.at(5));
-  // EPERM: it takes CAP_SYS_RESOURCE to ask, and to have become one.
-  state.settings.io_flusher = answers.at(6) == 1;
-  if (answers.at(7) > 0 || answers.at(8) > 0) TRY(look_for_other_keyrings(calls, thread, snapshot));
-  return {};
-}
-
-Result<void> read_speculation(GuestCalls& calls, std::string_view status, ThreadSettings& settings) {
+void ask_speculation(std::string_view status, ThreadSettings& settings, Questions& questions) {
   for (const auto& speculation : speculations()) {
-    auto state = told_without_asking(speculation, status);
-    if (!state) {
-      TRY_ASSIGN(const long answer, calls.call(SYS_prctl, {PR_GET_SPECULATION_CTRL, speculation.kind}));
-      state = as_state(answer);
+    auto& state = settings.*speculation.state;
+    if (const auto told = told_without_asking(speculation, status)) {
+      state = *told;
+      continue;
     }
-    settings.*speculation.state = *state;
+    questions.push_back({nullptr,
+                         {SYS_prctl, {PR_GET_SPECULATION_CTRL, speculation.kind}},
+                         returned([&state](long answer) { state = as_state(answer); })});
   }
-  return {};
+}
+
+// Keyrings that are asked about: -1 and so on, ENOKEY where there is none.
+GuestQuestion ask_keyring(std::int32_t special, long& serial) {
+  return {nullptr,
+          {SYS_keyctl, {KEYCTL_GET_KEYRING_ID, static_cast<std::uint64_t>(std::int64_t{special}), 0}},
+          returned([&serial](long answer) { serial = answer; })};
+}
+
+struct KeyringSerials {
+  long thread = 0, process = 0, session = 0;
+};
+
+void ask_thread(const GuestCalls& calls, std::string_view status, Thread& thread, KeyringSerials& keyrings,
+                Questions& questions) {
+  auto& state = *thread.stopped;
+  auto& settings = state.settings;
+  questions.push_back({"sigaltstack",
+                       {SYS_sigaltstack, {0, calls.scratch()}},
+                       written<stack_t>([&state](const stack_t& stack) {
+                         state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp),
+                                                  stack.ss_size, stack.ss_flags & ~SS_ONSTACK};
+                       })});
+  questions.push_back(
+      ask_written_control(calls, "PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS, state.clear_child_tid));
+  questions.push_back(
+      ask_written_control(calls, "PR_GET_PDEATHSIG", PR_GET_PDEATHSIG, state.parent_death_signal));
+  questions.push_back(ask_control("PR_GET_SECUREBITS", PR_GET_SECUREBITS, [&thread](long answer) {
+    thread.credentials.securebits = static_cast<std::uint32_t>(answer);
+  }));
+  questions.push_back(ask_written_control(calls, "PR_GET_TSC", PR_GET_TSC, settings.tsc));
+  questions.push_back(ask_control("PR_MCE_KILL_GET", PR_MCE_KILL_GET, [&settings](long answer) {
+    settings.mce_kill = static_cast<std::int32_t>(answer);
+  }));
+  // EPERM: it takes CAP_SYS_RESOURCE to ask, and to have become one.
+  questions.push_back(ask_control(nullptr, PR_GET_IO_FLUSHER,
+                                  [&settings](long answer) { settings.io_flusher = answer == 1; }));
+  ask_speculation(status, settings, questions);
+  questions.push_back(ask_keyring(KEY_SPEC_THREAD_KEYRING, keyrings.thread));
+  questions.push_back(ask_keyring(KEY_SPEC_PROCESS_KEYRING, keyrings.process));
 }
 
 Result<void> read_thread_from_outside(const os::Tracee& thread, StoppedThread& state,
@@ -191,28 +209,33 @@ void look_at_interrupted_call(pid_t tid, StoppedThread& state, std::vector<Obsta
 // Asked for are those that the program has changed. SIGCHLD's flags count for the default action too
 // (SA_NOCLDWAIT and SA_NOCLDSTOP of sigaction(2)); those of the others do nothing until a handler is set,
 // together with new ones.
-Result<void> read_actions(GuestCalls& calls, std::string_view status, StoppedProcess& state) {
+void ask_actions(const GuestCalls& calls, std::string_view status, StoppedProcess& state,
+                 Questions& questions) {
   const auto ignored = number_of(status, "SigIgn", 16), caught = number_of(status, "SigCgt", 16);
   const std::uint64_t changed =
       ignored && caught ? *ignored | *caught | (1ULL << static_cast<unsigned>(SIGCHLD - 1)) : ~0ULL;
+  struct KernelAction {
+    std::uint64_t handler, flags, restorer, mask;
+  };
   for (std::uint64_t signal = 1; signal <= state.actions.size(); ++signal) {
     if ((changed >> (signal - 1) & 1U) == 0) continue;
-    TRY(ask(calls, "rt_sigaction", SYS_rt_sigaction, {signal, 0, calls.scratch(), kSignalSetSize}));
-    struct KernelAction {
-      std::uint64_t handler, flags, restorer, mask;
-    };
-    TRY_ASSIGN(const auto action, calls.answer<KernelAction>());
-    state.actions[signal - 1] = {action.handler, action.flags, action.restorer, action.mask};
+    questions.push_back(
+        {"rt_sigaction",
+         {SYS_rt_sigaction, {signal, 0, calls.scratch(), kSignalSetSize}},
+         written<KernelAction>([&into = state.actions[signal - 1]](const KernelAction& action) {
+           into = {action.handler, action.flags, action.restorer, action.mask};
+         })});
   }
-  return {};
 }
 
-Result<void> read_timers(GuestCalls& calls, pid_t pid, StoppedProcess& state,
-                         std::vector<Obstacle>& obstacles) {
+Result<void> ask_timers(const GuestCalls& calls, pid_t pid, StoppedProcess& state,
+                        std::vector<Obstacle>& obstacles, Questions& questions) {
   for (std::uint64_t which = 0; which < state.interval_timers.size(); ++which) {
-    TRY(ask(calls, "getitimer", SYS_getitimer, {which, calls.scratch()}));
-    TRY_ASSIGN(const auto timer, calls.answer<itimerval>());
-    state.interval_timers[which] = {microseconds(timer.it_value), microseconds(timer.it_interval)};
+    questions.push_back({"getitimer",
+                         {SYS_getitimer, {which, calls.scratch()}},
+                         written<itimerval>([&into = state.interval_timers[which]](const itimerval& timer) {
+                           into = {microseconds(timer.it_value), microseconds(timer.it_interval)};
+                         })});
   }
   auto text = os::read_file(fmt::format("/proc/{}/timers", pid));
   if (!text) {
@@ -223,63 +246,83 @@ Result<void> read_timers(GuestCalls& calls, pid_t pid, StoppedProcess& state,
   TRY_ASSIGN(state.posix_timers, parse_timers(*text));
   for (auto& timer : state.posix_timers) {
     const auto id = static_cast<std::uint64_t>(timer.id);
-    TRY(ask(calls, "timer_gettime", SYS_timer_gettime, {id, calls.scratch()}));
-    TRY_ASSIGN(const auto left, calls.answer<itimerspec>());
-    timer.value = nanoseconds(left.it_value);
-    timer.interval = nanoseconds(left.it_interval);
-    TRY_ASSIGN(const long overrun, ask(calls, "timer_getoverrun", SYS_timer_getoverrun, {id}));
-    timer.overrun = static_cast<std::int32_t>(overrun);
+    questions.push_back({"timer_gettime",
+                         {SYS_timer_gettime, {id, calls.scratch()}},
+                         written<itimerspec>([&timer](const itimerspec& left) {
+                           timer.value = nanoseconds(left.it_value);
+                           timer.interval = nanoseconds(left.it_interval);
+                         })});
+    questions.push_back({"timer_getoverrun", {SYS_timer_getoverrun, {id}}, returned([&timer](long overrun) {
+                           timer.overrun = static_cast<std::int32_t>(overrun);
+                         })});
   }
   return {};
 }
 
-// Permission to use AMX belongs to the process (arch/x86/kernel/fpu/xstate.c asks the group leader).
-Result<void> look_for_amx(GuestCalls& calls, pid_t pid, std::vector<Obstacle>& obstacles) {
-  TRY_ASSIGN(const long permitted, calls.call(SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}));
-  if (permitted != 0) return {};
-  TRY_ASSIGN(const auto features, calls.answer<std::uint64_t>());
-  if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
-    obstacles.push_back({pid, "permission to use AMX", "it is not rebuilt by this version", ""});
-  return {};
+// What another version may rebuild. Permission to use AMX belongs to the process
+// (arch/x86/kernel/fpu/xstate.c asks the group leader).
+void ask_for_obstacles(const GuestCalls& calls, pid_t pid, std::vector<Obstacle>& obstacles,
+                       Questions& questions) {
+  auto refuse = [&obstacles, pid](const char* what, const char* why) {
+    obstacles.push_back({pid, what, why, ""});
+  };
+  questions.push_back({nullptr,
+                       {SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}},
+                       [refuse](const GuestCalls& thread, long permitted) -> Result<void> {
+                         if (permitted != 0) return {};
+                         TRY_ASSIGN(const auto features, thread.answer<std::uint64_t>());
+                         if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
+                           refuse("permission to use AMX", "it is not rebuilt by this version");
+                         return {};
+                       }});
+  questions.push_back({nullptr, {SYS_arch_prctl, {ARCH_GET_CPUID}}, returned([refuse](long cpuid) {
+                         if (cpuid == 0)
+                           refuse("cpuid instructions that fault",
+                                  "ARCH_SET_CPUID is not rebuilt by this version");
+                       })});
+  questions.push_back({nullptr,
+                       {SYS_arch_prctl, {os::kArchGetUntagMask, calls.scratch()}},
+                       [refuse](const GuestCalls& thread, long mask) -> Result<void> {
+                         if (mask != 0) return {};
+                         TRY_ASSIGN(const auto bits, thread.answer<std::uint64_t>());
+                         if (bits != ~0ULL)
+                           refuse("tagged addresses", "they are not rebuilt by this version");
+                         return {};
+                       }});
 }
 
-Result<void> read_process_by_call(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles) {
+Result<void> ask_process(const GuestCalls& calls, std::string_view status, Process& process,
+                         KeyringSerials& keyrings, std::vector<Obstacle>& obstacles, Questions& questions) {
   auto& state = *process.stopped;
-  TRY_ASSIGN(const auto status, os::read_file(fmt::format("/proc/{}/status", process.pid)));
-  TRY(read_actions(calls, status, state));
-  TRY(look_for_amx(calls, process.pid, obstacles));
-  TRY(read_timers(calls, process.pid, state, obstacles));
-  TRY_ASSIGN(const long brk, ask(calls, "brk", SYS_brk));
-  process.memory.layout.brk = static_cast<std::uint64_t>(brk);
-  TRY_ASSIGN(state.locks_future, read_future_locks(calls, process));
-  TRY_ASSIGN(const auto subreaper,
-             ask_value<std::int32_t>(calls, "PR_GET_CHILD_SUBREAPER", PR_GET_CHILD_SUBREAPER));
-  state.child_subreaper = subreaper != 0;
-  TRY_ASSIGN(const long dumpable, ask(calls, "PR_GET_DUMPABLE", SYS_prctl, {PR_GET_DUMPABLE}));
-  state.dumpable = static_cast<std::int32_t>(dumpable);
+  ask_actions(calls, status, state, questions);
+  TRY(ask_timers(calls, process.pid, state, obstacles, questions));
+  questions.push_back({"brk", {SYS_brk, {}}, returned([&process](long brk) {
+                         process.memory.layout.brk = static_cast<std::uint64_t>(brk);
+                       })});
+  questions.push_back(
+      {"PR_GET_CHILD_SUBREAPER",
+       {SYS_prctl, {PR_GET_CHILD_SUBREAPER, calls.scratch()}},
+       written<std::int32_t>([&state](std::int32_t on) { state.child_subreaper = on != 0; })});
+  questions.push_back(ask_control("PR_GET_DUMPABLE", PR_GET_DUMPABLE, [&state](long dumpable) {
+    state.dumpable = static_cast<std::int32_t>(dumpable);
+  }));
   // The one is told by 5.0 and later, but also 0 where the kernel has no huge pages at all.
   if (number_of(status, "THP_enabled") != 1U) {
-    TRY_ASSIGN(const long thp, ask(calls, "PR_GET_THP_DISABLE", SYS_prctl, {PR_GET_THP_DISABLE}));
-    state.thp_disable = thp != 0;
-    if (thp > 1)
-      obstacles.push_back(
-          {process.pid, "PR_THP_DISABLE_EXCEPT_ADVISED", "it is not rebuilt by this version", ""});
+    questions.push_back(ask_control("PR_GET_THP_DISABLE", PR_GET_THP_DISABLE, [&](long thp) {
+      state.thp_disable = thp != 0;
+      if (thp > 1)
+        obstacles.push_back(
+            {process.pid, "PR_THP_DISABLE_EXCEPT_ADVISED", "it is not rebuilt by this version", ""});
+    }));
   }
   // EINVAL: the kernel does not have them yet (6.3, 6.4).
-  TRY_ASSIGN(const long deny, calls.call(SYS_prctl, {os::kPrGetMdwe}));
-  state.memory_deny_write_execute = deny > 0 ? static_cast<std::uint32_t>(deny) : 0;
-  TRY_ASSIGN(const long merge, calls.call(SYS_prctl, {os::kPrGetMemoryMerge}));
-  state.memory_merge = merge > 0;
-  TRY_ASSIGN(const long cpuid, calls.call(SYS_arch_prctl, {ARCH_GET_CPUID}));
-  if (cpuid == 0)
-    obstacles.push_back(
-        {process.pid, "cpuid instructions that fault", "ARCH_SET_CPUID is not rebuilt by this version", ""});
-  TRY_ASSIGN(const long mask, calls.call(SYS_arch_prctl, {os::kArchGetUntagMask, calls.scratch()}));
-  if (mask == 0) {
-    TRY_ASSIGN(const auto bits, calls.answer<std::uint64_t>());
-    if (bits != ~0ULL)
-      obstacles.push_back({process.pid, "tagged addresses", "they are not rebuilt by this version", ""});
-  }
+  questions.push_back(ask_control(nullptr, os::kPrGetMdwe, [&state](long deny) {
+    state.memory_deny_write_execute = deny > 0 ? static_cast<std::uint32_t>(deny) : 0;
+  }));
+  questions.push_back(
+      ask_control(nullptr, os::kPrGetMemoryMerge, [&state](long merge) { state.memory_merge = merge > 0; }));
+  ask_for_obstacles(calls, process.pid, obstacles, questions);
+  questions.push_back(ask_keyring(KEY_SPEC_SESSION_KEYRING, keyrings.session));
   return {};
 }
 
@@ -296,11 +339,40 @@ void look_for_lost_signals(pid_t tid, std::string_view status, const StoppedThre
     obstacles.push_back({tid, "a pending signal without details", "its origin is not known", ""});
 }
 
+// Threads that system calls can be run in, with what is asked of them.
+struct Asked {
+  GuestThreads::One guest;
+  Process* process;
+  Thread* thread;
+  const std::string* status;
+  KeyringSerials keyrings;
+  bool leads() const { return thread == &process->threads.front(); }
+};
+
+Result<void> ask_some(GuestThreads& guests, std::span<Asked> some, Snapshot& snapshot) {
+  std::vector<Questions> questions(some.size());
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    auto& [guest, process, thread, status, keyrings] = some[i];
+    ask_thread(guests[i], *status, *thread, keyrings, questions[i]);
+    if (some[i].leads())
+      TRY(ask_process(guests[i], *status, *process, keyrings, snapshot.obstacles, questions[i]));
+  }
+  TRY(guests.ask(questions));
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    auto& [guest, process, thread, status, keyrings] = some[i];
+    if (keyrings.thread > 0 || keyrings.process > 0)
+      TRY(look_for_other_keyrings(guests[i], *thread, snapshot));
+    if (!some[i].leads()) continue;
+    TRY_ASSIGN(process->stopped->locks_future, read_future_locks(guests[i], *process));
+    TRY(read_keyring(guests[i], keyrings.session, *process, snapshot));
+  }
+  return guests.end();
+}
+
 }  // namespace
 
 Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
-                          const os::TaskMemory& memory, Snapshot& snapshot) {
-  auto& obstacles = snapshot.obstacles;
+                          std::vector<Obstacle>& obstacles) {
   process.stopped.emplace();
   TRY_ASSIGN(auto shared, held.threads.front().tracee.pending_signals(true));
   for (auto& info : shared) process.stopped->pending.push_back({std::move(info)});
@@ -314,25 +386,41 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
                           obstacles);
   }
   process.job_stopped = process.stopped->stop_signal != 0;
-  auto code = find_guest_code(process.pid, process.memory.mappings, memory);
-  if (!code) {
-    obstacles.push_back({process.pid, "signal actions and timers", code.error().message(), ""});
-    return {};
-  }
-  std::vector<const os::Tracee*> threads;
-  for (const auto& thread : held.threads) threads.push_back(&thread.tracee);
-  for (std::size_t first = 0; first < threads.size();) {
-    TRY_ASSIGN(auto some, GuestThreads::begin(std::span(threads).subspan(first), memory, *code));
-    TRY_ASSIGN(const auto answers, some.call(questions));
-    for (std::size_t i = 0; i < some.size(); ++i) {
-      auto& thread = process.threads[first + i];
-      TRY(take_answers(some[i], answers[i], thread, snapshot));
-      TRY(read_speculation(some[i], statuses[first + i], thread.stopped->settings));
+  return {};
+}
+
+Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
+                           Snapshot& snapshot) {
+  struct Guest {
+    os::TaskMemory memory;
+    GuestCode code;
+  };
+  std::deque<Guest> guests;
+  std::vector<Asked> all;
+  for (std::size_t i = 0; i < tree.processes().size(); ++i) {
+    const auto& held = tree.processes()[i];
+    auto& process = snapshot.processes[i];
+    if (held.zombie) continue;
+    TRY_ASSIGN(auto memory, os::TaskMemory::open(held.pid));
+    auto code = find_guest_code(held.pid, process.memory.mappings, memory);
+    if (!code) {
+      snapshot.obstacles.push_back({held.pid, "signal actions and timers", code.error().message(), ""});
+      continue;
     }
-    if (first == 0) TRY(read_process_by_call(some[0], process, obstacles));
-    if (first == 0) TRY(read_keyring(some[0], process, snapshot));
-    TRY(some.end());
-    first += some.size();
+    const auto& guest = guests.emplace_back(Guest{std::move(memory), *code});
+    for (std::size_t number = 0; number < held.threads.size(); ++number)
+      all.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code},
+                     &process,
+                     &process.threads[number],
+                     &statuses[i][number],
+                     {}});
+  }
+  for (auto rest = std::span(all); !rest.empty();) {
+    std::vector<GuestThreads::One> threads;
+    for (const auto& one : rest) threads.push_back(one.guest);
+    TRY_ASSIGN(auto some, GuestThreads::begin(threads));
+    TRY(ask_some(some, rest.first(some.size()), snapshot));
+    rest = rest.subspan(some.size());
   }
   return {};
 }

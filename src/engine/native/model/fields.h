@@ -6,9 +6,10 @@
 //     static void fields(auto& self, auto& visit) { visit("count", self.count); }
 //   };
 //
-// Decoding takes exactly what encoding writes: a field that is missing, of another type, out of its type's
-// range, or not known is an error that says where ("processes[2].threads[0].tid: not a number"). Optional
-// fields are left out where they have no value. Only the first error is kept.
+// Decoding takes exactly what encoding writes: a field that is of another type, out of its type's range, or
+// not known is an error that says where ("processes[2].threads[0].tid: not a number"); a missing number,
+// flag, text or list is 0, false or empty, for documents may leave those out; anything else that is missing
+// is an error. Optional fields are left out where they have no value. Only the first error is kept.
 
 #include <array>
 #include <concepts>
@@ -26,7 +27,11 @@
 
 namespace upkeep::native {
 
-template <typename T>
+// Whether numbers that are 0, flags that are false and empty texts and lists are written: of what a large
+// tree consists of they are more than half.
+enum class Zeros { written, left_out };
+
+template <Zeros kZeros = Zeros::written, typename T>
 nlohmann::json encode(const T& value);
 
 namespace detail {
@@ -52,14 +57,31 @@ struct IsArray : std::false_type {};
 template <typename T, std::size_t N>
 struct IsArray<std::array<T, N>> : std::true_type {};
 
+template <typename T>
+concept MayBeZero =
+    std::integral<T> || std::same_as<T, std::string> || std::same_as<T, Bytes> || IsVector<T>::value;
+
+template <MayBeZero T>
+bool is_zero(const T& value) {
+  if constexpr (std::integral<T>)
+    return value == T{};
+  else if constexpr (std::same_as<T, Bytes>)
+    return value.data.empty();
+  else
+    return value.empty();
+}
+
+template <Zeros kZeros>
 struct Encoder {
   nlohmann::json object = nlohmann::json::object();
   template <typename T>
   void operator()(const char* name, const T& value) {
     if constexpr (IsOptional<T>::value) {
-      if (value) object[name] = encode(*value);
+      if (value) object[name] = encode<kZeros>(*value);
+    } else if constexpr (kZeros == Zeros::left_out && MayBeZero<T>) {
+      if (!is_zero(value)) object[name] = encode<kZeros>(value);
     } else {
-      object[name] = encode(value);
+      object[name] = encode<kZeros>(value);
     }
   }
 };
@@ -106,7 +128,10 @@ void Decoder::Fields::operator()(const char* name, T& value) {
     value.reset();
     if (found != object.end()) decoder.read(*found, value.emplace());
   } else if (found == object.end()) {
-    decoder.fail("missing");
+    if constexpr (MayBeZero<T>)
+      value = T{};
+    else
+      decoder.fail("missing");
   } else {
     decoder.read(*found, value);
   }
@@ -172,7 +197,7 @@ void Decoder::read(const nlohmann::json& json, T& value) {
 
 }  // namespace detail
 
-template <typename T>
+template <Zeros kZeros, typename T>
 nlohmann::json encode(const T& value) {
   if constexpr (std::integral<T>) {
     return value;
@@ -182,10 +207,10 @@ nlohmann::json encode(const T& value) {
     return to_hex(value);
   } else if constexpr (detail::IsVector<T>::value || detail::IsArray<T>::value) {
     auto list = nlohmann::json::array();
-    for (const auto& element : value) list.push_back(encode(element));
+    for (const auto& element : value) list.push_back(encode<kZeros>(element));
     return list;
   } else {
-    detail::Encoder encoder;
+    detail::Encoder<kZeros> encoder;
     T::fields(value, encoder);
     return std::move(encoder.object);
   }

@@ -84,7 +84,7 @@ std::uint64_t checksum(const Bytes& bytes) {
 }
 
 std::string write_manifest(const Snapshot& snapshot) {
-  const auto content = to_json(snapshot).dump();
+  const auto content = encode<Zeros::left_out>(snapshot).dump();
   return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {}{}{}}}\n", kFormat,
                      kFormatVersion, checksum(content), kBeforeContent, content);
 }

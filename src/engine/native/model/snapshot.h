@@ -91,9 +91,8 @@ struct Snapshot {
 
 // The form that crosses kernels and versions of upkeep: one JSON document with its format's name, version and
 // a checksum. Reading refuses, with one error each: what is no such document, another version, one that was
-// cut short or altered, fields that are missing or wrong, and contents that contradict each other
-// (validate()).
-inline constexpr int kFormatVersion = 1;
+// cut short or altered, fields that are wrong, and contents that contradict each other (validate()).
+inline constexpr int kFormatVersion = 2;
 std::string write_manifest(const Snapshot& snapshot);
 Result<Snapshot> read_manifest(std::string_view text);
 nlohmann::json to_json(const Snapshot& snapshot);
