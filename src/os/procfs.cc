@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "os/file.h"
 
@@ -116,15 +117,33 @@ Result<std::vector<MountInfo>> read_mountinfo(pid_t pid) {
   return parse_mountinfo(text);
 }
 
-const MountInfo* mount_of(const std::vector<MountInfo>& mounts, std::string_view path) {
-  const MountInfo* best = nullptr;
+namespace {
+
+// What lies over BELOW (nullptr: over nothing of the list) at POINT.
+const MountInfo* mounted_over(const std::vector<MountInfo>& mounts, const std::set<int>& ids,
+                              const MountInfo* below, std::string_view point) {
   for (const auto& mount : mounts) {
-    std::string_view point = mount.mount_point;
-    bool below = point == "/" ||
-                 (path.starts_with(point) && (path.size() == point.size() || path[point.size()] == '/'));
-    if (below && (best == nullptr || point.size() >= best->mount_point.size())) best = &mount;
+    const bool over = below != nullptr ? mount.parent == below->id && &mount != below
+                                       : mount.parent == mount.id || !ids.contains(mount.parent);
+    if (over && mount.mount_point == point) return &mount;
   }
-  return best;
+  return nullptr;
+}
+
+}  // namespace
+
+const MountInfo* mount_of(const std::vector<MountInfo>& mounts, std::string_view path) {
+  std::set<int> ids;
+  for (const auto& mount : mounts) ids.insert(mount.id);
+  const MountInfo* found = nullptr;
+  for (std::size_t length = 1; length <= path.size();) {
+    const auto point = path.substr(0, length);
+    while (const auto* over = mounted_over(mounts, ids, found, point)) found = over;
+    if (length == path.size()) break;
+    const auto end = path.find('/', length + (length > 1 ? 1 : 0));
+    length = std::min(end, path.size());
+  }
+  return found;
 }
 
 std::map<std::string, std::string, std::less<>> parse_key_values(std::string_view text) {

@@ -38,8 +38,9 @@ struct MountInfo {
 };
 Result<std::vector<MountInfo>> parse_mountinfo(std::string_view text);
 Result<std::vector<MountInfo>> read_mountinfo(pid_t pid);  // 0: the caller's own
-// The mount that PATH (absolute, resolved) lies on: the last one listed of those whose mount point is its
-// longest prefix.
+// The mount that PATH (absolute, resolved) lies on, found as the kernel finds it: from the root folder down,
+// what is mounted there over what was reached so far. One below a folder that something else has been mounted
+// over is not found. MOUNTS: all of a namespace.
 const MountInfo* mount_of(const std::vector<MountInfo>& mounts, std::string_view path);
 
 // /proc/PID/status and files like it ("Key:\tvalue" lines).

@@ -172,12 +172,17 @@ std::uint32_t state_in_repair(std::uint32_t state) {
   }
 }
 
-// Its timestamps go on; repair mode overwrites an option; binding an IPv6 socket to one address, as
-// connecting does not, sets IPV6_V6ONLY, which means nothing for a connection.
+// Its timestamps go on, its timers too; repair mode overwrites an option; binding an IPv6 socket to one
+// address, as connecting does not, sets IPV6_V6ONLY, which means nothing for a connection.
 void forget_repair_mode(Socket& socket) {
   auto& connection = *socket.connection;
   connection.state = state_in_repair(connection.state);
   if (connection.timestamp) connection.timestamp = 0;
+  // What nobody acknowledges is sent anew after 3 s (TCP_TIMEOUT_FALLBACK), before it is looked at where
+  // there is much to make: lost, for the network is closed, but the kernel has said then what it has room
+  // for.
+  connection.window.rcv_wnd = connection.window.rcv_wup = 0;
+  connection.unsent = 0;
   constexpr unsigned kSendBuffer = 1, kReceiveBuffer = 2;  // SOCK_SNDBUF_LOCK, SOCK_RCVBUF_LOCK
   const unsigned locked = locked_buffers(socket);
   std::erase_if(socket.options, [locked](const auto& option) {

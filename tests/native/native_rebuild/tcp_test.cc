@@ -14,6 +14,9 @@
 #include <set>
 #include <thread>
 
+#include "engine/native/image.h"
+#include "engine/native/rebuild/rebuild.h"
+#include "engine/native/verify.h"
 #include "fixture.h"
 #include "net/hold.h"
 
@@ -382,6 +385,43 @@ TEST_F(Connections, RefusedWhereNobodyHoldsTheNetwork) {
   EXPECT_THAT(saved.error().message(), ::testing::HasSubstr("TCP connections"));
   ASSERT_TRUE(send(client, "still there"));
   EXPECT_EQ(receive(client, 11), "still there");
+}
+
+// Making many tasks takes longer than the kernel waits for an acknowledgement: what it sends then is lost,
+// for the network is closed, but says what there is room for by now.
+TEST_F(Connections, TheKernelSendsAnewBeforeTheyAreCompared) {
+  listen("127.0.0.1", "127.0.0.1");
+  Subject subject([this] { connect_to(to_); },
+                  [] {
+                    if (board().value[0] == 0 || board().value[1] == 1) return;
+                    HOLDS(::send(kConnection, "sent", 4, MSG_NOSIGNAL) == 4);
+                    board().value[1] = 1;
+                  });
+  auto client = accept();
+  ASSERT_TRUE(net::hold_network());
+  network_.hold = [](const std::vector<pid_t>&) { return Result<void>(); };
+  poke(subject.pid(), 1, 1);
+  ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 2) == 1; }));
+  ASSERT_OK(save_trees({subject.pid()}, images(), false, network_));
+  ::waitpid(subject.pid(), nullptr, 0);
+  auto saved = load_image(images());
+  ASSERT_OK(saved);
+  // A kernel that told the peer of less room than this one does.
+  for (auto& file : saved->files) {
+    if (file.socket && file.socket->connection) file.socket->connection->window.rcv_wnd -= 16384;
+  }
+  auto tasks = rebuild(*saved, pages_of(images()));
+  ASSERT_OK(tasks);
+  auto connections = std::move(tasks->connections());
+  std::this_thread::sleep_for(std::chrono::milliseconds(3500));  // TCP_TIMEOUT_FALLBACK of the kernel is 3 s
+  {
+    const auto tree = verify(*saved, std::move(*tasks));
+    ASSERT_OK(tree);
+    ASSERT_TRUE(connections.go_live());
+    ASSERT_TRUE(net::release_network());
+  }
+  EXPECT_EQ(receive(client, 4), "sent");
+  EXPECT_NO_COMPLAINT(subject);
 }
 
 // A restore that fails leaves no trace of the connection: the peer hears nothing, and the next one succeeds.

@@ -47,6 +47,39 @@ TEST(MountInfo, EscapesAndOptionalFields) {
   EXPECT_EQ(mount_of(*mounts, "/runner")->mount_point, "/");
 }
 
+// As systemd leaves it: a folder is hidden, and what comes to be mounted below it in the host later is hidden
+// too. What is mounted twice at one place shows the last.
+TEST(MountInfo, WhatLiesOnTopIsFound) {
+  auto mounts = parse_mountinfo(
+      "136 51 254:1 / / ro master:1 - ext4 /dev/vda1 rw\n"
+      "154 136 0:26 / /run ro master:11 - tmpfs tmpfs rw\n"
+      "138 136 0:30 / /misc rw master:12 - autofs systemd-1 rw\n"
+      "139 138 0:38 / /misc rw master:45 - binfmt_misc binfmt_misc rw\n"
+      "156 154 0:26 /none /run/credentials ro master:11 - tmpfs tmpfs rw\n"
+      "212 154 0:42 / /run/credentials/getty ro master:139 - tmpfs tmpfs rw\n");
+  ASSERT_TRUE(mounts) << mounts.error().message();
+  auto found = [&](const char* path) { return mount_of(*mounts, path)->id; };
+  EXPECT_EQ(found("/"), 136);
+  EXPECT_EQ(found("/home"), 136);
+  EXPECT_EQ(found("/run"), 154);
+  EXPECT_EQ(found("/run/x/y"), 154);
+  EXPECT_EQ(found("/misc"), 139);
+  EXPECT_EQ(found("/misc/x"), 139);
+  EXPECT_EQ(found("/run/credentials"), 156);
+  EXPECT_EQ(found("/run/credentials/getty"), 156);
+  EXPECT_EQ(found("/run/credentials/getty/x"), 156);
+}
+
+// Where the root folder is not a mount point, its mount is not listed.
+TEST(MountInfo, BelowAnotherRoot) {
+  auto mounts =
+      parse_mountinfo("30 25 0:25 / /proc rw - proc proc rw\n31 30 0:26 / /proc/x rw - tmpfs tmpfs rw\n");
+  ASSERT_TRUE(mounts);
+  EXPECT_EQ(mount_of(*mounts, "/etc"), nullptr);
+  EXPECT_EQ(mount_of(*mounts, "/proc/1")->id, 30);
+  EXPECT_EQ(mount_of(*mounts, "/proc/x/y")->id, 31);
+}
+
 TEST(MountInfo, RefusesRubbish) {
   EXPECT_FALSE(parse_mountinfo("25 1 254:1 / / rw - ext4\n"));
   EXPECT_FALSE(parse_mountinfo("25 1 254 / / rw shared:1 - ext4 /dev/vda1 rw\n"));
