@@ -20,13 +20,14 @@ def main():
   p.add_argument("--host", default="10.77.0.2")
   p.add_argument("--path", default="/")
   p.add_argument("--constant", action="store_true")
+  p.add_argument("--every", type=float, default=0.05, metavar="S", help="seconds between an answer and the next request")
   a = p.parse_args()
   stop = []
   signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
   s = socket.create_connection((a.host, a.port), 60)
   s.settimeout(None)
   file = s.makefile("rb")
-  answers = wrong = 0
+  answers = wrong = said = 0
   last, gap, before, why = time.monotonic(), 0.0, None, "open"
   request = f"GET {a.path} HTTP/1.1\r\nHost: {a.host}\r\nConnection: keep-alive\r\n\r\n".encode()
   try:
@@ -38,9 +39,10 @@ def main():
       before = body
       now = time.monotonic()
       gap, last = max(gap, now - last), now
-      if answers % 20 == 1:
+      if answers == 1 or now > said + 1:
+        said = now
         print(f"asked {answers}", flush=True)
-      time.sleep(0.05)
+      time.sleep(a.every)
   except (OSError, ValueError) as error:
     why = str(error)
   print(json.dumps({"connection": why, "answers": answers, "wrong": wrong, "longest_gap_s": round(gap, 2)}), flush=True)

@@ -89,7 +89,8 @@ def start_servers(m):
   servers = []
   for name, port, find, arguments in (("Python asyncio", 8001, "pgrep -f '^python3 /root/asyncio'", ()),
                                       ("Node.js", 8002, "pgrep -f '^node /root'", ()),
-                                      ("Tomcat", 8080, "systemctl show -p MainPID --value tomcat10", ("--constant",))):
+                                      ("Tomcat", 8080, "systemctl show -p MainPID --value tomcat10",
+                                       ("--constant", "--every", "2"))):   # after the 100th answer it closes a connection
     m.wait_port(port, 240)
     client = m.client(name.split()[-1].lower(), "http_counter.py", port, *arguments)
     client.expect("^asked", 120)
