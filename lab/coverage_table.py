@@ -1,7 +1,7 @@
-"""docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, one with each engine, and
-`programs`, and from the native tests; what is not, from the source of those refusals.
+"""docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, one with each engine,
+`redis_unit` and `programs`, and from the native tests; what is not, from the source of those refusals.
 
-  lab/run accepts; lab/run accepts --set engine=criu; lab/run programs
+  lab/run accepts; lab/run accepts --set engine=criu; lab/run redis_unit; lab/run programs
   build/tests/native/native_rebuild/native_native_rebuild --gtest_output=json:build/kinds.json
   python3 lab/coverage_table.py build/kinds.json > docs/coverage.md
 """
@@ -51,23 +51,24 @@ def main():
     carried = " | ".join("yes" if name in good[e]["facts"]["accepted"] else "no" if name in good[e]["facts"]["refused"] else "" for e in engines)
     why = " / ".join(filter(None, (reasons_of(good[e], e, name) for e in engines)))
     print(f"| {name} | {carried} | {why} |")
-  programs()
+  in_machines()
   if len(sys.argv) > 1:
     kinds(json.loads(pathlib.Path(sys.argv[1]).read_text()))
   refusals()
 
 
-def programs():
+def in_machines():
   """Of the newest run between each pair of kernels."""
-  runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob("programs-*/result.json"))]
-  newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r and not r["error"]}
-  if newest:
-    print("\n## Programs of every day, unmodified\n")
-  for (from_, to), run in sorted(newest.items()):
-    print(f"{from_} to {to}, with upkeep's own engine:\n")
-    for check in run["checks"]:
-      print(f"- {'' if check['ok'] else '**not:** '}{check['what']}")
-    print()
+  for scenario, title in (("redis_unit", "Debian's redis-server, with a background save running"), ("programs", "Programs of every day, unmodified (Node.js after `sysctl kernel.io_uring_disabled=2`)")):
+    runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob(f"{scenario}-*/result.json"))]
+    newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r and not r["error"]}
+    if newest:
+      print(f"\n## {title}\n")
+    for (from_, to), run in sorted(newest.items()):
+      print(f"{from_} to {to}, with upkeep's own engine:\n")
+      for check in run["checks"]:
+        print(f"- {'' if check['ok'] else '**not:** '}{check['what']}")
+      print()
 
 
 def words(name):

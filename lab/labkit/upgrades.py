@@ -82,15 +82,15 @@ class Journey:
     return False
 
   def upgrade(self, pids, arguments="", timeout=180, on_boot=None, hang_up=False):
-    """Starts the upgrade as its user would and follows it into the new kernel.
+    """Starts the upgrade as its user would and follows it into the new kernel. No pids: arguments say what is carried.
 
     on_boot: called with the physical address of the store when the new kernel has begun to boot.
     hang_up: end the ssh connection that it was started from as soon as it says what it does.
     """
     m = self.m
     since = self.since = m.console_mark()
-    carry = " ".join(map(str, pids))
-    client = m.start(f"upkeep upgrade --to {self.to} --engine {m.settings['engine']} --carry {carry} --yes {arguments}", "upgrade")
+    carry = f"--carry {' '.join(map(str, pids))}" if pids else ""
+    client = m.start(f"upkeep upgrade --to {self.to} --engine {m.settings['engine']} {carry} --yes {arguments}", "upgrade")
     with place.progress(f"upkeep upgrade --to {self.to}"):
       try:
         if hang_up:
