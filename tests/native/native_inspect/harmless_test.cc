@@ -334,6 +334,27 @@ TEST_F(Harmless, KilledInsideATask) {
   expect_well(subject);
 }
 
+// However often it is looked at, nothing is written to a stack that may have no room for it: what was written
+// to the lower end of the main one is zero again.
+TEST_F(Harmless, FramesLieInTheMainStackEveryTime) {
+  Subject subject(Watchful::set_up, Watchful::step);
+  for (int round = 0; round < 3; ++round) {
+    auto tree = StoppedTree::stop({subject.pid()});
+    ASSERT_TRUE(tree);
+    auto memory = os::TaskMemory::open(subject.pid());
+    auto maps = glance({subject.pid()});
+    ASSERT_TRUE(memory && maps);
+    auto code = find_guest_code(subject.pid(), maps->processes[0].memory.mappings, *memory);
+    ASSERT_TRUE(code);
+    ASSERT_GT(code->room, 0U) << "round " << round;
+    auto guest = GuestCalls::begin(tree->processes()[0].threads[0].tracee, *memory, *code);
+    ASSERT_TRUE(guest);
+    ASSERT_TRUE(guest->call(SYS_getppid));
+    ASSERT_TRUE(guest->end());
+  }
+  expect_well(subject);
+}
+
 TEST_F(Harmless, SignalsThatComeMeanwhileArrive) {
   Subject subject(Watchful::set_up, Watchful::step);
   std::uint64_t sent = 0;

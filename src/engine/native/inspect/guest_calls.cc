@@ -60,9 +60,16 @@ struct Range {
   std::uint64_t start = 0, length = 0;
 };
 
-// Pages at the lower end of the main stack that were never touched (the kernel maps more than it uses),
-// without the last one of them. Empty where they are not enough for a frame.
-Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings) {
+bool reads_as_zero(std::uint64_t page, const os::TaskMemory& memory) {
+  std::array<std::byte, kPage> bytes;
+  return memory.read(page, bytes) &&
+         std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return byte == std::byte{0}; });
+}
+
+// Pages at the lower end of the main stack that were never touched (the kernel maps more than it uses), or by
+// nobody but us: then they are all zero. Without the last one of them. Empty where they are not enough for a
+// frame.
+Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings, const os::TaskMemory& memory) {
   const auto stack =
       std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.name == "[stack]"; });
   if (stack == mappings.end() || !stack->write) return {};
@@ -73,9 +80,10 @@ Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings) {
   if (!pagemap || !os::pread_all(*pagemap, std::as_writable_bytes(std::span(entries.data(), pages)),
                                  static_cast<off_t>(stack->start / kPage * sizeof(std::uint64_t))))
     return {};
-  const auto touched = std::find_if(entries.begin(), entries.begin() + static_cast<std::ptrdiff_t>(pages),
-                                    [](auto entry) { return (entry & kPresentOrSwapped) != 0; });
-  const auto untouched = static_cast<std::uint64_t>(touched - entries.begin());
+  std::size_t untouched = 0;
+  while (untouched < pages && ((entries[untouched] & kPresentOrSwapped) == 0 ||
+                               reads_as_zero(stack->start + untouched * kPage, memory)))
+    ++untouched;
   if (untouched * kPage < kRoom + kPage) return {};
   return {stack->start, (untouched - 1) * kPage};
 }
@@ -91,7 +99,7 @@ Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mapping
         continue;
       search_mapping(mapping, memory, found);
       if (found.system_call != 0 && found.sigreturn != 0) {
-        const auto untouched = untouched_stack(pid, mappings);
+        const auto untouched = untouched_stack(pid, mappings, memory);
         found.frames = untouched.start, found.room = untouched.length;
         return found;
       }

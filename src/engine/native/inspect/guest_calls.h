@@ -26,7 +26,8 @@ namespace upkeep::native {
 struct GuestCode {
   std::uint64_t system_call = 0;  // syscall; ret
   std::uint64_t sigreturn = 0;
-  // Never touched memory for frames, and how much of it there is; none: frames lie on threads' own stacks.
+  // Memory for frames that the program has never touched, and how much of it there is; none: frames lie on
+  // threads' own stacks.
   std::uint64_t frames = 0, room = 0;
 };
 // The error names the reason why nothing can be run in this process.

@@ -128,8 +128,8 @@ class MountReader {
 
  private:
   void refuse(const os::MountInfo& info, std::string why) {
-    obstacles_.push_back(
-        {pid_, "mount " + info.mount_point, std::move(why), "run it without mounts of its own, or leave it out"});
+    obstacles_.push_back({pid_, "mount " + info.mount_point, std::move(why),
+                          "run it without mounts of its own, or leave it out"});
   }
 
   std::string in_process(const std::string& path) const { return fmt::format("/proc/{}/root{}", pid_, path); }
@@ -220,8 +220,7 @@ Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacl
                [&](const auto& info) { return os::mount_of(theirs, info.mount_point) == &info; });
   for (const auto& info : visible) {
     auto mount = reader.read(info);
-    const auto* below =
-        info.mount_point == "/" ? nullptr : os::mount_of(theirs, folder_of(info.mount_point));
+    const auto* below = info.mount_point == "/" ? nullptr : os::mount_of(theirs, folder_of(info.mount_point));
     mount.parent = below == nullptr ? 0 : below->id;
     mounts.push_back(std::move(mount));
   }

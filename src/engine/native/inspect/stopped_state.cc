@@ -369,6 +369,17 @@ Result<void> ask_some(GuestThreads& guests, std::span<Asked> some, Snapshot& sna
   return guests.end();
 }
 
+Result<void> ask_all(std::span<Asked> asked, Snapshot& snapshot) {
+  std::vector<GuestThreads::One> threads;
+  for (const auto& one : asked) threads.push_back(one.guest);
+  for (std::size_t first = 0; first < asked.size();) {
+    TRY_ASSIGN(auto some, GuestThreads::begin(std::span(threads).subspan(first)));
+    TRY(ask_some(some, asked.subspan(first, some.size()), snapshot));
+    first += some.size();
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
@@ -391,12 +402,13 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
 
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
                            Snapshot& snapshot) {
+  constexpr std::size_t kEnough = 64;  // each process takes a descriptor of ours
   struct Guest {
     os::TaskMemory memory;
     GuestCode code;
   };
   std::deque<Guest> guests;
-  std::vector<Asked> all;
+  std::vector<Asked> asked;
   for (std::size_t i = 0; i < tree.processes().size(); ++i) {
     const auto& held = tree.processes()[i];
     auto& process = snapshot.processes[i];
@@ -409,20 +421,17 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
     }
     const auto& guest = guests.emplace_back(Guest{std::move(memory), *code});
     for (std::size_t number = 0; number < held.threads.size(); ++number)
-      all.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code},
-                     &process,
-                     &process.threads[number],
-                     &statuses[i][number],
-                     {}});
+      asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code},
+                       &process,
+                       &process.threads[number],
+                       &statuses[i][number],
+                       {}});
+    if (asked.size() < kEnough) continue;
+    TRY(ask_all(asked, snapshot));
+    asked.clear();
+    guests.clear();
   }
-  for (auto rest = std::span(all); !rest.empty();) {
-    std::vector<GuestThreads::One> threads;
-    for (const auto& one : rest) threads.push_back(one.guest);
-    TRY_ASSIGN(auto some, GuestThreads::begin(threads));
-    TRY(ask_some(some, rest.first(some.size()), snapshot));
-    rest = rest.subspan(some.size());
-  }
-  return {};
+  return ask_all(asked, snapshot);
 }
 
 }  // namespace upkeep::native
