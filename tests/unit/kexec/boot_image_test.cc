@@ -1,7 +1,9 @@
 #include "kexec/boot_image.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
 
 #include "boot_image_fixture.h"
@@ -83,13 +85,14 @@ TEST(BootImage, VersionStringWithControlCharactersIsNone) {
 }
 
 TEST(BootImage, ReadsAFileAndNamesIt) {
-  const std::string path = testing::TempDir() + "/vmlinuz-test";
+  const std::string path = testing::TempDir() + "/vmlinuz-" + std::to_string(::getpid());
   std::ofstream(path) << fake_image(version).bytes;
   EXPECT_EQ(read_boot_image(path)->release, "6.12.117+deb13-cloud-amd64");
   std::ofstream(path) << "#!/bin/sh\n";
   EXPECT_THAT(read_boot_image(path).error().message(), HasSubstr(path));
   EXPECT_THAT(read_boot_image(testing::TempDir()).error().message(), HasSubstr("is no file"));
   EXPECT_EQ(read_boot_image("/does/not/exist").error().code(), ENOENT);
+  std::filesystem::remove(path);
 }
 
 }  // namespace
