@@ -8,6 +8,8 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/native/inspect/own_pages.h"
+#include "engine/native/inspect/page_collector.h"
 #include "engine/native/inspect/signal_frame.h"
 #include "engine/native/model/snapshot.h"
 #include "os/file.h"
@@ -54,22 +56,15 @@ bool likely(const Mapping& mapping) {
          mapping.name.find("/ld-musl") != std::string::npos;
 }
 
-constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U;  // of an entry of /proc/PID/pagemap
-
-struct Range {
-  std::uint64_t start = 0, length = 0;
-};
-
 bool reads_as_zero(std::uint64_t page, const os::TaskMemory& memory) {
   std::array<std::byte, kPage> bytes;
-  return memory.read(page, bytes) &&
-         std::all_of(bytes.begin(), bytes.end(), [](auto byte) { return byte == std::byte{0}; });
+  return memory.read(page, bytes) && all_zero(bytes);
 }
 
 // Pages at the lower end of the main stack that were never touched (the kernel maps more than it uses), or by
 // nobody but us: then they are all zero. Without the last one of them. Empty where they are not enough for a
 // frame.
-Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings, const os::TaskMemory& memory) {
+PageRange untouched_stack(pid_t pid, const std::vector<Mapping>& mappings, const os::TaskMemory& memory) {
   const auto stack =
       std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.name == "[stack]"; });
   if (stack == mappings.end() || !stack->write) return {};
@@ -85,7 +80,7 @@ Range untouched_stack(pid_t pid, const std::vector<Mapping>& mappings, const os:
                                reads_as_zero(stack->start + untouched * kPage, memory)))
     ++untouched;
   if (untouched * kPage < kRoom + kPage) return {};
-  return {stack->start, (untouched - 1) * kPage};
+  return {stack->start, stack->start + (untouched - 1) * kPage};
 }
 
 }  // namespace
@@ -100,7 +95,7 @@ Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mapping
       search_mapping(mapping, memory, found);
       if (found.system_call != 0 && found.sigreturn != 0) {
         const auto untouched = untouched_stack(pid, mappings, memory);
-        found.frames = untouched.start, found.room = untouched.length;
+        found.frames = untouched.start, found.room = untouched.end - untouched.start;
         return found;
       }
     }

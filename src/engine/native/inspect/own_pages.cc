@@ -57,7 +57,7 @@ Result<OwnPages> scan(os::Fd pagemap, const Stretch& stretch, bool guards) {
 
 // Kernels before 6.7.
 Result<OwnPages> read_entries(os::Fd pagemap, const Stretch& stretch) {
-  constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U, kOfFile = 1ULL << 61U;
+  constexpr std::uint64_t kOfFile = 1ULL << 61U;
   OwnPages found;
   std::vector<std::uint64_t> entries(8192);
   for (std::uint64_t at = stretch.start; at < stretch.end;) {

@@ -11,6 +11,9 @@
 
 namespace upkeep::native {
 
+// Of an entry of /proc/PID/pagemap: the page is there, or swapped out.
+inline constexpr std::uint64_t kPresentOrSwapped = 3ULL << 62U;
+
 struct PageRange {
   std::uint64_t start = 0, end = 0;
 };

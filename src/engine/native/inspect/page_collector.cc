@@ -3,13 +3,10 @@
 #include <cstring>
 
 namespace upkeep::native {
-namespace {
 
 bool all_zero(std::span<const std::byte> page) {
   return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
 }
-
-}  // namespace
 
 void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents) {
   if (!runs.empty()) {

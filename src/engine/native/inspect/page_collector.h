@@ -12,6 +12,8 @@
 
 namespace upkeep::native {
 
+bool all_zero(std::span<const std::byte> page);
+
 // NEXT after RUNS: as a part of the last one where it goes on behind that, in the file of contents too unless
 // there is none (WITHOUT_CONTENTS).
 void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents);

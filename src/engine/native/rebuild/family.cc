@@ -62,7 +62,7 @@ Result<void> Family::make(const TerminalSources& terminals) {
     const auto* birth = std::get_if<Birth>(&step);
     if (birth != nullptr && birth->before_setsid.empty() && birth->after_setsid.empty()) {
       TRY_ASSIGN(auto job, prepare(*birth, terminals));
-      if (job) childless.push_back(std::move(*job));
+      childless.push_back(std::move(job));
       continue;
     }
     TRY(shop_.run_all(childless));
@@ -83,20 +83,16 @@ Result<void> Family::make(const TerminalSources& terminals) {
   return {};
 }
 
-// Nothing: there is nothing that it has to do by itself.
-Result<std::optional<Workshop::Job>> Family::prepare(const Birth& birth, const TerminalSources& terminals) {
+// What it has to do by itself, where that is anything.
+Result<Workshop::Job> Family::prepare(const Birth& birth, const TerminalSources& terminals) {
   const auto& process = *birth.process;
   if (!process.exit_status) TRY(make_keyring(process));
-  if (process.exit_status && birth.before_setsid.empty() && birth.after_setsid.empty() &&
-      process.session != process.pid)
-    return std::optional<Workshop::Job>();
-  return std::optional(Workshop::Job{&first_thread(process), compile_birth(birth, terminals)});
+  return Workshop::Job{&first_thread(process), compile_birth(birth, terminals)};
 }
 
 Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
   TRY_ASSIGN(const auto job, prepare(birth, terminals));
-  if (!job) return {};
-  return shop_.run(*job->task, job->program, taker());
+  return shop_.run(*job.task, job.program, taker());
 }
 
 Result<void> Family::make(const StandIn& wanted) {

@@ -2,7 +2,6 @@
 // The processes of a tree, made: parents, sessions, process groups, terminals, session keyrings. No memory,
 // no threads yet.
 
-#include <optional>
 #include <set>
 
 #include "common/result.h"
@@ -27,7 +26,7 @@ class Family {
  private:
   const os::Tracee& first_thread(const Process& process);
   const os::Tracee& stand_in(std::int32_t id);
-  Result<std::optional<Workshop::Job>> prepare(const Birth& birth, const TerminalSources& terminals);
+  Result<Workshop::Job> prepare(const Birth& birth, const TerminalSources& terminals);
   Result<void> make(const Birth& birth, const TerminalSources& terminals);
   Result<void> make(const StandIn& wanted);
   Result<std::int32_t> make_stand_in(const StandIn& wanted);
