@@ -21,6 +21,16 @@ Result<std::uint64_t> number_behind(Fd ns, unsigned long request, const char* na
 
 }  // namespace
 
+int clone_flag(std::string_view kind) {
+  constexpr std::pair<std::string_view, int> kFlags[] = {
+      {"mnt", CLONE_NEWNS},    {"uts", CLONE_NEWUTS},       {"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET},
+      {"user", CLONE_NEWUSER}, {"cgroup", CLONE_NEWCGROUP}, {"pid", CLONE_NEWPID}, {"time", CLONE_NEWTIME}};
+  for (const auto& [name, flag] : kFlags) {
+    if (name == kind) return flag;
+  }
+  return 0;
+}
+
 Result<UniqueFd> open_namespace(pid_t pid, const std::string& kind) {
   return open_file(pid == 0 ? "/proc/thread-self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind),
                    O_RDONLY);
@@ -39,8 +49,7 @@ Result<std::uint64_t> parent_of_user_namespace(Fd ns) {
 
 Result<void> enter_namespace(Fd ns, const std::string& kind) {
   if (kind == "mnt" && ::unshare(CLONE_FS) < 0) return ErrnoErr("unshare CLONE_FS");
-  const int type = kind == "mnt" ? CLONE_NEWNS : kind == "uts" ? CLONE_NEWUTS : CLONE_NEWIPC;
-  if (::setns(ns.get(), type) < 0) return ErrnoErr("setns {}", kind);
+  if (::setns(ns.get(), clone_flag(kind)) < 0) return ErrnoErr("setns {}", kind);
   return {};
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -13,6 +14,8 @@
 
 namespace upkeep::os {
 
+// CLONE_NEWNS for "mnt", and so on; 0: there is no such kind.
+int clone_flag(std::string_view kind);
 // Of a process; 0: our own. KIND as in /proc/PID/ns.
 Result<UniqueFd> open_namespace(pid_t pid, const std::string& kind);
 // Its number, as namespace_id() in os/procfs.h tells it.
@@ -22,8 +25,9 @@ Result<std::uint64_t> namespace_number(Fd ns);
 Result<std::uint64_t> owner_of_namespace(Fd ns);
 Result<std::uint64_t> parent_of_user_namespace(Fd ns);
 
-// The calling thread enters a mount, UTS or IPC namespace for good. KIND: "mnt", "uts" or "ipc". Names are
-// then looked up from that namespace's root.
+// The calling thread enters a namespace for good. KIND: "mnt", "uts", "ipc", "net" or "cgroup"; names are
+// then looked up from a mount namespace's root. "pid": the children that it makes, not itself. "time": no
+// thread may be beside it.
 Result<void> enter_namespace(Fd ns, const std::string& kind);
 
 // What LOOK returns, a Result, in a thread of its own that has entered NS; where that is no descriptor, here

@@ -1,9 +1,17 @@
 #include "os/time_namespace.h"
 
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
 #include <charconv>
+#include <chrono>
 #include <vector>
 
+#include "os/child.h"
 #include "os/file.h"
+#include "os/namespace.h"
+#include "os/procfs.h"
 
 namespace upkeep::os {
 namespace {
@@ -50,6 +58,27 @@ Result<ClockOffsets> clock_offsets(pid_t pid) {
   auto text = read_file(pid == 0 ? "/proc/self/timens_offsets" : fmt::format("/proc/{}/timens_offsets", pid));
   if (!text && text.error().code() == ENOENT) return ClockOffsets{};
   if (!text) return tl::unexpected(std::move(text).error());
+  return parse_clock_offsets(*text);
+}
+
+// Only a process without threads may enter one.
+Result<ClockOffsets> own_clock_offsets(pid_t pid) {
+  const auto own = namespace_id(pid, "time"), childrens = namespace_id(pid, "time_for_children");
+  if (!own || !childrens || *own == *childrens) return clock_offsets(pid);
+  TRY_ASSIGN(const auto time, open_namespace(pid, "time"));
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return ErrnoErr("pipe");
+  const UniqueFd from(ends[0]);
+  UniqueFd into(ends[1]);
+  TRY_ASSIGN(const auto child, fork_child([&]() -> int {
+               if (::setns(time.get(), CLONE_NEWTIME) < 0) return 1;
+               const auto offsets = clock_offsets(0);
+               return offsets && write_all(into, clock_offsets_text(*offsets)) ? 0 : 1;
+             }));
+  into.reset();
+  const auto text = read_all(from);
+  TRY_ASSIGN(const auto status, wait_child(child, std::chrono::seconds(10)));
+  if (!text || !status.success()) return Err("its time namespace cannot be entered");
   return parse_clock_offsets(*text);
 }
 

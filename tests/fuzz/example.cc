@@ -69,7 +69,13 @@ void put_socket_right(Socket& socket) {
 
 void put_identities_right(Snapshot& snapshot) {
   for (auto& filter : snapshot.seccomp_filters) filter.instructions.data.resize(8);
+  std::uint64_t number = 0;
   for (auto& namespaces : snapshot.namespaces) {
+    auto& numbers = namespaces.numbers;
+    for (auto* one : {&numbers.user, &numbers.uts, &numbers.ipc, &numbers.mnt, &numbers.net, &numbers.cgroup,
+                      &numbers.time, &numbers.time_for_children})
+      *one = ++number;
+    for (auto& root : namespaces.cgroup_roots) root.path = "/text";
     namespaces.mounts.resize(2);
     namespaces.mounts[0].id = 1, namespaces.mounts[0].parent = 0, namespaces.mounts[0].mount_point = "/";
     namespaces.mounts[1].id = 2, namespaces.mounts[1].parent = 1, namespaces.mounts[1].mount_point = "/text";

@@ -235,6 +235,13 @@ void forget_mount_numbers(Namespaces& namespaces) {
   }
 }
 
+void renumber(NamespaceNumbers& numbers, Renumbered& known) {
+  for (auto* number : {&numbers.user, &numbers.uts, &numbers.ipc, &numbers.mnt, &numbers.net, &numbers.cgroup,
+                       &numbers.time, &numbers.time_for_children}) {
+    if (*number != 0) *number = known(*number);
+  }
+}
+
 // What the host has mounted or unmounted in between is no difference.
 void forget_host_mounts(Snapshot& snapshot, const Snapshot& other) {
   for (std::size_t i = 0; i < snapshot.namespaces.size() && i < other.namespaces.size(); ++i) {
@@ -319,7 +326,11 @@ void forget_question(Socket& socket) {
 
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
-  for (auto& namespaces : snapshot.namespaces) forget_mount_numbers(namespaces);
+  Renumbered spaces;
+  for (auto& namespaces : snapshot.namespaces) {
+    forget_mount_numbers(namespaces);
+    renumber(namespaces.numbers, spaces);
+  }
   forget_serials(snapshot);
   forget_receivers_outside(snapshot);
   Renumbered pipes, sockets;

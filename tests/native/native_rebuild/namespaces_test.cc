@@ -53,6 +53,83 @@ TEST_F(NamespacesTest, UtsNames) {
   EXPECT_NE(os::namespace_id(subject.pid(), "uts").value_or(0), os::namespace_id(0, "uts").value_or(0));
 }
 
+// Of two that differ in others.
+TEST_F(NamespacesTest, OneThatTreesHaveInCommonIsMadeOnce) {
+  Subject first([] {
+    must(::unshare(CLONE_NEWUTS | CLONE_NEWNS) == 0);
+    must(::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) == 0);
+  });
+  const auto other = first.pid();
+  Subject second([other] {
+    auto uts = os::open_file(fmt::format("/proc/{}/ns/uts", other), O_RDONLY);
+    must(uts && ::setns(uts->get(), CLONE_NEWUTS) == 0);
+    ::close(uts->release());
+    must(::unshare(CLONE_NEWIPC) == 0);
+  });
+  ASSERT_TRUE(carry(std::vector<const Subject*>{&first, &second}));
+  EXPECT_EQ(os::namespace_id(first.pid(), "uts").value_or(0),
+            os::namespace_id(second.pid(), "uts").value_or(1));
+  EXPECT_NE(os::namespace_id(0, "uts").value_or(0), os::namespace_id(second.pid(), "uts").value_or(0));
+  EXPECT_NE(os::namespace_id(first.pid(), "ipc").value_or(0),
+            os::namespace_id(second.pid(), "ipc").value_or(0));
+}
+
+// A cgroup of the test's own (version 2), which goes away again.
+class OwnCgroup {
+ public:
+  OwnCgroup() {
+    for (const char* hierarchy : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+      if (!os::exists(std::string(hierarchy) + "/cgroup.procs")) continue;
+      name_ = fmt::format("/upkeep-test-{}", ::getpid());
+      folder_ = hierarchy + name_;
+    }
+    if (!folder_.empty()) (void)os::make_directories(folder_ + "/below");
+  }
+  OwnCgroup(const OwnCgroup&) = delete;
+  ~OwnCgroup() {
+    if (folder_.empty()) return;
+    for (const char* path : {"/below", ""})
+      EXPECT_TRUE(eventually([&] { return ::rmdir((folder_ + path).c_str()) == 0; }));
+  }
+  const std::string& folder() const { return folder_; }
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string folder_, name_;
+};
+
+std::string version_2(pid_t pid) { return os::cgroup_of(pid).value_or(""); }
+
+TEST_F(NamespacesTest, ACgroupNamespace) {
+  const OwnCgroup cgroup;
+  if (cgroup.folder().empty()) GTEST_SKIP() << "no cgroups of version 2";
+  Subject subject(
+      [&] {
+        must(static_cast<bool>(os::write_value(cgroup.folder() + "/cgroup.procs", "0")));
+        must(::unshare(CLONE_NEWCGROUP) == 0);
+        must(static_cast<bool>(os::write_value(cgroup.folder() + "/below/cgroup.procs", "0")));
+      },
+      [] { HOLDS(version_2(::getpid()) == "/below"); });
+  ASSERT_TRUE(carry(subject));
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+  EXPECT_EQ(version_2(subject.pid()), cgroup.name() + "/below");
+  EXPECT_NE(os::namespace_id(subject.pid(), "cgroup").value_or(0), os::namespace_id(0, "cgroup").value_or(0));
+}
+
+TEST_F(NamespacesTest, ACgroupNamespaceThatItHasLeftIsRefused) {
+  const OwnCgroup cgroup;
+  if (cgroup.folder().empty()) GTEST_SKIP() << "no cgroups of version 2";
+  Subject subject([&] {
+    must(static_cast<bool>(os::write_value(cgroup.folder() + "/below/cgroup.procs", "0")));
+    must(::unshare(CLONE_NEWCGROUP) == 0);
+    must(static_cast<bool>(os::write_value(cgroup.folder() + "/cgroup.procs", "0")));
+  });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("it has moved out of what is the root of it (/..)"));
+}
+
 TEST_F(NamespacesTest, AnEmptyIpcNamespaceAndOneThatIsNot) {
   Subject empty([] { must(::unshare(CLONE_NEWIPC) == 0); });
   ASSERT_TRUE(carry(empty));

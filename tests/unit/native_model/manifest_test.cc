@@ -66,6 +66,10 @@ Snapshot example() {
   snapshot.keyrings.push_back({9, "_ses", 1, 2, 3, {{"user", "invocation_id", 1, 2, 3, {{7, 8}}}}});
   process.stopped->keyring = 0;
   auto& namespaces = snapshot.namespaces.emplace_back();
+  namespaces.numbers = {.user = 11, .uts = 12, .mnt = 13, .net = 14, .cgroup = 15, .time = 16};
+  namespaces.time = ClockDifference{-5, 7};
+  namespaces.network = "{}";
+  namespaces.cgroup_roots = {{"", "/system.slice/some.service"}};
   namespaces.user = UserNamespace{{{0, 0, 1}}, {{0, 0, 1}}, false};
   namespaces.uts = UtsNames{"name", "domain"};
   namespaces.mounts.push_back(
@@ -286,6 +290,17 @@ TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {
   EXPECT_THAT(mounts([](auto& m) { m[0].parent = 6; }), HasSubstr("no root"));
   EXPECT_THAT(mounts([](auto& m) { m[1].mount_point = "/dev/../etc"; }), HasSubstr("leads out of its place"));
   EXPECT_THAT(mounts([](auto& m) { m[1].contents[1].path = "/../x"; }), HasSubstr("a file outside of it"));
+  auto namespaces = [&](const std::function<void(std::vector<Namespaces>&)>& change) {
+    return error([&](Snapshot& s) { change(s.namespaces); });
+  };
+  for (const auto& change : std::vector<std::function<void(Namespaces&)>>{
+           [](auto& n) { n.time.reset(); }, [](auto& n) { n.numbers.uts = 0; },
+           [](auto& n) { n.mounts.clear(); }, [](auto& n) { n.network.clear(); },
+           [](auto& n) { n.cgroup_roots.clear(); }})
+    EXPECT_THAT(namespaces([&](auto& all) { change(all[0]); }), HasSubstr("is not told"));
+  EXPECT_THAT(namespaces([](auto& all) { all.push_back(all[0]); }), HasSubstr("is not told"));
+  EXPECT_THAT(namespaces([](auto& all) { all[0].cgroup_roots[0].path = "/../x"; }), HasSubstr("leads out"));
+  EXPECT_THAT(namespaces([](auto& all) { all[0].time->monotonic = INT64_MIN; }), HasSubstr("impossible"));
 }
 
 }  // namespace

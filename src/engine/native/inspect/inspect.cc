@@ -38,29 +38,17 @@ Result<Snapshot> begin_snapshot() {
   return snapshot;
 }
 
-// Clocks as the tasks see them, which is in their time namespace.
-Result<void> read_clocks(Snapshot& snapshot) {
-  const Process* first = nullptr;
-  for (const auto& process : snapshot.processes) {
-    if (process.exit_status) continue;
-    if (first == nullptr) first = &process;
-    auto its = os::namespace_id(process.pid, "time"), ours = os::namespace_id(first->pid, "time"),
-         childrens = os::namespace_id(process.pid, "time_for_children");
-    if (its && ours && childrens && (*its != *ours || *its != *childrens))
-      snapshot.obstacles.push_back(
-          {process.pid, "time namespace", "it is another one than the tree's, or than its children's", ""});
-  }
-  if (first == nullptr) return {};
-  TRY_ASSIGN(const auto own, os::clock_offsets(0));
-  TRY_ASSIGN(const auto theirs, os::clock_offsets(first->pid));
-  snapshot.clocks = {now(CLOCK_REALTIME), now(CLOCK_MONOTONIC) - own.monotonic + theirs.monotonic,
-                     now(CLOCK_BOOTTIME) - own.boottime + theirs.boottime};
+// Clocks as the tasks see them, which is in a time namespace with these OFFSETS.
+Result<void> read_clocks(Snapshot& snapshot, const os::ClockOffsets& offsets) {
+  TRY_ASSIGN(const auto own, os::own_clock_offsets(0));
+  snapshot.clocks = {now(CLOCK_REALTIME), now(CLOCK_MONOTONIC) - own.monotonic + offsets.monotonic,
+                     now(CLOCK_BOOTTIME) - own.boottime + offsets.boottime};
   return {};
 }
 
 // Where names of its files are looked up as the process does; no descriptor where we do the same.
 Result<os::UniqueFd> mounts_of(const Process& process, const Snapshot& snapshot) {
-  if (!process.namespaces || snapshot.namespaces[*process.namespaces].mounts.empty()) return os::UniqueFd();
+  if (!process.namespaces || snapshot.namespaces[*process.namespaces].numbers.mnt == 0) return os::UniqueFd();
   return os::open_namespace(process.pid, "mnt");
 }
 
@@ -131,6 +119,9 @@ Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
   Readers readers(snapshot);
+  std::vector<pid_t> pids;
+  for (const auto& held : tree.processes()) pids.push_back(held.pid);
+  TRY(readers.namespaces.choose_clocks(pids));
   std::vector<std::vector<std::string>> statuses;  // of the threads of each process
   for (const auto& held : tree.processes()) {
     auto read = read_one(held, snapshot, readers, request, statuses.emplace_back());
@@ -141,7 +132,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   readers.descriptors.finish(true);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
-  TRY(read_clocks(snapshot));
+  TRY(read_clocks(snapshot, readers.namespaces.clocks()));
   TRY(read_kept_files(snapshot, request, true));
   if (request.surroundings) {
     TRY(read_ipc_objects(snapshot));
@@ -155,22 +146,25 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
 Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
   Readers readers(snapshot);
+  std::vector<pid_t> pids;
   for (pid_t root : roots) {
-    TRY_ASSIGN(const auto pids, os::process_tree(root));
-    for (pid_t pid : pids) {
-      if (snapshot.find(pid) != nullptr) continue;
-      auto read = glance_at(pid, snapshot, readers);
-      // One that has ended meanwhile is a zombie, or nothing any more.
-      if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z')
-        read = glance_at(pid, snapshot, readers);
-      if (!read && os::read_stat(pid))
-        return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
-    }
+    TRY_ASSIGN(const auto tree, os::process_tree(root));
+    pids.insert(pids.end(), tree.begin(), tree.end());
+  }
+  TRY(readers.namespaces.choose_clocks(pids));
+  for (pid_t pid : pids) {
+    if (snapshot.find(pid) != nullptr) continue;
+    auto read = glance_at(pid, snapshot, readers);
+    // One that has ended meanwhile is a zombie, or nothing any more.
+    if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z')
+      read = glance_at(pid, snapshot, readers);
+    if (!read && os::read_stat(pid))
+      return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
   }
   readers.descriptors.finish(false);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
-  TRY(read_clocks(snapshot));
+  TRY(read_clocks(snapshot, readers.namespaces.clocks()));
   TRY(read_kept_files(snapshot, {}, false));
   TRY(read_ipc_objects(snapshot));
   look_at_whole_tree(snapshot);

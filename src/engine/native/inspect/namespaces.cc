@@ -11,39 +11,70 @@
 #include "os/file.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
+#include "os/time_namespace.h"
 
 namespace upkeep::native {
 namespace {
 
-constexpr const char* kRemedy = "carry it with the criu engine";
+constexpr const char* kLeaveItOut = "leave it out of what is carried, or start it without that namespace";
+
+// "4:memory:/below" and so on.
+std::vector<CgroupRoot> parse_cgroups(std::string_view text) {
+  std::vector<CgroupRoot> cgroups;
+  while (!text.empty()) {
+    const auto line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(line.size() + 1, text.size()));
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string_view::npos || second == std::string_view::npos) continue;
+    cgroups.push_back(
+        {std::string(line.substr(first + 1, second - first - 1)), std::string(line.substr(second + 1))});
+  }
+  return cgroups;
+}
+
+// Processes may be in such a group only where it is the machine's root: cgroups(7), "no internal processes".
+bool hands_down_controllers(const std::string& cgroup) {
+  for (const char* hierarchy : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+    const auto control = os::read_file(hierarchy + cgroup + "/cgroup.subtree_control").value_or("");
+    if (cgroup != "/" && control.find_first_not_of(" \n") != std::string::npos) return true;
+  }
+  return false;
+}
 
 // Reads one process, and says what stands in the way of making its namespaces again.
 class OneReader {
  public:
   OneReader(pid_t pid, std::vector<Obstacle>& obstacles) : pid_(pid), obstacles_(obstacles) {}
 
-  Result<Namespaces> read(const std::array<std::uint64_t, 4>& numbers) {
+  // Not those that are told by others already.
+  Result<Namespaces> read(const NamespaceNumbers& numbers, const NamespaceNumbers& untold,
+                          const os::ClockOffsets& clocks) {
     Namespaces result;
-    if (numbers[0] != 0) {
+    result.numbers = numbers;
+    if (numbers.user != 0) {
       TRY_ASSIGN(result.user, read_user());
     }
-    if (numbers[1] != 0) {
+    if (numbers.uts != 0) {
       TRY_ASSIGN(result.uts, read_uts());
     }
-    if (numbers[2] != 0) {
-      TRY_ASSIGN(result.ipc, read_ipc());
+    if (untold.ipc != 0) TRY(look_at_ipc());
+    if (untold.mnt != 0) {
+      TRY_ASSIGN(const bool ours, belongs_to_us("mnt"));
+      if (ours) {
+        TRY_ASSIGN(result.mounts, read_mounts(pid_, obstacles_));
+      }
     }
-    if (numbers[3] == 0) return result;
-    TRY_ASSIGN(const bool ours, belongs_to_us("mnt"));
-    if (ours) {
-      TRY_ASSIGN(result.mounts, read_mounts(pid_, obstacles_));
+    if (untold.net != 0) refuse("net", "this version does not rebuild it");
+    if (numbers.cgroup != 0) {
+      TRY_ASSIGN(result.cgroup_roots, read_cgroup_roots());
     }
+    TRY(read_time(numbers, clocks, result));
     return result;
   }
 
  private:
   void refuse(const std::string& kind, std::string why) {
-    obstacles_.push_back({pid_, kind + " namespace of its own", std::move(why), kRemedy});
+    obstacles_.push_back({pid_, kind + " namespace of its own", std::move(why), kLeaveItOut});
   }
 
   // Made by a task in our user namespace. Where it was made in another one, the kernel has locked things that
@@ -104,11 +135,11 @@ class OneReader {
   }
 
   // Only an empty one is made again.
-  Result<bool> read_ipc() {
+  Result<void> look_at_ipc() {
     TRY_ASSIGN(const bool ours, belongs_to_us("ipc"));
-    if (!ours) return true;
+    if (!ours) return {};
     TRY_ASSIGN(const auto ns, os::open_namespace(pid_, "ipc"));
-    return os::in_namespace(ns, "ipc", [&]() -> Result<bool> {
+    return os::in_namespace(ns, "ipc", [&]() -> Result<void> {
       for (const char* kind : {"shm", "msg", "sem"}) {
         const auto text = os::read_file(std::string("/proc/sysvipc/") + kind).value_or("");
         if (std::count(text.begin(), text.end(), '\n') > 1)  // the first line is a heading
@@ -116,8 +147,58 @@ class OneReader {
       }
       TRY_ASSIGN(const bool queues, has_message_queues());
       if (queues) refuse("ipc", "there are message queues in it");
-      return true;
+      return {};
     });
+  }
+
+  // The cgroup that the process is in, as it is called inside and outside, tells what is above both.
+  Result<std::vector<CgroupRoot>> read_cgroup_roots() {
+    std::vector<CgroupRoot> roots;
+    TRY_ASSIGN(const bool ours, belongs_to_us("cgroup"));
+    if (!ours) return roots;
+    const auto read = [&] { return os::read_file(fmt::format("/proc/{}/cgroup", pid_)); };
+    TRY_ASSIGN(const auto ns, os::open_namespace(pid_, "cgroup"));
+    TRY_ASSIGN(const auto outside, read());
+    TRY_ASSIGN(const auto inside, os::in_namespace(ns, "cgroup", read));
+    const auto called_outside = parse_cgroups(outside), called_inside = parse_cgroups(inside);
+    if (called_outside.size() != called_inside.size()) return Err("its cgroups change");
+    for (std::size_t i = 0; i < called_outside.size(); ++i) {
+      auto root = called_outside[i];
+      const std::string_view below =
+          called_inside[i].path == "/" ? "" : std::string_view(called_inside[i].path);
+      if (!root.path.ends_with(below) || below.starts_with("/..")) {
+        refuse("cgroup", fmt::format("it has moved out of what is the root of it ({})", below));
+        return roots;
+      }
+      root.path.resize(root.path.size() - below.size());
+      if (root.path.empty()) root.path = "/";
+      if (root.controllers.empty() && hands_down_controllers(root.path))
+        refuse("cgroup", fmt::format("nobody can enter its root, {}, while that hands controllers down "
+                                     "(cgroup.subtree_control)",
+                                     root.path));
+      roots.push_back(std::move(root));
+    }
+    return roots;
+  }
+
+  Result<void> read_time(const NamespaceNumbers& numbers, const os::ClockOffsets& clocks,
+                         Namespaces& result) {
+    const auto from_here = [&](const os::ClockOffsets& its) {
+      return ClockDifference{its.monotonic - clocks.monotonic, its.boottime - clocks.boottime};
+    };
+    if (numbers.time != 0) {
+      TRY_ASSIGN(const bool ours, belongs_to_us("time"));
+      if (!ours) return {};
+      TRY_ASSIGN(const auto its, os::own_clock_offsets(pid_));
+      result.time = from_here(its);
+    }
+    if (numbers.time_for_children != 0) {
+      TRY_ASSIGN(const bool ours, belongs_to_us("time_for_children"));
+      if (!ours) return {};
+      TRY_ASSIGN(const auto its, os::clock_offsets(pid_));
+      result.time_for_children = from_here(its);
+    }
+    return {};
   }
 
   pid_t pid_;
@@ -128,7 +209,7 @@ class OneReader {
 void look_at_threads(const Process& process, std::vector<Obstacle>& obstacles) {
   auto threads = os::list_threads(process.pid);
   if (!threads || threads->size() < 2) return;
-  for (const char* kind : {"uts", "ipc", "net", "cgroup"}) {
+  for (const char* kind : {"uts", "ipc", "net", "cgroup", "time_for_children", "pid_for_children"}) {
     const auto whole = os::namespace_id(process.pid, kind);
     for (pid_t tid : *threads) {
       const auto its = os::namespace_id(tid, kind);
@@ -141,31 +222,69 @@ void look_at_threads(const Process& process, std::vector<Obstacle>& obstacles) {
 
 }  // namespace
 
-Result<void> NamespaceReader::read(Process& process) {
+Result<void> NamespaceReader::choose_clocks(const std::vector<pid_t>& pids) {
+  // Those that are waited for by children only have to be made by whoever waits.
+  std::set<std::uint64_t> for_children;
+  pid_t first = 0;
+  for (const pid_t pid : pids) {
+    const auto time = os::namespace_id(pid, "time"), childrens = os::namespace_id(pid, "time_for_children");
+    if (time && childrens && *time != *childrens) for_children.insert(*childrens);
+  }
+  for (const pid_t pid : pids) {
+    const auto time = os::namespace_id(pid, "time");
+    if (first != 0 || !time || for_children.contains(*time)) continue;
+    first = pid;
+    clocks_in_ = *time;
+  }
+  if (first == 0) return {};
+  TRY_ASSIGN(clocks_, os::own_clock_offsets(first));
+  return {};
+}
+
+NamespaceNumbers NamespaceReader::numbers_of(pid_t pid) {
+  const auto number = [&](const char* kind) { return os::namespace_id(pid, kind).value_or(0); };
   const auto other = [&](const char* kind) -> std::uint64_t {
     auto& own = own_[kind];
     if (own == 0) own = os::namespace_id(0, kind).value_or(0);
-    const auto its = os::namespace_id(process.pid, kind);
-    return its && *its != own ? *its : 0;
+    const auto its = number(kind);
+    return its != own ? its : 0;
   };
-  for (const char* kind : {"net", "pid", "cgroup"}) {
-    if (other(kind) != 0)
-      snapshot_.obstacles.push_back({process.pid, fmt::format("{} namespace of its own", kind),
-                                     "this version does not rebuild it", kRemedy});
-  }
+  NamespaceNumbers numbers{
+      other("user"), other("uts"), other("ipc"), other("mnt"), other("net"), other("cgroup"), 0, 0};
+  const auto time = number("time"), childrens = number("time_for_children");
+  if (time != clocks_in_) numbers.time = time;
+  if (childrens != time) numbers.time_for_children = childrens;
+  return numbers;
+}
+
+Result<void> NamespaceReader::read(Process& process) {
   look_at_threads(process, snapshot_.obstacles);
-  const std::array<std::uint64_t, 4> numbers = {other("user"), other("uts"), other("ipc"), other("mnt")};
-  if (numbers == std::array<std::uint64_t, 4>{}) return {};
+  for (const char* kind : {"pid", "pid_for_children"}) {
+    const auto own = os::namespace_id(0, "pid"), its = os::namespace_id(process.pid, kind);
+    if (!own || !its || *own == *its) continue;
+    snapshot_.obstacles.push_back(
+        {process.pid, "pid namespace of its own", "this version does not rebuild it", kLeaveItOut});
+    break;
+  }
+  const auto numbers = numbers_of(process.pid);
+  if (numbers == NamespaceNumbers{}) return {};
+  if (numbers.time_for_children != 0 && !waited_for_.insert(numbers.time_for_children).second)
+    snapshot_.obstacles.push_back({process.pid, "time namespace of its children",
+                                   "other processes' children will be born into it too", kLeaveItOut});
   const auto [known, first] = known_.emplace(numbers, snapshot_.namespaces.size());
   if (first) {
-    TRY_ASSIGN(auto read, OneReader(process.pid, snapshot_.obstacles).read(numbers));
+    auto untold = numbers;
+    for (auto* number : {&untold.ipc, &untold.mnt, &untold.net}) {
+      if (*number != 0 && !told_.insert(*number).second) *number = 0;
+    }
+    TRY_ASSIGN(auto read, OneReader(process.pid, snapshot_.obstacles).read(numbers, untold, clocks_));
     snapshot_.namespaces.push_back(std::move(read));
   }
   process.namespaces = known->second;
-  if (numbers[3] != 0 && process.folders.root != "/")
+  if (numbers.mnt != 0 && process.folders.root != "/")
     snapshot_.obstacles.push_back({process.pid, "root folder " + process.folders.root,
                                    "chroot in a mount namespace of its own is not rebuilt by this version",
-                                   kRemedy});
+                                   kLeaveItOut});
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "engine/native/inspect/stop.h"
 #include "engine/native/model/snapshot.h"
 #include "os/task_memory.h"
+#include "os/time_namespace.h"
 
 namespace upkeep::native {
 
@@ -29,13 +31,19 @@ Result<void> read_zombie(pid_t pid, Process& process);
 class NamespaceReader {
  public:
   explicit NamespaceReader(Snapshot& snapshot) : snapshot_(snapshot) {}
+  // Before the first one is read: in whose time namespace Snapshot::clocks are read.
+  Result<void> choose_clocks(const std::vector<pid_t>& pids);
+  const os::ClockOffsets& clocks() const { return clocks_; }
   Result<void> read(Process& process);
 
  private:
+  NamespaceNumbers numbers_of(pid_t pid);
   Snapshot& snapshot_;
+  os::ClockOffsets clocks_;
+  std::uint64_t clocks_in_ = 0;
   std::map<std::string, std::uint64_t> own_;
-  // By their numbers: user, uts, ipc, mnt; 0: our own one.
-  std::map<std::array<std::uint64_t, 4>, std::uint32_t> known_;
+  std::map<NamespaceNumbers, std::uint32_t> known_;
+  std::set<std::uint64_t> told_, waited_for_;
 };
 // mounts.cc: the mount namespace of a process, beside our own.
 Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacles);

@@ -146,6 +146,7 @@ struct Mount {
   // Of a file system that is made anew, once for all of its mounts; of one of the host's, where nothing else
   // makes it, the root alone.
   std::vector<Node> contents;
+  std::uint64_t pid_namespace = 0;  // of a proc file system: whose processes it shows; 0: those of ours
   bool operator==(const Mount&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("id", self.id);
@@ -164,21 +165,69 @@ struct Mount {
     visit("host_path", self.host_path);
     visit("inherited", self.inherited);
     visit("contents", self.contents);
+    visit("pid_namespace", self.pid_namespace);
   }
 };
 
-// Those that are other ones than the host's.
-struct Namespaces {
-  std::optional<UserNamespace> user;
-  std::optional<UtsNames> uts;
-  std::vector<Mount> mounts;  // parents before children; none: the host's mount namespace
-  bool ipc = false;           // an empty one
-  bool operator==(const Namespaces&) const = default;
+// time_namespaces(7): how far its clocks are ahead of Snapshot::clocks, in nanoseconds; less than 0: behind.
+struct ClockDifference {
+  std::int64_t monotonic = 0, boottime = 0;
+  bool operator==(const ClockDifference&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("monotonic", self.monotonic);
+    visit("boottime", self.boottime);
+  }
+};
+
+// cgroup_namespaces(7): the root of one in one hierarchy, as it is called from outside; cgroups(7).
+struct CgroupRoot {
+  std::string controllers;  // as in /proc/PID/cgroup; empty: those of version 2
+  std::string path;
+  bool operator==(const CgroupRoot&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("controllers", self.controllers);
+    visit("path", self.path);
+  }
+};
+
+// Which ones they are, by their numbers in the kernel that they were read from; 0: the reader's own. That of
+// time: the one that Snapshot::clocks are read in.
+struct NamespaceNumbers {
+  std::uint64_t user = 0, uts = 0, ipc = 0, mnt = 0, net = 0, cgroup = 0, time = 0;
+  std::uint64_t time_for_children = 0;  // where it is another one than `time`
+  auto operator<=>(const NamespaceNumbers&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("user", self.user);
     visit("uts", self.uts);
-    visit("mounts", self.mounts);
     visit("ipc", self.ipc);
+    visit("mnt", self.mnt);
+    visit("net", self.net);
+    visit("cgroup", self.cgroup);
+    visit("time", self.time);
+    visit("time_for_children", self.time_for_children);
+  }
+};
+
+// Those that are other ones than the host's, as processes have them together. Where several of these have one
+// in common (`numbers`), it is made once; mounts and the network are told by the first one that has them.
+struct Namespaces {
+  NamespaceNumbers numbers;
+  std::optional<UserNamespace> user;
+  std::optional<UtsNames> uts;
+  std::vector<Mount> mounts;  // parents before children
+  std::optional<ClockDifference> time, time_for_children;
+  std::string network;  // what src/net has read in it: a JSON document
+  std::vector<CgroupRoot> cgroup_roots;
+  bool operator==(const Namespaces&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("numbers", self.numbers);
+    visit("user", self.user);
+    visit("uts", self.uts);
+    visit("mounts", self.mounts);
+    visit("time", self.time);
+    visit("time_for_children", self.time_for_children);
+    visit("network", self.network);
+    visit("cgroup_roots", self.cgroup_roots);
   }
 };
 

@@ -174,7 +174,8 @@ struct JournalStream {
 struct Socket {
   std::int32_t family = 0, type = 0, protocol = 0;
   std::uint64_t inode = 0;
-  std::uint64_t peer = 0;  // inode of the other end, AF_UNIX only
+  std::uint64_t network = 0;  // its network namespace: NamespaceNumbers::net; 0: the reader's own
+  std::uint64_t peer = 0;     // inode of the other end, AF_UNIX only
   bool listening = false;
   bool connecting = false;  // TCP: `remote` has not answered yet; AF_UNIX: it has not accepted it yet
   bool peer_gone = false;   // AF_UNIX: the other end has been closed,
@@ -201,6 +202,7 @@ struct Socket {
     visit("type", self.type);
     visit("protocol", self.protocol);
     visit("inode", self.inode);
+    visit("network", self.network);
     visit("peer", self.peer);
     visit("listening", self.listening);
     visit("connecting", self.connecting);

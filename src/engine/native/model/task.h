@@ -175,6 +175,7 @@ struct StoppedThread {
 
 struct Thread {
   std::int32_t tid = 0;
+  std::vector<std::int32_t> inner_tids;  // in PID namespaces inside of ours, the outermost first
   std::string comm;
   Credentials credentials;
   Scheduling scheduling;
@@ -183,6 +184,7 @@ struct Thread {
   bool operator==(const Thread&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("tid", self.tid);
+    visit("inner_tids", self.inner_tids);
     visit("comm", self.comm);
     visit("credentials", self.credentials);
     visit("scheduling", self.scheduling);
@@ -248,6 +250,12 @@ struct Folders {
 
 struct Process {
   std::int32_t pid = 0, ppid = 0, pgrp = 0, session = 0;
+  // The same IDs in the PID namespaces that it is in inside of ours, the outermost first; 0: what has that ID
+  // is not in there. pid_namespaces(7).
+  std::vector<std::int32_t> inner_pids, inner_pgrps, inner_sessions;
+  // The innermost one, by its number in the kernel that it was read from; 0: ours. The other one: what its
+  // children are born into, where that is another one.
+  std::uint64_t pid_namespace = 0, pid_namespace_for_children = 0;
   std::int32_t exit_signal = 0;
   std::uint64_t terminal = 0;               // Terminal::device of the controlling one; 0: none
   bool job_stopped = false;                 // by SIGSTOP and its like
@@ -272,6 +280,11 @@ struct Process {
     visit("ppid", self.ppid);
     visit("pgrp", self.pgrp);
     visit("session", self.session);
+    visit("inner_pids", self.inner_pids);
+    visit("inner_pgrps", self.inner_pgrps);
+    visit("inner_sessions", self.inner_sessions);
+    visit("pid_namespace", self.pid_namespace);
+    visit("pid_namespace_for_children", self.pid_namespace_for_children);
     visit("exit_signal", self.exit_signal);
     visit("terminal", self.terminal);
     visit("job_stopped", self.job_stopped);

@@ -121,6 +121,39 @@ Result<void> check_mounts(const std::vector<Mount>& mounts) {
   return {};
 }
 
+// What is told of each, by the first that has it or by all of them.
+Result<void> check_namespaces(const std::vector<Namespaces>& all) {
+  constexpr std::size_t kLargestNetwork = 4U << 20U, kMostHierarchies = 64;
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 62U;  // KTIME_MAX / 2: kernel/time/namespace.c
+  std::set<std::uint64_t> mounts, networks, waited_for;
+  for (const auto& one : all) {
+    const auto& numbers = one.numbers;
+    TRY(check_mounts(one.mounts));
+    const bool told = (numbers.user != 0) == one.user.has_value() &&
+                      (numbers.uts != 0) == one.uts.has_value() &&
+                      (numbers.time != 0) == one.time.has_value() &&
+                      (numbers.time_for_children != 0) == one.time_for_children.has_value() &&
+                      (numbers.cgroup != 0) == !one.cgroup_roots.empty();
+    const bool first_mounts = numbers.mnt != 0 && mounts.insert(numbers.mnt).second;
+    const bool first_network = numbers.net != 0 && networks.insert(numbers.net).second;
+    if (!told || first_mounts == one.mounts.empty() || first_network == one.network.empty())
+      return Err("namespaces: what is in them is not told");
+    if (one.network.size() > kLargestNetwork || one.cgroup_roots.size() > kMostHierarchies)
+      return Err("namespaces: there is too much in them");
+    if (numbers.time_for_children != 0 && !waited_for.insert(numbers.time_for_children).second)
+      return Err("namespaces: several processes wait for one of time");
+    for (const auto& ahead : {one.time, one.time_for_children}) {
+      const auto possible = [](std::int64_t ns) { return ns >= -kFarthest && ns <= kFarthest; };
+      if (ahead && (!possible(ahead->monotonic) || !possible(ahead->boottime)))
+        return Err("namespaces: impossible clocks");
+    }
+    for (const auto& root : one.cgroup_roots) {
+      if (!stays_below(root.path)) return Err("cgroup '{}' leads out of its place", root.path);
+    }
+  }
+  return {};
+}
+
 Result<void> check_filters(const std::vector<SeccompFilter>& filters) {
   constexpr std::size_t kInstruction = 8, kMost = 4096;  // struct sock_filter, BPF_MAXINSNS
   for (const auto& filter : filters) {
@@ -340,9 +373,13 @@ Result<void> check_leaders(const Snapshot& snapshot, const std::set<std::int32_t
 }  // namespace
 
 Result<void> validate(const Snapshot& snapshot) {
+  constexpr std::int64_t kLatest = std::int64_t{1} << 62U;
+  for (const auto clock : {snapshot.clocks.monotonic, snapshot.clocks.boottime}) {
+    if (clock < 0 || clock > kLatest) return Err("its clocks show an impossible time");
+  }
   if (snapshot.processes.empty()) return Err("there is no process in it");
   TRY(check_filters(snapshot.seccomp_filters));
-  for (const auto& namespaces : snapshot.namespaces) TRY(check_mounts(namespaces.mounts));
+  TRY(check_namespaces(snapshot.namespaces));
   std::set<std::int32_t> ids, seen;
   for (const auto& process : snapshot.processes) {
     const auto name = fmt::format("process {}", process.pid);

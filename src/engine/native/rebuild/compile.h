@@ -77,7 +77,11 @@ Program compile_filters(const Snapshot& snapshot, const Process& process, const 
 // descriptors are there, which need privilege outside of it, and before there are threads, which could not
 // follow; with it come the user and groups that the process had outside, and whatever else is no longer
 // possible inside.
-Program compile_namespaces(const MadeNamespaces& namespaces, std::int32_t restorer);
+Program compile_namespaces(const Namespaces& wanted, const MadeNamespaces& namespaces, std::int32_t restorer);
+// Before that: a time namespace with these OFFSETS, for children that are still to come. Only its maker can
+// be in this relation to it.
+Program compile_childrens_time(const MadeNamespaces& namespaces, std::int32_t restorer,
+                               const std::string& offsets);
 Program compile_user_namespace(const Process& process, const MadeNamespaces& namespaces,
                                std::int32_t restorer);
 // One thread, with any ID: no ID can be asked for in a user namespace.

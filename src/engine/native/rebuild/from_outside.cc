@@ -47,7 +47,11 @@ Result<void> place_in_cgroups(const Snapshot& snapshot) {
     if (process.exit_status || process.cgroup.empty() || process.cgroup.find("..") != std::string::npos)
       continue;
     if (os::cgroup_of(process.pid).value_or("") == process.cgroup) continue;
+    // Where the root of what it sees is a cgroup, those below have to be there too.
+    const bool make = process.namespaces && snapshot.namespaces[*process.namespaces].numbers.cgroup != 0;
     for (const auto& hierarchy : hierarchies) {
+      if (make && os::exists(hierarchy + "/cgroup.procs"))
+        TRY(os::make_directories(hierarchy + process.cgroup));
       const auto members = hierarchy + process.cgroup + "/cgroup.procs";
       if (os::exists(members)) TRY(os::write_value(members, std::to_string(process.pid)));
     }

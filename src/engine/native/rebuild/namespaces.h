@@ -7,17 +7,24 @@
 #include "engine/native/model/snapshot.h"
 #include "os/fd.h"
 #include "os/namespace.h"
+#include "os/time_namespace.h"
 
 namespace upkeep::native {
 
 // Those that are not valid are our own ones. They last for as long as the descriptors, or a task in them, do.
 struct MadeNamespaces {
-  os::UniqueFd user, uts, ipc, mnt;
+  os::UniqueFd user, uts, ipc, mnt, cgroup, time;
 };
 
-// One for each of Snapshot::namespaces.
+// One for each of Snapshot::namespaces; where several have one in common they have the same one. Time
+// namespaces that only children of a process are in are none yet: that process makes them. CLOCKS: the
+// offsets with which Snapshot::clocks go on.
 using AllNamespaces = std::vector<MadeNamespaces>;
-Result<AllNamespaces> make_namespaces(const Snapshot& snapshot);
+Result<AllNamespaces> make_namespaces(const Snapshot& snapshot, const os::ClockOffsets& clocks);
+// When PROCESS has made one for its children: whoever lives in it gets it.
+Result<void> take_childrens_time(const Process& process, const Snapshot& snapshot, AllNamespaces& namespaces);
+// What to write to timens_offsets.
+std::string offsets_text(const os::ClockOffsets& clocks, const ClockDifference& difference);
 
 // Where names are looked up as the process sees them (os::in_namespace()); no descriptor where it has no
 // mount namespace of its own.

@@ -67,9 +67,9 @@ class Builder {
     const bool timer_ids = kernel_takes_timer_ids();
     TRY(check_complete(snapshot_, timer_ids));
     TRY_ASSIGN(const auto births, births_of(snapshot_));
-    TRY_ASSIGN(namespaces_, make_namespaces(snapshot_));
+    TRY_ASSIGN(clocks_, clock_offsets());  // before the first timer is set: they go on together
+    TRY_ASSIGN(namespaces_, make_namespaces(snapshot_, clocks_));
     TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
-    TRY_ASSIGN(offsets_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
     TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
@@ -83,7 +83,12 @@ class Builder {
     TRY(for_living([login = own_login()](const Process& p) {
       return p.login_uid == login ? Program() : compile_login(p);
     }));
-    TRY(for_living([&](const Process& p) { return in_namespaces(p, compile_namespaces); }));
+    TRY(make_childrens_time());
+    TRY(for_living([&](const Process& p) {
+      return p.namespaces ? compile_namespaces(snapshot_.namespaces[*p.namespaces],
+                                               namespaces_[*p.namespaces], ::getpid())
+                          : Program();
+    }));
     TRY(fill_memory(std::move(kept_for_mappings)));
     TRY(kept.finish());
     TRY(end_zombies());
@@ -127,18 +132,24 @@ class Builder {
   bool in_user_namespace(const Process& process) const {
     return process.namespaces && namespaces_[*process.namespaces].user.valid();
   }
-  template <typename Compile>
-  Program in_namespaces(const Process& process, const Compile& compile) const {
-    if (!process.namespaces) return {};
-    const auto& its = namespaces_[*process.namespaces];
-    return its.uts.valid() || its.ipc.valid() || its.mnt.valid() ? compile(its, ::getpid()) : Program();
+  Result<void> make_childrens_time() {
+    for (const auto& process : snapshot_.processes) {
+      if (!process.namespaces || process.exit_status) continue;
+      const auto& wanted = snapshot_.namespaces[*process.namespaces];
+      if (!wanted.time_for_children) continue;
+      const auto offsets = offsets_text(clocks_, *wanted.time_for_children);
+      TRY(shop_->run(leader(process.pid),
+                     compile_childrens_time(namespaces_[*process.namespaces], ::getpid(), offsets)));
+      TRY(take_childrens_time(process, snapshot_, namespaces_));
+    }
+    return {};
   }
 
-  // In a new time namespace the clocks go on from where they stood.
-  Result<std::string> clock_offsets() const {
-    TRY_ASSIGN(const auto own, os::clock_offsets(0));
-    return os::clock_offsets_text({snapshot_.clocks.monotonic - (now(CLOCK_MONOTONIC) - own.monotonic),
-                                   snapshot_.clocks.boottime - (now(CLOCK_BOOTTIME) - own.boottime)});
+  // With which the clocks go on from where they stood in a new time namespace.
+  Result<os::ClockOffsets> clock_offsets() const {
+    TRY_ASSIGN(const auto own, os::own_clock_offsets(0));
+    return os::ClockOffsets{snapshot_.clocks.monotonic - (now(CLOCK_MONOTONIC) - own.monotonic),
+                            snapshot_.clocks.boottime - (now(CLOCK_BOOTTIME) - own.boottime)};
   }
 
   Result<void> make_family(const Births& births, const TerminalSources& terminals) {
@@ -174,7 +185,8 @@ class Builder {
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
     TRY(shop_->run(helper, compile_emptying(rseq, shop_->address(), shop_->address() + shop_->size())));
-    return shop_->run_to_end(helper, compile_roots(births, offsets_, snapshot_), family.taker());
+    return shop_->run_to_end(helper, compile_roots(births, os::clock_offsets_text(clocks_), snapshot_),
+                             family.taker());
   }
 
   // It may be stopped before it has mapped the workshop: then it goes on for a bit.
@@ -315,7 +327,7 @@ class Builder {
   const Snapshot& snapshot_;
   std::string pages_;
   AllNamespaces namespaces_;
-  std::string offsets_;  // of the new time namespace, whose clocks go on from here
+  os::ClockOffsets clocks_;
   Workshop* shop_ = nullptr;
   NewTasks tasks_;
 };
