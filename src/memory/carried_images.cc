@@ -219,7 +219,7 @@ Result<void> CarriedImages::extract(os::Fd directory, std::string_view prefix, u
       return {};
     });
   };
-  TRY(for_each_parallel(chunks.size(), threads, copy));
+  TRY(os::for_each_parallel(chunks.size(), threads, copy));
   measured_ += Measured{bytes, chosen.size(), threads, watch.elapsed()};
   return {};
 }
@@ -228,7 +228,7 @@ Result<void> CarriedImages::verify(unsigned threads) const {
   std::vector<const StoredFile*> all;
   for (const auto& file : files_) all.push_back(&file);
   const auto chunks = chunks_of(all);
-  return for_each_parallel(chunks.size(), threads, [&](std::size_t job) {
+  return os::for_each_parallel(chunks.size(), threads, [&](std::size_t job) {
     return checked_chunk(contents_, chunks[job], [](std::span<const std::byte>) { return Result<void>(); });
   });
 }

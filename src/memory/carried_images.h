@@ -19,11 +19,11 @@
 
 #include "common/result.h"
 #include "memory/measured.h"
-#include "memory/parallel.h"
 #include "memory/physical_range.h"
 #include "memory/store_format.h"
 #include "memory/store_memory.h"
 #include "os/fd.h"
+#include "os/parallel.h"
 
 namespace upkeep::memory {
 
@@ -50,9 +50,9 @@ class CarriedImages {
   Result<std::string> manifest() const;
   // Copies what is in the folder PREFIX ("": everything) into DIRECTORY, without PREFIX in the names, on
   // several threads. Files must not be there yet. On an error some of them are there, and none may be used.
-  Result<void> extract(os::Fd directory, std::string_view prefix = "", unsigned threads = copy_threads());
+  Result<void> extract(os::Fd directory, std::string_view prefix = "", unsigned threads = os::few_threads());
   // Every byte of every file.
-  Result<void> verify(unsigned threads = copy_threads()) const;
+  Result<void> verify(unsigned threads = os::few_threads()) const;
 
   // Writes the store to a file of its own, mode 0600, durably; whole or not at all. Verifies first: what is
   // corrupted is not worth a second attempt.

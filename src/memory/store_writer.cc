@@ -256,7 +256,7 @@ Result<void> StoreWriter::copy(const std::vector<Source>& sources, std::size_t f
   for (std::size_t i = 0; i < sources.size(); ++i)
     for (std::uint64_t chunk = 0; chunk < chunk_count(sources[i].file.size); ++chunk)
       chunks.push_back({i, chunk});
-  return for_each_parallel(chunks.size(), threads_, [&](std::size_t job) -> Result<void> {
+  return os::for_each_parallel(chunks.size(), threads_, [&](std::size_t job) -> Result<void> {
     const Source& source = sources[chunks[job].source];
     StoredFile& file = files_[first + chunks[job].source];
     std::uint64_t at = chunks[job].index * kChunkSize;

@@ -15,11 +15,11 @@
 
 #include "common/result.h"
 #include "memory/measured.h"
-#include "memory/parallel.h"
 #include "memory/physical_range.h"
 #include "memory/store_format.h"
 #include "memory/store_memory.h"
 #include "os/fd.h"
+#include "os/parallel.h"
 
 namespace upkeep::memory {
 
@@ -35,7 +35,7 @@ class StoreWriter {
   // MEMORY has as many bytes as RANGES, in the same order, and outlives the writer. ID is the upgrade's. An
   // old header that lies there is wiped.
   static Result<StoreWriter> create(StoreMemory memory, std::vector<PhysicalRange> ranges, std::string id,
-                                    unsigned threads = copy_threads());
+                                    unsigned threads = os::few_threads());
 
   // Folders on the way to NAME are made (mode 0700). Each name can be added once.
   Result<void> add_bytes(const std::string& name, std::string_view bytes, std::uint32_t permissions = 0600);

@@ -2,6 +2,7 @@
 // where values have to fit together.
 
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <type_traits>
@@ -116,13 +117,13 @@ void put_files_right(Snapshot& snapshot) {
       {"timerfd", {"timerfd"}}, {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
       {"inotify", {"inotify"}}, {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}}};
   for (const auto& [kind, its] : kinds) {
-    auto content = encode(filled);
+    auto content = nlohmann::json::parse(encode(filled));
     for (auto member = content.begin(); member != content.end();) {
       const bool details = member->is_object() && !its.contains(member.key());
       member = details ? content.erase(member) : std::next(member);
     }
     content["kind"] = kind;
-    if (auto file = decode<OpenFile>(content)) snapshot.files.push_back(std::move(*file));
+    if (auto file = decode<OpenFile>(content.dump())) snapshot.files.push_back(std::move(*file));
   }
   for (auto& file : snapshot.files) {
     if (file.path) file.path->inode = 7;

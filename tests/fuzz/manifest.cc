@@ -75,7 +75,7 @@ Reached read_document(std::string_view text) {
 }
 
 Reached read_content(const nlohmann::json& content) {
-  const auto snapshot = decode<Snapshot>(content);
+  const auto snapshot = decode<Snapshot>(content.dump());
   if (!snapshot) {
     if (snapshot.error().message().empty()) std::abort();
     return Reached::refused;

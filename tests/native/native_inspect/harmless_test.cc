@@ -188,6 +188,14 @@ std::uint64_t stack_pointer(pid_t pid) {
   return before == std::string::npos ? 0 : std::strtoull(text.c_str() + before + 1, nullptr, 16);
 }
 
+// How long one look takes now, on a machine that may have other things to do.
+std::chrono::microseconds time_of_a_look(pid_t subject) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto looker = os::fork_child([&] { return look(subject) ? 0 : 1; });
+  if (looker) (void)os::wait_child(*looker, std::chrono::seconds(20));
+  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - begin);
+}
+
 // Kills whoever looks after some random time, at whatever it is doing then; often enough of that is in the
 // middle of something that it runs inside the task, from a frame far below what the task itself uses of its
 // stack.
@@ -199,13 +207,16 @@ TEST_F(Harmless, KilledAtAnyMoment) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(long_run() ? 600 : 45);
   std::mt19937 random(7);
   int rounds = 0, inside = 0;
+  std::chrono::microseconds look_time = {};
   for (; (rounds < wanted || inside < wanted_inside) && std::chrono::steady_clock::now() < end; ++rounds) {
+    if (rounds % 50 == 0) look_time = time_of_a_look(subject.pid());
     auto looker = os::fork_child([&] {
       for (;;) (void)look(subject.pid());
       return 0;
     });
     ASSERT_TRUE(looker);
-    std::this_thread::sleep_for(std::chrono::microseconds(random() % 20'000));
+    const auto longest = static_cast<unsigned>(2 * look_time.count());
+    std::this_thread::sleep_for(std::chrono::microseconds(random() % std::max(longest, 20'000U)));
     ::kill(looker->pid, SIGSTOP);
     int status = 0;
     ASSERT_EQ(::waitpid(looker->pid, &status, WUNTRACED), looker->pid);

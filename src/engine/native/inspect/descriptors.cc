@@ -41,6 +41,11 @@ Result<DescriptorFacts> facts_of(pid_t pid, int fd) {
   facts.fd = fd;
   TRY_ASSIGN(facts.link, os::read_link(fmt::format("/proc/{}/fd/{}", pid, fd)));
   TRY_ASSIGN(facts.info, os::read_file(fmt::format("/proc/{}/fdinfo/{}", pid, fd)));
+  const auto path = fmt::format("/proc/{}/fd/{}", pid, fd);
+  struct stat status = {};
+  if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
+  facts.device = status.st_dev;
+  facts.inode = status.st_ino;
   return facts;
 }
 
@@ -61,21 +66,32 @@ Result<void> read_record_locks(Process& process, const std::string& info) {
 
 }  // namespace
 
+Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped) {
+  TRY_ASSIGN(const auto numbers, list_descriptors(pid));
+  std::vector<DescriptorFacts> all;
+  all.reserve(numbers.size());
+  for (int fd : numbers) {
+    auto facts = facts_of(pid, fd);
+    if (facts)
+      all.push_back(std::move(*facts));
+    else if (stopped)
+      return tl::unexpected(std::move(facts).error());
+  }
+  return all;
+}
+
 DescriptorReader::DescriptorReader(Snapshot& snapshot)
     : snapshot_(snapshot), own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
 
 Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
-  struct stat status = {};
-  const auto path = fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd);
-  if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
-  auto& sorted = sorted_[{status.st_dev, status.st_ino}];
+  auto& sorted = sorted_[{facts.device, facts.inode}];
   const auto place = find_description(facts.pid, facts.fd, sorted.size(),
                                       [&](std::size_t i) -> const Place& { return places_[sorted[i]]; });
   if (place.same) return sorted[place.at];
   TRY_ASSIGN(auto read, read_open_file(facts, stopped, snapshot_));
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(read.file));
-  places_.push_back({facts.pid, facts.fd, index, status.st_ino});
+  places_.push_back({facts.pid, facts.fd, index, facts.inode});
   sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(place.at), index);
   TRY(read_in_flight(index, std::move(read.in_flight), facts.own_root));
   return index;
@@ -100,19 +116,16 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
   return {};
 }
 
-Result<void> DescriptorReader::read(Process& process, bool stopped) {
-  TRY_ASSIGN(const auto numbers, list_descriptors(process.pid));
-  for (int fd : numbers) {
-    auto facts = facts_of(process.pid, fd);
-    if (!facts && !stopped) continue;  // closed meanwhile
-    if (!facts) return tl::unexpected(std::move(facts).error());
-    facts->own_root = own_root_;
-    auto file = file_of(*facts, stopped);
+Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFacts> descriptors,
+                                    bool stopped) {
+  for (auto& facts : descriptors) {
+    facts.own_root = own_root_;
+    auto file = file_of(facts, stopped);
     if (!file && !stopped) continue;
-    if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", fd)));
-    const auto flags = number_of(facts->info, "flags", 8).value_or(0);
-    process.descriptors.push_back({fd, (flags & O_CLOEXEC) != 0, *file});
-    TRY(read_record_locks(process, facts->info));
+    if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", facts.fd)));
+    const auto flags = number_of(facts.info, "flags", 8).value_or(0);
+    process.descriptors.push_back({facts.fd, (flags & O_CLOEXEC) != 0, *file});
+    TRY(read_record_locks(process, facts.info));
   }
   return {};
 }

@@ -27,6 +27,7 @@ constexpr std::string_view kSystemCallReturn("\x0f\x05\xc3", 3);
 // mov $15, %rax; syscall (glibc, Go), mov $15, %eax; syscall (musl)
 constexpr std::string_view kSigreturnWide("\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05", 9);
 constexpr std::string_view kSigreturnShort("\xb8\x0f\x00\x00\x00\x0f\x05", 7);
+constexpr std::uint64_t kLongestPattern = kSigreturnWide.size();
 
 void search(std::string_view code, std::uint64_t at, GuestCode& found) {
   auto look = [&](std::string_view wanted, std::uint64_t& into) {
@@ -48,6 +49,8 @@ void search_mapping(const Mapping& mapping, const os::TaskMemory& memory, GuestC
     if (found.system_call != 0 && found.sigreturn != 0) return;
   }
 }
+
+bool is_code(const Mapping& mapping) { return mapping.execute && mapping.read && mapping.kind == "file"; }
 
 // The C library first: it is where both are in nearly every program.
 bool likely(const Mapping& mapping) {
@@ -87,17 +90,48 @@ PageRange untouched_stack(pid_t pid, const std::vector<Mapping>& mappings, const
 
 Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mappings,
                                   const os::TaskMemory& memory) {
+  return GuestCodeFinder().find(pid, mappings, memory);
+}
+
+bool GuestCodeFinder::find_where_it_was(const std::vector<Mapping>& mappings, const os::TaskMemory& memory,
+                                        GuestCode& found) const {
+  auto look = [&](const std::optional<Place>& place) {
+    if (!place) return;
+    for (const auto& mapping : mappings) {
+      if (!is_code(mapping) || mapping.device != place->device || mapping.inode != place->inode ||
+          place->offset < mapping.offset || place->offset - mapping.offset >= mapping.length())
+        continue;
+      const auto at = mapping.start + (place->offset - mapping.offset);
+      std::string code(std::min<std::uint64_t>(kLongestPattern, mapping.end - at), '\0');
+      if (memory.read(at, std::as_writable_bytes(std::span(code)))) search(code, at, found);
+    }
+  };
+  look(system_call_);
+  look(sigreturn_);
+  return found.system_call != 0 && found.sigreturn != 0;
+}
+
+Result<GuestCode> GuestCodeFinder::find(pid_t pid, const std::vector<Mapping>& mappings,
+                                        const os::TaskMemory& memory) {
   GuestCode found;
+  auto with_frames = [&] {
+    const auto untouched = untouched_stack(pid, mappings, memory);
+    found.frames = untouched.start, found.room = untouched.end - untouched.start;
+    return found;
+  };
+  if (find_where_it_was(mappings, memory, found)) return with_frames();
+  found = {};
+  auto place_of = [](const Mapping& mapping, std::uint64_t at) -> std::optional<Place> {
+    if (at < mapping.start || at >= mapping.end) return std::nullopt;
+    return Place{mapping.device, mapping.inode, mapping.offset + (at - mapping.start)};
+  };
   for (const bool first_choice : {true, false}) {
     for (const auto& mapping : mappings) {
-      if (!mapping.execute || !mapping.read || mapping.kind != "file" || likely(mapping) != first_choice)
-        continue;
+      if (!is_code(mapping) || likely(mapping) != first_choice) continue;
       search_mapping(mapping, memory, found);
-      if (found.system_call != 0 && found.sigreturn != 0) {
-        const auto untouched = untouched_stack(pid, mappings, memory);
-        found.frames = untouched.start, found.room = untouched.end - untouched.start;
-        return found;
-      }
+      if (const auto place = place_of(mapping, found.system_call)) system_call_ = place;
+      if (const auto place = place_of(mapping, found.sigreturn)) sigreturn_ = place;
+      if (found.system_call != 0 && found.sigreturn != 0) return with_frames();
     }
   }
   return Err("the program has no code of its own with which a system call can be made and returned from");

@@ -34,6 +34,21 @@ struct GuestCode {
 Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mappings,
                                   const os::TaskMemory& memory);
 
+// The same for many processes: where it was in a file it is looked for first in the next process that has the
+// file mapped.
+class GuestCodeFinder {
+ public:
+  Result<GuestCode> find(pid_t pid, const std::vector<Mapping>& mappings, const os::TaskMemory& memory);
+
+ private:
+  struct Place {
+    std::uint64_t device, inode, offset;  // in the file
+  };
+  bool find_where_it_was(const std::vector<Mapping>& mappings, const os::TaskMemory& memory,
+                         GuestCode& found) const;
+  std::optional<Place> system_call_, sigreturn_;
+};
+
 struct GuestCall {
   long number = 0;
   std::array<std::uint64_t, 6> arguments = {};

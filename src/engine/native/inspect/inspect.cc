@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
 
+#include "engine/native/inspect/from_proc.h"
 #include "engine/native/inspect/job_stops.h"
 #include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
@@ -59,57 +63,55 @@ struct Readers {
   NamespaceReader namespaces;
 };
 
-Result<std::string> read_status(pid_t pid, pid_t tid) {
-  return os::read_file(fmt::format("/proc/{}/task/{}/status", pid, tid));
+Result<void> read_descriptors(FromProc& from, Process& process, Snapshot& snapshot, Readers& readers,
+                              bool stopped) {
+  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
+  return os::in_namespace(mounts, "mnt", [&]() -> Result<void> {
+    if (!from.descriptors) {
+      TRY_ASSIGN(from.descriptors, read_descriptor_facts(process.pid, stopped));
+    }
+    return readers.descriptors.read(process, std::move(*from.descriptors), stopped);
+  });
 }
 
-Result<void> read_one(const HeldProcess& held, Snapshot& snapshot, Readers& readers,
-                      const InspectRequest& request, std::vector<std::string>& statuses) {
-  auto& process = snapshot.processes.emplace_back();
-  if (held.zombie) return read_zombie(held.pid, process);
-  TRY(read_process(held.pid, process, snapshot.obstacles));
+Result<void> read_one(const HeldProcess& held, FromProc& from, Snapshot& snapshot, Readers& readers,
+                      const InspectRequest& request) {
+  TRY(from.outcome);
+  auto& process = snapshot.processes.emplace_back(std::move(from.process));
+  std::move(from.obstacles.begin(), from.obstacles.end(), std::back_inserter(snapshot.obstacles));
+  if (held.zombie) return {};
   TRY(readers.namespaces.read(process));
-  for (const auto& thread : held.threads) {
-    const pid_t tid = thread.tracee.tid();
-    TRY_ASSIGN(auto status, read_status(held.pid, tid));
-    TRY_ASSIGN(auto read, read_thread(held.pid, tid, status, snapshot.obstacles));
-    process.threads.push_back(std::move(read));
-    statuses.push_back(std::move(status));
-  }
-  TRY_ASSIGN(process.memory, read_address_space(held.pid, true, snapshot.obstacles));
   if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != checksum(snapshot.vdso))
     snapshot.obstacles.push_back(
         {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
-  TRY(read_stopped(held, statuses, process, snapshot.obstacles));
+  TRY(read_stopped(held, from.statuses, process, snapshot.obstacles));
   TRY(read_seccomp(held, process, snapshot));
   TRY(read_pages(held.pid, process.memory, memory, request));
-  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
-  return os::in_namespace(mounts, "mnt", [&] { return readers.descriptors.read(process, true); });
+  return read_descriptors(from, process, snapshot, readers, true);
 }
 
-Result<void> glance_at(pid_t pid, Snapshot& snapshot, Readers& readers) {
-  Process process;
-  TRY_ASSIGN(const auto stat, os::read_stat(pid));
-  if (stat.state == 'Z') {
-    TRY(read_zombie(pid, process));
-    snapshot.processes.push_back(std::move(process));
-    return {};
+// The processes of all trees, each once.
+Result<std::vector<pid_t>> list_processes(const std::vector<pid_t>& roots) {
+  std::vector<pid_t> all;
+  std::unordered_set<pid_t> known;
+  for (const pid_t root : roots) {
+    TRY_ASSIGN(const auto pids, os::process_tree(root));
+    for (const pid_t pid : pids) {
+      if (known.insert(pid).second) all.push_back(pid);
+    }
   }
-  TRY(read_process(pid, process, snapshot.obstacles));
-  TRY(readers.namespaces.read(process));
-  process.job_stopped = stat.state == 'T';
-  TRY_ASSIGN(auto tids, os::list_threads(pid));
-  std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
-  for (pid_t tid : tids) {
-    const auto status = read_status(pid, tid);
-    if (!status) continue;
-    if (auto thread = read_thread(pid, tid, *status, snapshot.obstacles))
-      process.threads.push_back(std::move(*thread));
+  return all;
+}
+
+Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
+  TRY(from.outcome);
+  auto process = std::move(from.process);
+  if (!process.exit_status) {
+    TRY(readers.namespaces.read(process));
+    TRY(read_descriptors(from, process, snapshot, readers, false));
   }
-  TRY_ASSIGN(process.memory, read_address_space(pid, false, snapshot.obstacles));
-  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
-  TRY(os::in_namespace(mounts, "mnt", [&] { return readers.descriptors.read(process, false); }));
+  std::move(from.obstacles.begin(), from.obstacles.end(), std::back_inserter(snapshot.obstacles));
   snapshot.processes.push_back(std::move(process));
   return {};
 }
@@ -122,10 +124,14 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   std::vector<pid_t> pids;
   for (const auto& held : tree.processes()) pids.push_back(held.pid);
   TRY(readers.namespaces.choose_clocks(pids));
+  auto all = read_from_proc(tree.processes());
+  snapshot.processes.reserve(all.size());
   std::vector<std::vector<std::string>> statuses;  // of the threads of each process
-  for (const auto& held : tree.processes()) {
-    auto read = read_one(held, snapshot, readers, request, statuses.emplace_back());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto& held = tree.processes()[i];
+    auto read = read_one(held, all[i], snapshot, readers, request);
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
+    statuses.push_back(std::move(all[i].statuses));
   }
   TRY(read_by_calls(tree, statuses, snapshot));
   TRY(read_untold_stops(tree, snapshot));
@@ -146,18 +152,17 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
 Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
   Readers readers(snapshot);
-  std::vector<pid_t> pids;
-  for (pid_t root : roots) {
-    TRY_ASSIGN(const auto tree, os::process_tree(root));
-    pids.insert(pids.end(), tree.begin(), tree.end());
-  }
+  TRY_ASSIGN(const auto pids, list_processes(roots));
   TRY(readers.namespaces.choose_clocks(pids));
-  for (pid_t pid : pids) {
-    if (snapshot.find(pid) != nullptr) continue;
-    auto read = glance_at(pid, snapshot, readers);
+  auto all = glance_at_proc(pids);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const pid_t pid = pids[i];
+    auto read = glance_at(all[i], snapshot, readers);
     // One that has ended meanwhile is a zombie, or nothing any more.
-    if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z')
-      read = glance_at(pid, snapshot, readers);
+    if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z') {
+      auto anew = glance_at_proc({pid});
+      read = glance_at(anew.front(), snapshot, readers);
+    }
     if (!read && os::read_stat(pid))
       return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
   }

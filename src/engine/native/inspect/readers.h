@@ -79,9 +79,14 @@ struct DescriptorFacts {
   pid_t pid = 0;
   int fd = -1;
   std::string link;
-  std::string info;     // of /proc/PID/fdinfo
+  std::string info;  // of /proc/PID/fdinfo
+  std::uint64_t device = 0, inode = 0;
   os::Fd own_root{-1};  // our root folder, wherever names lead now
 };
+
+// descriptors.cc: of all descriptors of a process, in their order. Names are those that they have for the
+// calling thread. One that is closed meanwhile is left out, or an error where the process is STOPPED.
+Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped);
 
 // memory_locks.cc: what mlockall(2) has asked for, of mappings that are still to be made.
 Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& process);
@@ -90,7 +95,7 @@ Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& proces
 class DescriptorReader {
  public:
   explicit DescriptorReader(Snapshot& snapshot);
-  Result<void> read(Process& process, bool stopped);
+  Result<void> read(Process& process, std::vector<DescriptorFacts> descriptors, bool stopped);
   // Entries of epoll sets name files by number: worked out when all descriptors are known.
   void finish(bool stopped);
 

@@ -5,6 +5,7 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -43,17 +44,27 @@ constexpr std::uint32_t kMagic1 = 0x46505853, kMagic2 = 0x46505845;
 
 constexpr std::uint64_t kTrapFlag = 0x100;
 
+// Asked once: in a virtual machine each cpuid instruction is a visit to the host. Supervisor states are not
+// in this format: 0.
+std::array<std::uint32_t, 63> ends_of_states() {
+  std::array<std::uint32_t, 63> ends = {};
+  for (unsigned feature = 2; feature < ends.size(); ++feature) {
+    std::uint32_t size = 0, offset = 0, flags = 0, unused = 0;
+    __cpuid_count(0xd, feature, size, offset, flags, unused);
+    if ((flags & 1U) == 0) ends[feature] = offset + size;
+  }
+  return ends;
+}
+
 std::size_t aligned(std::size_t value, std::size_t to) { return (value + to - 1) / to * to; }
 
 }  // namespace
 
 std::uint32_t xstate_size(std::uint64_t xfeatures) {
+  static const auto ends = ends_of_states();
   std::uint32_t end = 576;  // the legacy area and the header
   for (unsigned feature = 2; feature < 63; ++feature) {
-    if ((xfeatures & ~kAmxFeatures & (1ULL << feature)) == 0) continue;
-    std::uint32_t size = 0, offset = 0, flags = 0, unused = 0;
-    __cpuid_count(0xd, feature, size, offset, flags, unused);
-    if ((flags & 1U) == 0) end = std::max(end, offset + size);  // supervisor states are not in this format
+    if ((xfeatures & ~kAmxFeatures & (1ULL << feature)) != 0) end = std::max(end, ends[feature]);
   }
   return end;
 }

@@ -407,6 +407,7 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
     os::TaskMemory memory;
     GuestCode code;
   };
+  GuestCodeFinder finder;
   std::deque<Guest> guests;
   std::vector<Asked> asked;
   for (std::size_t i = 0; i < tree.processes().size(); ++i) {
@@ -414,7 +415,7 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
     auto& process = snapshot.processes[i];
     if (held.zombie) continue;
     TRY_ASSIGN(auto memory, os::TaskMemory::open(held.pid));
-    auto code = find_guest_code(held.pid, process.memory.mappings, memory);
+    auto code = finder.find(held.pid, process.memory.mappings, memory);
     if (!code) {
       snapshot.obstacles.push_back({held.pid, "signal actions and timers", code.error().message(), ""});
       continue;

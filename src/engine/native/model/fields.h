@@ -1,23 +1,31 @@
 #pragma once
-// How plain data becomes JSON and comes back. A struct lists its fields once:
+// How plain data becomes JSON text and comes back. A struct lists its fields once:
 //
 //   struct EventCounter {
 //     std::uint64_t count = 0;
 //     static void fields(auto& self, auto& visit) { visit("count", self.count); }
 //   };
 //
-// Decoding takes exactly what encoding writes: a field that is of another type, out of its type's range, or
-// not known is an error that says where ("processes[2].threads[0].tid: not a number"); a missing number,
-// flag, text or list is 0, false or empty, for documents may leave those out; anything else that is missing
-// is an error. Optional fields are left out where they have no value. Only the first error is kept.
+// Decoding takes exactly what encoding writes: a field that is of another type, out of its type's range,
+// there twice or not known is an error that says where ("processes[2].threads[0].tid: not a whole number"); a
+// missing number, flag, text or list is 0, false or empty, for documents may leave those out; anything else
+// that is missing is an error. Optional fields are left out where they have no value. Only the first error is
+// kept.
+//
+// Text is written as the fields are visited and read from RapidJSON's flat tree: a large tree of processes
+// has some hundred thousand values, and a map of strings for each object took longer than anything else about
+// it.
+
+#include <rapidjson/document.h>
+#include <rapidjson/writer.h>
 
 #include <array>
 #include <concepts>
 #include <cstdint>
-#include <limits>
-#include <nlohmann/json.hpp>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -30,9 +38,6 @@ namespace upkeep::native {
 // Whether numbers that are 0, flags that are false and empty texts and lists are written: of what a large
 // tree consists of they are more than half.
 enum class Zeros { written, left_out };
-
-template <Zeros kZeros = Zeros::written, typename T>
-nlohmann::json encode(const T& value);
 
 namespace detail {
 
@@ -71,158 +76,217 @@ bool is_zero(const T& value) {
     return value.empty();
 }
 
+using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
+
 template <Zeros kZeros>
-struct Encoder {
-  nlohmann::json object = nlohmann::json::object();
+class Encoder {
+ public:
+  explicit Encoder(Writer& writer) : writer_(writer) {}
+  // A field.
   template <typename T>
   void operator()(const char* name, const T& value) {
     if constexpr (IsOptional<T>::value) {
-      if (value) object[name] = encode<kZeros>(*value);
+      if (value) field(name, *value);
     } else if constexpr (kZeros == Zeros::left_out && MayBeZero<T>) {
-      if (!is_zero(value)) object[name] = encode<kZeros>(value);
+      if (!is_zero(value)) field(name, value);
     } else {
-      object[name] = encode<kZeros>(value);
+      field(name, value);
     }
   }
+  template <typename T>
+  void write(const T& value);
+
+ private:
+  template <typename T>
+  void field(const char* name, const T& value) {
+    writer_.Key(name);
+    write(value);
+  }
+  void write_text(const std::string& text) {
+    writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
+  }
+  Writer& writer_;
 };
+
+template <Zeros kZeros>
+template <typename T>
+void Encoder<kZeros>::write(const T& value) {
+  if constexpr (std::same_as<T, bool>) {
+    writer_.Bool(value);
+  } else if constexpr (std::unsigned_integral<T>) {
+    writer_.Uint64(value);
+  } else if constexpr (std::integral<T>) {
+    writer_.Int64(value);
+  } else if constexpr (std::same_as<T, std::string>) {
+    write_text(escape(value));
+  } else if constexpr (std::same_as<T, Bytes>) {
+    write_text(to_hex(value));
+  } else if constexpr (IsVector<T>::value || IsArray<T>::value) {
+    writer_.StartArray();
+    for (const auto& element : value) write(element);
+    writer_.EndArray();
+  } else {
+    static_assert(Listed<T>, "a type that does not list its fields");
+    writer_.StartObject();
+    T::fields(value, *this);
+    writer_.EndObject();
+  }
+}
+
+inline std::string_view text_of(const rapidjson::Value& json) {
+  return {json.GetString(), json.GetStringLength()};
+}
 
 // Reads into values, remembers the first thing that was wrong and the place of it.
 class Decoder {
  public:
   template <typename T>
-  void read(const nlohmann::json& json, T& value);
+  void read(const rapidjson::Value& json, T& value);
   std::optional<Error> error;
 
  private:
+  // Members are looked for behind the one that was found last: documents have them in the order of the
+  // fields.
   struct Fields {
+    Fields(Decoder& d, const rapidjson::Value& o) : decoder(d), object(o), next(o.MemberBegin()) {}
     Decoder& decoder;
-    const nlohmann::json& object;
+    const rapidjson::Value& object;
+    rapidjson::Value::ConstMemberIterator next;
     std::size_t known = 0;
-    std::vector<const char*> names;
+    const rapidjson::Value* find(std::string_view name);
     template <typename T>
     void operator()(const char* name, T& value);
   };
-  void fail(std::string what) {
-    if (!error) error = Error(path_.empty() ? std::move(what) : path_ + ": " + what);
-  }
+  struct Names {
+    std::vector<std::string_view> all;
+    template <typename T>
+    void operator()(const char* name, const T&) {
+      all.emplace_back(name);
+    }
+  };
+  struct Step {
+    const char* name;  // nullptr: an element of a list
+    std::size_t index;
+  };
+  void fail(std::string_view what);
+  void look_for_unknown(const rapidjson::Value& object, const std::vector<std::string_view>& names);
   template <typename T>
-  void read_number(const nlohmann::json& json, T& value);
+  void read_number(const rapidjson::Value& json, T& value);
   template <typename T>
-  void read_element(const nlohmann::json& json, std::size_t index, T& value) {
-    const auto length = path_.size();
-    path_ += '[' + std::to_string(index) + ']';
+  void read_element(const rapidjson::Value& json, std::size_t index, T& value) {
+    path_.push_back({nullptr, index});
     read(json, value);
-    path_.resize(length);
+    path_.pop_back();
   }
-  std::string path_;
+  std::vector<Step> path_;
 };
 
 template <typename T>
 void Decoder::Fields::operator()(const char* name, T& value) {
   if (decoder.error) return;
-  names.push_back(name);
-  const auto found = object.find(name);
-  const auto length = decoder.path_.size();
-  decoder.path_ += length == 0 ? name : std::string(".") + name;
+  const auto* found = find(name);
+  if (found != nullptr) ++known;
+  decoder.path_.push_back({name, 0});
   if constexpr (IsOptional<T>::value) {
     value.reset();
-    if (found != object.end()) decoder.read(*found, value.emplace());
-  } else if (found == object.end()) {
-    if constexpr (MayBeZero<T>)
-      value = T{};
-    else
-      decoder.fail("missing");
-  } else {
+    if (found != nullptr) decoder.read(*found, value.emplace());
+  } else if (found != nullptr) {
     decoder.read(*found, value);
+  } else if constexpr (MayBeZero<T>) {
+    value = T{};
+  } else {
+    decoder.fail("missing");
   }
-  if (found != object.end()) ++known;
-  decoder.path_.resize(length);
+  decoder.path_.pop_back();
 }
 
 template <typename T>
-void Decoder::read_number(const nlohmann::json& json, T& value) {
-  if (json.is_number_unsigned()) {
-    const auto number = json.get<std::uint64_t>();
-    if (!std::in_range<T>(number)) return fail("out of range");
-    value = static_cast<T>(number);
-  } else if (json.is_number_integer()) {
-    const auto number = json.get<std::int64_t>();
-    if (!std::in_range<T>(number)) return fail("out of range");
-    value = static_cast<T>(number);
+void Decoder::read_number(const rapidjson::Value& json, T& value) {
+  if (json.IsUint64()) {
+    if (!std::in_range<T>(json.GetUint64())) return fail("out of range");
+    value = static_cast<T>(json.GetUint64());
+  } else if (json.IsInt64()) {
+    if (!std::in_range<T>(json.GetInt64())) return fail("out of range");
+    value = static_cast<T>(json.GetInt64());
   } else {
     fail("not a whole number");
   }
 }
 
 template <typename T>
-void Decoder::read(const nlohmann::json& json, T& value) {
+void Decoder::read(const rapidjson::Value& json, T& value) {
   if (error) return;
   if constexpr (std::same_as<T, bool>) {
-    if (!json.is_boolean()) return fail("neither true nor false");
-    value = json.get<bool>();
+    if (!json.IsBool()) return fail("neither true nor false");
+    value = json.GetBool();
   } else if constexpr (std::integral<T>) {
     read_number(json, value);
   } else if constexpr (std::same_as<T, std::string> || std::same_as<T, Bytes>) {
-    if (!json.is_string()) return fail("not a string");
-    const auto& text = json.get_ref<const std::string&>();
+    if (!json.IsString()) return fail("not a string");
     auto read = [&] {
       if constexpr (std::same_as<T, Bytes>)
-        return from_hex(text);
+        return from_hex(text_of(json));
       else
-        return unescape(text);
+        return unescape(text_of(json));
     }();
     if (!read) return fail(read.error().message());
     value = std::move(*read);
   } else if constexpr (IsVector<T>::value) {
-    if (!json.is_array()) return fail("not a list");
+    if (!json.IsArray()) return fail("not a list");
     value.clear();
-    for (std::size_t i = 0; i < json.size() && !error; ++i) read_element(json[i], i, value.emplace_back());
+    value.reserve(json.Size());
+    for (rapidjson::SizeType i = 0; i < json.Size() && !error; ++i)
+      read_element(json[i], i, value.emplace_back());
   } else if constexpr (IsArray<T>::value) {
-    if (!json.is_array() || json.size() != value.size())
+    if (!json.IsArray() || json.Size() != value.size())
       return fail("not a list of " + std::to_string(value.size()));
-    for (std::size_t i = 0; i < value.size() && !error; ++i) read_element(json[i], i, value[i]);
+    for (rapidjson::SizeType i = 0; i < value.size() && !error; ++i) read_element(json[i], i, value[i]);
   } else {
     static_assert(Listed<T>, "a type that does not list its fields");
-    if (!json.is_object()) return fail("not an object");
-    Fields fields{*this, json, 0, {}};
+    if (!json.IsObject()) return fail("not an object");
+    Fields fields(*this, json);
     T::fields(value, fields);
-    if (error || fields.known == json.size()) return;
-    for (const auto& [key, unused] : json.items()) {
-      bool known = false;
-      for (const char* name : fields.names) known = known || key == name;
-      if (!known) return fail("has a field '" + escape(key) + "' that this version does not know");
-    }
+    if (error || fields.known == json.MemberCount()) return;
+    Names names;
+    T::fields(value, names);
+    look_for_unknown(json, names.all);
   }
 }
 
 }  // namespace detail
 
-template <Zeros kZeros, typename T>
-nlohmann::json encode(const T& value) {
-  if constexpr (std::integral<T>) {
-    return value;
-  } else if constexpr (std::same_as<T, std::string>) {
-    return escape(value);
-  } else if constexpr (std::same_as<T, Bytes>) {
-    return to_hex(value);
-  } else if constexpr (detail::IsVector<T>::value || detail::IsArray<T>::value) {
-    auto list = nlohmann::json::array();
-    for (const auto& element : value) list.push_back(encode<kZeros>(element));
-    return list;
-  } else {
-    detail::Encoder<kZeros> encoder;
-    T::fields(value, encoder);
-    return std::move(encoder.object);
-  }
+template <Zeros kZeros = Zeros::written, typename T>
+std::string encode(const T& value) {
+  rapidjson::StringBuffer text;
+  detail::Writer writer(text);
+  detail::Encoder<kZeros>(writer).write(value);
+  return {text.GetString(), text.GetSize()};
 }
 
+// A whole document, in memory of its own. Nesting costs no stack: neither reading it nor its end recurses.
+class JsonDocument {
+ public:
+  static Result<JsonDocument> parse(std::string text);
+  const rapidjson::Value& root() const { return *document_; }
+
+ private:
+  JsonDocument() = default;
+  std::unique_ptr<std::string> text_;  // strings lie in it
+  std::unique_ptr<rapidjson::Document> document_;
+};
+
 template <typename T>
-Result<T> decode(const nlohmann::json& json) {
+Result<T> decode(const rapidjson::Value& json) {
   T value;
   detail::Decoder decoder;
   decoder.read(json, value);
   if (decoder.error) return tl::unexpected(std::move(*decoder.error));
   return value;
+}
+template <typename T>
+Result<T> decode(std::string text) {
+  TRY_ASSIGN(const auto document, JsonDocument::parse(std::move(text)));
+  return decode<T>(document.root());
 }
 
 }  // namespace upkeep::native

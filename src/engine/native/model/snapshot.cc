@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+// Scalar: vector instructions are what emulated CPUs are slowest at.
+#define XXH_VECTOR XXH_SCALAR
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "engine/native/model/fields.h"
 
 namespace upkeep::native {
@@ -10,29 +15,6 @@ namespace {
 
 constexpr std::string_view kFormat = "upkeep native snapshot";
 constexpr std::string_view kBeforeContent = ",\n\"snapshot\": ";
-// The deepest place of a real one is about a dozen levels down; decoding recurses.
-constexpr int kDeepest = 64;
-
-// Looked at before anything is parsed: brackets outside of strings.
-bool nested_too_deeply(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kDeepest) return true;
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return false;
-}
-
 // What the checksum is of: the snapshot as it is written there.
 std::string_view content_of(std::string_view text) {
   const auto begin = text.find(kBeforeContent), end = text.rfind('}');
@@ -71,38 +53,42 @@ std::vector<std::int32_t> Snapshot::roots() const {
   return result;
 }
 
-nlohmann::json to_json(const Snapshot& snapshot) { return encode(snapshot); }
+nlohmann::json to_json(const Snapshot& snapshot) { return nlohmann::json::parse(encode(snapshot)); }
 
-std::uint64_t checksum(std::string_view bytes) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (char c : bytes) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
+std::uint64_t checksum(std::string_view bytes) { return XXH64(bytes.data(), bytes.size(), 0); }
 
 std::uint64_t checksum(const Bytes& bytes) {
   return checksum({reinterpret_cast<const char*>(bytes.data.data()), bytes.data.size()});
 }
 
 std::string write_manifest(const Snapshot& snapshot) {
-  const auto content = encode<Zeros::left_out>(snapshot).dump();
+  const auto content = encode<Zeros::left_out>(snapshot);
   return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {}{}{}}}\n", kFormat,
                      kFormatVersion, checksum(content), kBeforeContent, content);
 }
 
 Result<Snapshot> read_manifest(std::string_view text) {
-  if (nested_too_deeply(text)) return Err("nested more deeply than any snapshot is");
-  auto document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) return Err("not a whole JSON document: it was cut short or altered");
-  if (!document.is_object() || document.value("format", nlohmann::json()) != kFormat)
-    return Err("not a snapshot of upkeep's");
-  const auto version = document.value("version", nlohmann::json());
-  if (version != kFormatVersion)
-    return Err("a snapshot of version {}; this upkeep reads version {}", version.dump(), kFormatVersion);
-  const auto content = document.find("snapshot");
-  if (content == document.end()) return Err("the document holds no snapshot");
-  if (document.value("checksum", nlohmann::json()) != checksum(content_of(text)))
+  const auto checksum_here = checksum(content_of(text));
+  TRY_ASSIGN(const auto parsed, JsonDocument::parse(std::string(text)));
+  const auto& document = parsed.root();
+  const rapidjson::Value nothing;
+  auto member = [&](const char* name) -> const rapidjson::Value& {
+    if (!document.IsObject()) return nothing;
+    const auto found = document.FindMember(name);
+    return found == document.MemberEnd() ? nothing : found->value;
+  };
+  const auto& format = member("format");
+  if (!format.IsString() || detail::text_of(format) != kFormat) return Err("not a snapshot of upkeep's");
+  const auto& version = member("version");
+  if (!version.IsInt()) return Err("a snapshot without the number of its version");
+  if (version.GetInt() != kFormatVersion)
+    return Err("a snapshot of version {}; this upkeep reads version {}", version.GetInt(), kFormatVersion);
+  const auto& checksum_there = member("checksum");
+  const auto& content = member("snapshot");
+  if (content.IsNull()) return Err("the document holds no snapshot");
+  if (!checksum_there.IsUint64() || checksum_there.GetUint64() != checksum_here)
     return Err("the checksum is wrong: it was altered");
-  TRY_ASSIGN(auto snapshot, decode<Snapshot>(*content));
+  TRY_ASSIGN(auto snapshot, decode<Snapshot>(content));
   TRY(validate(snapshot));
   return snapshot;
 }

@@ -92,7 +92,7 @@ struct Snapshot {
 // The form that crosses kernels and versions of upkeep: one JSON document with its format's name, version and
 // a checksum. Reading refuses, with one error each: what is no such document, another version, one that was
 // cut short or altered, fields that are wrong, and contents that contradict each other (validate()).
-inline constexpr int kFormatVersion = 2;
+inline constexpr int kFormatVersion = 3;
 std::string write_manifest(const Snapshot& snapshot);
 Result<Snapshot> read_manifest(std::string_view text);
 nlohmann::json to_json(const Snapshot& snapshot);
@@ -101,7 +101,7 @@ nlohmann::json to_json(const Snapshot& snapshot);
 // are page-aligned and in user space, mappings and pages in order.
 Result<void> validate(const Snapshot& snapshot);
 
-// 64 bits, against accidents only (FNV-1a).
+// 64 bits, against accidents only (XXH64).
 std::uint64_t checksum(std::string_view bytes);
 std::uint64_t checksum(const Bytes& bytes);
 

@@ -7,12 +7,13 @@
 
 #include "common/result.h"
 
-namespace upkeep::memory {
+namespace upkeep::os {
 
-// As many threads as there are processors, at most four: copying memory saturates before that.
-unsigned copy_threads();
+// As many threads as there are processors for us, at most four: copying memory, and reading /proc, saturate
+// before that.
+unsigned few_threads();
 // Calls run(i) for i in [0, count), each once, in order of begin.
 Result<void> for_each_parallel(std::size_t count, unsigned threads,
                                const std::function<Result<void>(std::size_t)>& run);
 
-}  // namespace upkeep::memory
+}  // namespace upkeep::os

@@ -1,4 +1,4 @@
-#include "memory/parallel.h"
+#include "os/parallel.h"
 
 #include <sched.h>
 
@@ -9,9 +9,9 @@
 #include <thread>
 #include <vector>
 
-namespace upkeep::memory {
+namespace upkeep::os {
 
-unsigned copy_threads() {
+unsigned few_threads() {
   cpu_set_t mine;
   CPU_ZERO(&mine);
   if (sched_getaffinity(0, sizeof(mine), &mine) != 0) return 2;
@@ -48,4 +48,4 @@ Result<void> for_each_parallel(std::size_t count, unsigned threads,
   return {};
 }
 
-}  // namespace upkeep::memory
+}  // namespace upkeep::os

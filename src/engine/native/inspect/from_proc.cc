@@ -1,0 +1,129 @@
+#include "engine/native/inspect/from_proc.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "os/file.h"
+#include "os/parallel.h"
+#include "os/procfs.h"
+
+namespace upkeep::native {
+namespace {
+
+// Read by one thread of ours at a time.
+constexpr std::size_t kThreadsTogether = 32;
+
+struct Some {
+  FromProc* of;
+  std::size_t first, last;  // of its threads
+  std::vector<Obstacle> obstacles = {};
+  Result<void> outcome = {};
+};
+
+std::string status_file(pid_t pid, pid_t tid) { return fmt::format("/proc/{}/task/{}/status", pid, tid); }
+
+bool has_our_mounts(pid_t pid) {
+  static const auto ours = os::namespace_id(0, "mnt");
+  const auto its = os::namespace_id(pid, "mnt");
+  return ours && its && *ours == *its;
+}
+
+// All but its threads, whose IDs are put down.
+Result<void> read_process_alone(FromProc& from, bool stopped) {
+  auto& process = from.process;
+  const pid_t pid = process.pid;
+  TRY(read_process(pid, process, from.obstacles));
+  TRY_ASSIGN(process.memory, read_address_space(pid, stopped, from.obstacles));
+  if (has_our_mounts(pid)) {
+    TRY_ASSIGN(from.descriptors, read_descriptor_facts(pid, stopped));
+  }
+  return {};
+}
+
+Result<void> glance_at_process(FromProc& from) {
+  auto& process = from.process;
+  const pid_t pid = process.pid;
+  TRY_ASSIGN(const auto stat, os::read_stat(pid));
+  if (stat.state == 'Z') return read_zombie(pid, process);
+  TRY(read_process_alone(from, false));
+  process.job_stopped = stat.state == 'T';
+  TRY_ASSIGN(auto tids, os::list_threads(pid));
+  std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
+  for (const pid_t tid : tids) process.threads.emplace_back().tid = tid;
+  return {};
+}
+
+Result<void> read_some_threads(Some& some, bool stopped) {
+  auto& process = some.of->process;
+  for (auto i = some.first; i < some.last; ++i) {
+    auto& thread = process.threads[i];
+    auto status = os::read_file(status_file(process.pid, thread.tid));
+    if (status) {
+      auto read = read_thread(process.pid, thread.tid, *status, some.obstacles);
+      if (read) {
+        thread = std::move(*read);
+        some.of->statuses[i] = std::move(*status);
+        continue;
+      }
+      if (stopped) return tl::unexpected(std::move(read).error());
+    } else if (stopped) {
+      return tl::unexpected(std::move(status).error());
+    }
+    thread.tid = 0;  // it has ended
+  }
+  return {};
+}
+
+void read_threads(std::vector<FromProc>& all, bool stopped) {
+  std::vector<Some> jobs;
+  for (auto& from : all) {
+    const auto count = from.outcome ? from.process.threads.size() : 0;
+    from.statuses.resize(count);
+    for (std::size_t first = 0; first < count; first += kThreadsTogether)
+      jobs.push_back({&from, first, std::min(count, first + kThreadsTogether)});
+  }
+  (void)os::for_each_parallel(jobs.size(), os::few_threads(), [&](std::size_t i) -> Result<void> {
+    jobs[i].outcome = read_some_threads(jobs[i], stopped);
+    return {};
+  });
+  for (auto& job : jobs) {
+    if (job.of->outcome && !job.outcome) job.of->outcome = std::move(job.outcome);
+    std::move(job.obstacles.begin(), job.obstacles.end(), std::back_inserter(job.of->obstacles));
+  }
+  for (auto& from : all) std::erase_if(from.process.threads, [](const auto& t) { return t.tid == 0; });
+}
+
+template <typename Read>
+void read_each(std::vector<FromProc>& all, const Read& read) {
+  (void)os::for_each_parallel(all.size(), os::few_threads(), [&](std::size_t i) -> Result<void> {
+    all[i].outcome = read(i);
+    return {};
+  });
+}
+
+}  // namespace
+
+std::vector<FromProc> glance_at_proc(const std::vector<pid_t>& pids) {
+  std::vector<FromProc> all(pids.size());
+  for (std::size_t i = 0; i < pids.size(); ++i) all[i].process.pid = pids[i];
+  read_each(all, [&](std::size_t i) { return glance_at_process(all[i]); });
+  read_threads(all, false);
+  return all;
+}
+
+std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes) {
+  std::vector<FromProc> all(processes.size());
+  for (std::size_t i = 0; i < processes.size(); ++i) {
+    all[i].process.pid = processes[i].pid;
+    for (const auto& thread : processes[i].threads)
+      all[i].process.threads.emplace_back().tid = thread.tracee.tid();
+  }
+  read_each(all, [&](std::size_t i) {
+    if (processes[i].zombie) return read_zombie(processes[i].pid, all[i].process);
+    return read_process_alone(all[i], true);
+  });
+  read_threads(all, true);
+  return all;
+}
+
+}  // namespace upkeep::native
