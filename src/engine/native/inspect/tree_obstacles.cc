@@ -14,6 +14,7 @@
 
 #include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/leaders.h"
+#include "engine/native/inspect/sharing.h"
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/model/births.h"
 #include "os/procfs.h"
@@ -21,8 +22,7 @@
 namespace upkeep::native {
 namespace {
 
-constexpr int kKcmpMemory = 1, kKcmpFiles = 2, kKcmpFolders = 3,
-              kKcmpActions = 4;  // linux/kcmp.h
+constexpr int kKcmpFiles = 2, kKcmpFolders = 3;  // linux/kcmp.h
 
 std::set<std::string> shared_names(const Snapshot& snapshot) {
   std::set<std::string> names;
@@ -114,21 +114,6 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
                        os::command_line(pid)),
            "carry that process too"});
   });
-}
-
-// fork(2) gives every process its own of these; clone(2) with CLONE_VM and so on, or vfork(2), does not.
-void look_at_sharing(const Process& process, Snapshot& snapshot) {
-  const auto* parent = snapshot.find(process.ppid);
-  if (parent == nullptr || process.exit_status || parent->exit_status) return;
-  const std::pair<int, const char*> kinds[] = {{kKcmpMemory, "address space"},
-                                               {kKcmpFiles, "table of descriptors"},
-                                               {kKcmpFolders, "working directory (CLONE_FS)"},
-                                               {kKcmpActions, "table of signal actions"}};
-  for (const auto& [kind, name] : kinds) {
-    if (::syscall(SYS_kcmp, process.pid, parent->pid, kind, 0, 0) == 0)
-      snapshot.obstacles.push_back(
-          {process.pid, name, fmt::format("shared with process {}", parent->pid), ""});
-  }
 }
 
 void look_at_threads(const Process& process, Snapshot& snapshot) {
@@ -241,10 +226,8 @@ void look_at_user_namespaces(Snapshot& snapshot) {
 }  // namespace
 
 void look_at_whole_tree(Snapshot& snapshot) {
-  for (const auto& process : snapshot.processes) {
-    look_at_sharing(process, snapshot);
-    look_at_threads(process, snapshot);
-  }
+  look_at_sharing(snapshot);
+  for (const auto& process : snapshot.processes) look_at_threads(process, snapshot);
   look_at_births(snapshot);
   look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);

@@ -1,0 +1,88 @@
+#include "engine/native/inspect/sharing.h"
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "engine/native/inspect/description_order.h"
+#include "engine/native/inspect/timed_wait.h"
+#include "os/file.h"
+#include "os/procfs.h"
+
+namespace upkeep::native {
+namespace {
+
+// Tables of signal actions are shared only where the address space is.
+struct Shareable {
+  int kind;  // of linux/kcmp.h
+  const char* name;
+};
+constexpr Shareable kShareable[] = {
+    {1, "address space"}, {2, "table of descriptors"}, {3, "working directory (CLONE_FS)"}};
+
+class Sharers {
+ public:
+  explicit Sharers(int kind) : kind_(kind) {}
+  // Who has the same as PID; 0: nobody yet.
+  pid_t find(pid_t pid) const {
+    const auto place = place_of(pid);
+    return place.same ? pids_[place.at] : 0;
+  }
+  void add(pid_t pid) { pids_.insert(pids_.begin() + static_cast<std::ptrdiff_t>(place_of(pid).at), pid); }
+
+ private:
+  DescriptionPlace place_of(pid_t pid) const {
+    return find_in_order(pids_.size(),
+                         [&](std::size_t i) { return ::syscall(SYS_kcmp, pid, pids_[i], kind_, 0, 0); });
+  }
+  int kind_;
+  std::vector<pid_t> pids_;
+};
+
+// That it does not run until its child has started another program, or ended.
+bool waits_in_vfork(pid_t pid) {
+  const auto stat = os::read_stat(pid);
+  if (!stat || stat->state != 'D') return false;
+  const auto call = parse_blocked_call(os::read_file(fmt::format("/proc/{}/syscall", pid)).value_or(""));
+  return call && (call->number == SYS_vfork || call->number == SYS_clone || call->number == SYS_clone3);
+}
+
+std::string remedy_for(pid_t one, pid_t other) {
+  for (const pid_t pid : {one, other}) {
+    if (waits_in_vfork(pid))
+      return fmt::format("try again: process {} is starting a program (vfork(2)), which takes a moment", pid);
+  }
+  return "end one of them: only threads of one process can be made with it in common";
+}
+
+void look_for(const Shareable& what, Snapshot& snapshot) {
+  Sharers ours(what.kind);
+  for (const auto& process : snapshot.processes) {
+    if (process.exit_status) continue;
+    const pid_t other = ours.find(process.pid);
+    if (other == 0) {
+      ours.add(process.pid);
+      continue;
+    }
+    snapshot.obstacles.push_back({process.pid, what.name, fmt::format("shared with process {}", other),
+                                  remedy_for(process.pid, other)});
+  }
+  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
+    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+    const pid_t one = ours.find(pid);
+    if (one == 0) continue;
+    snapshot.obstacles.push_back({one, what.name,
+                                  fmt::format("shared with process {} ({}), which is not part of the tree",
+                                              pid, os::command_line(pid)),
+                                  remedy_for(one, pid)});
+  }
+}
+
+}  // namespace
+
+void look_at_sharing(Snapshot& snapshot) {
+  for (const auto& what : kShareable) look_for(what, snapshot);
+}
+
+}  // namespace upkeep::native
