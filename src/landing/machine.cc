@@ -18,9 +18,9 @@ namespace {
 constexpr std::array<std::string_view, 6> kEarlyPoints = {"/dev/pts",  "/dev/shm", "/run",
                                                           "/run/lock", "/tmp",     "/sys/fs/cgroup"};
 // File systems that every kernel makes from nothing: files of theirs are found again by name.
-constexpr std::array<std::string_view, 12> kKernelMade = {"proc",    "sysfs",      "devtmpfs",  "devpts",
-                                                          "cgroup2", "mqueue",     "hugetlbfs", "debugfs",
-                                                          "tracefs", "securityfs", "bpf",       "pstore"};
+constexpr std::array<std::string_view, 11> kKernelMade = {"proc",       "sysfs",  "devtmpfs", "devpts",
+                                                          "cgroup2",    "mqueue", "debugfs",  "tracefs",
+                                                          "securityfs", "bpf",    "pstore"};
 
 bool contains(const auto& list, std::string_view value) {
   return std::find(list.begin(), list.end(), value) != list.end();

@@ -8,6 +8,7 @@
 #include "engine/engines.h"
 #include "initramfs/root_device.h"
 #include "kexec/load.h"
+#include "landing/huge_page_pools.h"
 #include "memory/carry_store.h"
 #include "net/snapshot.h"
 #include "os/file.h"
@@ -108,6 +109,9 @@ class Checker {
       for (auto& finding : landing::check_files(report_.set.pids(), *mounts))
         findings.push_back(std::move(finding));
     }
+    if (landing::use_huge_page_pools(report_.set.pids()))
+      findings.push_back({Severity::refusal, "huge pages", landing::kHugePagesStay,
+                          "run the program without huge pages, or leave it out of --carry"});
     const auto tasks = report_.set.pids().size();
     add_or_approve(std::move(findings), fmt::format("{} {} to carry", tasks, tasks == 1 ? "task" : "tasks"),
                    fmt::format("{} can carry them", (*made)->name()));

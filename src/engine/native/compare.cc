@@ -91,6 +91,13 @@ void merge_mappings(AddressSpace& memory) {
   memory.mappings = std::move(merged);
 }
 
+// Where one of the two kernels, or its processor, has no protection keys, that is none of the tasks' doing.
+void forget_keys(AddressSpace& memory, const AddressSpace& other) {
+  if (memory.protection_keys != 0 && other.protection_keys != 0) return;
+  memory.protection_keys = 0;
+  for (auto& mapping : memory.mappings) mapping.protection_key = 0;
+}
+
 // Timers run while the tasks stand: they may have sent their signals meanwhile.
 bool sent_by_timer(const Bytes& info) {
   std::array<std::int32_t, 3> head = {};  // si_signo, si_errno, si_code
@@ -324,6 +331,19 @@ void forget_question(Socket& socket) {
   socket.remote.data.clear();
 }
 
+// Of those that nobody has open there are none again on the same boot.
+void forget_unused_queues(Snapshot& snapshot) {
+  std::erase_if(snapshot.posix_queues, [&](const PosixQueue& queue) {
+    return std::ranges::none_of(snapshot.files, [&](const OpenFile& file) {
+      return file.kind == "mqueue" && file.path->device == queue.device && file.path->inode == queue.inode;
+    });
+  });
+  for (auto& queue : snapshot.posix_queues) {
+    queue.device = queue.inode = 0;
+    if (queue.removed) queue.name.clear();  // somebody else may have it now
+  }
+}
+
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   Renumbered spaces;
@@ -342,6 +362,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   snapshot.losses.clear();
   snapshot.semaphore_sets.clear();  // of the surroundings, which are not looked at again
   snapshot.message_queues.clear();
+  forget_unused_queues(snapshot);
   std::set<std::int32_t> ids;
   for (const auto& process : snapshot.processes) {
     ids.insert(process.pid);
@@ -351,6 +372,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     if (snapshot.find(process.ppid) == nullptr) process.ppid = 0;
     process.cgroup.clear();  // it is there, or not
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
+    if (const auto* same = other.find(process.pid)) forget_keys(process.memory, same->memory);
     kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
     for (auto& mapping : process.memory.mappings) forget_identity(mapping, kept);
     merge_mappings(process.memory);
@@ -388,6 +410,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
       for (auto& client : file.socket->waiting) client = sockets(client);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
+    if (file.kind == "mqueue") file.path->path.clear();  // its queue has a name, or has none any more
     if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);
     if (file.path) forget_volatile_inode(file.path->device, file.path->inode);
     if (file.inotify) {

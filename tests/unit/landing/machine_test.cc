@@ -43,6 +43,21 @@ TEST(Files, OnAnotherFileSystemAreNamed) {
   EXPECT_THAT(findings[0].why, testing::HasSubstr("/tmp"));
 }
 
+// A file of a huge page pool is memory, and nobody copies it.
+TEST(Files, OfAHugePagePoolAreNamed) {
+  char name[] = "/tmp/upkeep-files-XXXXXX";
+  int fd = mkstemp(name);
+  ASSERT_GE(fd, 0);
+  auto mounts = os::parse_mountinfo(
+      "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n"
+      "2 1 0:40 / /tmp rw - hugetlbfs hugetlbfs rw,pagesize=2M\n");
+  auto findings = check_files({getpid()}, *mounts);
+  close(fd);
+  unlink(name);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_THAT(findings[0].why, testing::HasSubstr("hugetlbfs"));
+}
+
 // As postgres does, whose socket is /var/run/postgresql/.s.PGSQL.5432.
 TEST(TemporaryFolders, OfASocketWhoseNameLeadsThroughALink) {
   std::string pattern = "/tmp/upkeep-socket-XXXXXX";

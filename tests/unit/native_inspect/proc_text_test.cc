@@ -60,6 +60,26 @@ TEST(Smaps, KindsAndFlags) {
   EXPECT_EQ((*mappings)[6].kind, "vsyscall");
 }
 
+TEST(Smaps, HugePages) {
+  auto mappings = parse_smaps(
+      "7f0000000000-7f0000400000 rw-p 00000000 00:10 77   /anon_hugepage (deleted)\n"
+      "KernelPageSize:     2048 kB\n"
+      "VmFlags: rd wr mr mw me de ht sd\n"
+      "7f0000400000-7f0000600000 rw-s 00200000 00:10 78   /anon_hugepage (deleted)\n"
+      "KernelPageSize:     2048 kB\n"
+      "VmFlags: rd wr sh mr mw me ms de ht sd\n"
+      "7f0000800000-7f0000a00000 rw-p 00000000 00:00 0\n"
+      "KernelPageSize:        4 kB\n"
+      "VmFlags: rd wr mr mw me ac\n");
+  ASSERT_TRUE(mappings) << mappings.error().message();
+  ASSERT_EQ(mappings->size(), 3U);
+  EXPECT_EQ((*mappings)[0].kind, "anonymous");
+  EXPECT_EQ((*mappings)[0].huge_page, 2U << 20U);
+  EXPECT_EQ((*mappings)[1].kind, "shared_memory");
+  EXPECT_EQ((*mappings)[1].huge_page, 2U << 20U);
+  EXPECT_EQ((*mappings)[2].huge_page, 0U);
+}
+
 TEST(Smaps, WhatIsNoneIsAnError) {
   EXPECT_FALSE(parse_smaps("VmFlags: rd\n"));
   EXPECT_FALSE(parse_smaps("559e00000000 r-xp 0 0:0 0\n"));

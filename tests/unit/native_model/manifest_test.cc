@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/native/model/fields.h"
+#include "engine/native/model/huge_pages.h"
 #include "engine/native/model/snapshot.h"
 
 namespace upkeep::native {
@@ -273,6 +274,83 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.files[2].socket->type = 2; }), HasSubstr("no stream to journald"));
   EXPECT_THAT(error([](auto& s) { s.files[2].socket->remote.data.back() = 'x'; }),
               HasSubstr("no stream to journald"));
+}
+
+TEST(Manifest, ImpossiblePagesAndKeysAreRefused) {
+  auto error = [](const std::function<void(Snapshot&)>& change) {
+    auto snapshot = example();
+    change(snapshot);
+    return error_of(write_manifest(snapshot));
+  };
+  for (const std::uint64_t size : {1ULL, 4096ULL, 3ULL << 20U, 1ULL << 31U, 1ULL << 63U}) {
+    EXPECT_THAT(error([size](auto& s) { s.processes[0].memory.mappings[0].huge_page = size; }),
+                HasSubstr("does not consist of huge pages"))
+        << size;
+    EXPECT_THAT(error([size](auto& s) { s.kept_files[0].huge_page = size; }), HasSubstr("no pages are of"))
+        << size;
+  }
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.mappings[0].huge_page = 1U << 20U; }),
+              HasSubstr("does not consist of huge pages"));
+  EXPECT_EQ(error([](auto& s) { s.processes[0].memory.mappings[0].huge_page = 16U << 10U; }), "no error");
+  EXPECT_EQ(error([](auto& s) { s.kept_files[0].huge_page = 2U << 20U; }), "no error");
+  EXPECT_THAT(error([](auto& s) { s.processes[0].memory.protection_keys = 1U << 16U; }),
+              HasSubstr("no more than"));
+  for (const std::uint32_t key : {1U, 16U, ~0U}) {
+    EXPECT_THAT(error([key](auto& s) { s.processes[0].memory.mappings[0].protection_key = key; }),
+                HasSubstr("protection key"))
+        << key;
+  }
+  EXPECT_EQ(error([](auto& s) {
+              s.processes[0].memory.protection_keys = 5;
+              s.processes[0].memory.mappings[0].protection_key = 2;
+            }),
+            "no error");
+}
+
+TEST(Manifest, ImpossibleMessageQueuesAreRefused) {
+  auto error = [](const std::function<void(Snapshot&)>& change) {
+    auto snapshot = example();
+    snapshot.posix_queues = {{"/name", 1, 2, false, 0600, 0, 0, 10, 8192}};
+    change(snapshot);
+    return error_of(write_manifest(snapshot));
+  };
+  EXPECT_EQ(error([](auto&) {}), "no error");
+  for (const char* name : {"", "/", "name", "/a/b", "/.", "/.."})
+    EXPECT_THAT(error([name](auto& s) { s.posix_queues[0].name = name; }),
+                HasSubstr("no name of a message queue"));
+  EXPECT_THAT(error([](auto& s) { s.posix_queues[0].name = std::string("/a\0b", 4); }),
+              HasSubstr("no name of a message queue"));
+  for (const std::int64_t count : {-1, 0, 65537})
+    EXPECT_THAT(error([count](auto& s) { s.posix_queues[0].most_messages = count; }),
+                HasSubstr("impossible"));
+  for (const std::int64_t size : {-1, 0, (16 << 20) + 1})
+    EXPECT_THAT(error([size](auto& s) { s.posix_queues[0].message_size = size; }), HasSubstr("impossible"));
+  EXPECT_THAT(error([](auto& s) { s.posix_queues.push_back(s.posix_queues[0]); }), HasSubstr("impossible"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].kind = "mqueue"; }), HasSubstr("not part of the snapshot"));
+  EXPECT_THAT(error([](auto& s) {
+                s.files[0].kind = "mqueue";
+                s.files[0].path.reset();
+              }),
+              HasSubstr("says nothing"));
+}
+
+TEST(HugePages, ThoseThatAreThereAndThoseThatArePromised) {
+  constexpr std::uint64_t kHuge = 2U << 20U;
+  auto snapshot = example();
+  auto& memory = snapshot.processes[0].memory;
+  memory.mappings = {{0, 3 * kHuge, true, true, false, false, 0, "anonymous", "", 0, 0, {}},
+                     {4 * kHuge, 6 * kHuge, true, true, false, false, 0, "anonymous", "", 0, 0, {"nr"}},
+                     {8 * kHuge, 9 * kHuge, true, true, false, true, kHuge, "memfd", "", 1, 5, {}},
+                     {10 * kHuge, 11 * kHuge, true, true, false, false, 0, "anonymous", "", 0, 0, {}}};
+  for (std::size_t i = 0; i < 3; ++i) memory.mappings[i].huge_page = kHuge;
+  memory.pages = {{0, 1, 0}, {5 * kHuge - kPage, 2, 0}};
+  snapshot.kept_files = {
+      {"memfd", 1, 5, "", 8 * kHuge, 0600, 0, 0, 0, 0, {}, {{0, 1, 0}, {kHuge, 3, 0}}, kHuge},
+      {"segment", 1, 6, "", kHuge + 1, 0600, 0, 0, 0, 0, Segment{}, {}, kHuge},
+      {"shared_memory", 1, 7, "", kHuge, 0600, 0, 0, 0, 0, {}, {{0, 1, 0}}}};
+  EXPECT_EQ(huge_pages_needed(snapshot), (HugePagesNeeded{{kHuge, 3 + 2 + 2 + 2}}));
+  EXPECT_EQ(huge_pages_needed(snapshot, [](const KeptFile& kept) { return kept.kind == "segment"; }),
+            (HugePagesNeeded{{kHuge, 3 + 2 + 2}}));
 }
 
 TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {

@@ -86,5 +86,40 @@ TEST(Compile, MemoryIsWritableWhileItIsFilled) {
   EXPECT_NE(text.find(", 2, 0, 0)\nmprotect"), std::string::npos) << "one preadv for both runs: " << text;
 }
 
+// New keys are the lowest free ones: 2 becomes the kernel's own, for execute-only memory, where only 1 is
+// taken.
+TEST(Compile, ProtectionKeysAreWhatTheyWere) {
+  Process process;
+  auto& memory = process.memory;
+  memory.executable = "/bin/x";
+  memory.protection_keys = 0b100011;
+  Mapping plain{0x10000, 0x11000, true, true, false, false, 0, "anonymous", "", 0, 0, {}};
+  auto keyed = plain, execute_only = plain, readable = plain;
+  keyed.start = 0x20000, keyed.end = 0x21000, keyed.protection_key = 5;
+  execute_only.start = 0x30000, execute_only.end = 0x31000, execute_only.protection_key = 2;
+  execute_only.read = execute_only.write = false, execute_only.execute = true;
+  readable = execute_only;
+  readable.start = 0x40000, readable.end = 0x41000, readable.protection_key = 0;
+  memory.mappings = {plain, keyed, execute_only, readable};
+  EXPECT_EQ(memory.execute_only_key(), 2U);
+  const auto text = compile_memory(process, {0x100000, 0x200000, 8, 7, {}}).describe();
+  const std::vector<std::string> steps = {"pkey_alloc(0, 0)\n",
+                                          "mmap(0x10000, 4096, 3, ",
+                                          "mmap(0x20000, 4096, 3, ",
+                                          "mmap(0x30000, 4096, 4, ",
+                                          "mmap(0x40000, 4096, 0, ",
+                                          "pkey_alloc(0, 0)\npkey_alloc(0, 0)\npkey_alloc(0, 0)\n",
+                                          "pkey_mprotect(0x20000, 4096, 3, 5)\n",
+                                          "pkey_mprotect(0x40000, 4096, 4, 0)\n",
+                                          "pkey_free(3)\npkey_free(4)\n"};
+  std::size_t at = 0;
+  for (const auto& step : steps) {
+    const auto found = text.find(step, at);
+    ASSERT_NE(found, std::string::npos) << step << "\n" << text;
+    at = found + step.size();
+  }
+  EXPECT_EQ(text.find("pkey_", at), std::string::npos) << text;
+}
+
 }  // namespace
 }  // namespace upkeep::native

@@ -13,7 +13,7 @@ namespace upkeep::native {
 namespace {
 
 // What a VmFlag says that is rebuilt, or that is a property of the mapped object (proc_pid_smaps(5)).
-constexpr std::array kRebuilt = {"gd", "lo", "sr", "rr", "dc", "dd", "nr",
+constexpr std::array kRebuilt = {"gd", "lo", "ht", "sr", "rr", "dc", "dd", "nr",
                                  "hg", "nh", "wf", "mg", "mw", "lf", "dp"};
 constexpr std::array kOfTheObject = {"de", "mm", "io", "pf", "gu"};
 
@@ -22,7 +22,6 @@ struct Reason {
   const char* why;
 };
 constexpr std::array kNotRebuilt = {
-    Reason{"ht", "huge page pools are not rebuilt by this version"},
     Reason{"ss", "shadow stacks are not rebuilt by this version"},
     Reason{"sl", "a sealed mapping cannot be made again before the task runs"},
     Reason{"um", "a userfaultfd is registered there"},
@@ -61,17 +60,14 @@ bool is_device(const std::string& path) {
 
 void look_at(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
   auto refuse = [&](std::string why) { obstacles.push_back({pid, describe(mapping), std::move(why), ""}); };
-  if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+  if ((mapping.kind == "vdso" || mapping.kind == "vsyscall") && mapping.protection_key == 0) return;
   if (mapping.end > kHighestAddress) refuse("it lies above what four levels of page tables reach");
   if (mapping.kind == "file" && is_device(mapping.name))
     refuse("memory of devices cannot be carried");
-  else if (mapping.name.starts_with("/anon_hugepage"))
-    refuse("huge page pools are not rebuilt by this version");
+  else if (mapping.has_flag("ht") && mapping.huge_page == 0)
+    refuse("its pages are huge, and this kernel does not tell how large");
   else if (mapping.kind != "file" && mapping.kind != "anonymous" && !mapping.of_kept_file())
     refuse("this kind of mapping is not understood");
-  // Without a key of its own it gets one from mprotect(2) by itself: execute-only.
-  const bool execute_only = mapping.execute && !mapping.read && !mapping.write;
-  if (mapping.protection_key != 0 && !execute_only) refuse("protection keys are not rebuilt by this version");
   look_at_flags(pid, mapping, obstacles);
 }
 

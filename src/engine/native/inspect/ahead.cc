@@ -52,6 +52,8 @@ Result<std::uint64_t> PagesAhead::copy(pid_t pid, const PageSink& sink) {
   std::vector<std::byte> buffer(1U << 20U);
   std::uint64_t bytes = 0;
   for (const auto& mapping : mappings) {
+    // Writes to huge pages of a pool are not told.
+    if (mapping.name.starts_with("/anon_hugepage")) continue;
     if (mapping.shared || (mapping.kind != "file" && mapping.kind != "anonymous")) continue;
     const auto own = own_pages(pagemap, std::span(&mapping, 1));
     if (!own) continue;  // unmapped meanwhile

@@ -137,6 +137,11 @@ Result<GuestCode> GuestCodeFinder::find(pid_t pid, const std::vector<Mapping>& m
   return Err("the program has no code of its own with which a system call can be made and returned from");
 }
 
+PageRange GuestCode::frame_range(std::uint64_t stack_pointer) const {
+  if (room != 0) return {frames, frames + room};
+  return {stack_pointer - kRedZone - kRoom - kFrameAlignment, stack_pointer};
+}
+
 Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
                                      const GuestCode& code) {
   std::uint64_t used = 0;

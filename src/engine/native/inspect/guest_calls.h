@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/inspect/own_pages.h"
 #include "engine/native/model/address_space.h"
 #include "os/ptrace.h"
 #include "os/task_memory.h"
@@ -29,6 +30,9 @@ struct GuestCode {
   // Memory for frames that the program has never touched, and how much of it there is; none: frames lie on
   // threads' own stacks.
   std::uint64_t frames = 0, room = 0;
+
+  // Where the frame of a thread may lie whose stack pointer is this.
+  PageRange frame_range(std::uint64_t stack_pointer) const;
 };
 // The error names the reason why nothing can be run in this process.
 Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mappings,

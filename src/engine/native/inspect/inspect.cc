@@ -141,7 +141,9 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));
   TRY(read_kept_files(snapshot, request, true));
   if (request.surroundings) {
+    TRY(look_at_huge_pages(snapshot));
     TRY(read_ipc_objects(snapshot));
+    TRY(read_posix_queues(snapshot));
     look_at_whole_tree(snapshot);
     look_outside(snapshot, true);
   }
@@ -172,6 +174,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));
   TRY(read_kept_files(snapshot, {}, false));
   TRY(read_ipc_objects(snapshot));
+  TRY(read_posix_queues(snapshot));
   look_at_whole_tree(snapshot);
   look_outside(snapshot, false);
   return snapshot;

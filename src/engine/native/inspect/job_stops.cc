@@ -5,7 +5,7 @@
 
 #include <unordered_map>
 
-#include "engine/native/inspect/guest_calls.h"
+#include "engine/native/inspect/readers.h"
 
 namespace upkeep::native {
 namespace {
@@ -23,7 +23,9 @@ Result<void> ask(const HeldProcess& parent, const std::vector<Process*>& childre
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(parent.pid));
   const auto* its = snapshot.find(parent.pid);
   const auto code = find_guest_code(parent.pid, its->memory.mappings, memory);
-  if (!code) return {};  // it stands in the way already
+  std::vector<Obstacle> known;
+  if (!code || !may_run_calls(*its, its->threads.front(), *code, known))
+    return {};  // it stands in the way already
   TRY_ASSIGN(auto calls, GuestCalls::begin(parent.threads.front().tracee, memory, *code));
   for (auto* child : children) {
     TRY_ASSIGN(child->stopped->stop_untold, is_untold(calls, child->pid));

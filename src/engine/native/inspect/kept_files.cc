@@ -62,6 +62,9 @@ class KeptFileReader {
     kept.modified = static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
     if (kept.kind != "unlinked") kept.modified = 0;  // making it again changes it
     TRY_ASSIGN(const bool readable, look_at(use, status, kept));
+    TRY_ASSIGN(kept.huge_page, huge_page_of(use));
+    // All of its pages are there: they are again afterwards, also where there is nothing in them.
+    all_there_ = static_cast<std::uint64_t>(status.st_blocks) * 512 >= kept.size;
     if (readable && stopped_ && request_.page_runs) {
       TRY_ASSIGN(const auto file, os::open_file(use.link, O_RDONLY | O_NOCTTY));
       TRY_IN(use.what, read_contents(file, kept));
@@ -106,11 +109,9 @@ class KeptFileReader {
     auto file = os::open_file(use.link, O_RDONLY);
     if (!file && !stopped_) return false;
     if (!file) return tl::unexpected(std::move(file).error());
-    struct statfs system = {};
-    if (::fstatfs(file->get(), &system) < 0) return ErrnoErr("statfs {}", use.link);
     const int seals = ::fcntl(file->get(), kGetSeals);
-    if (system.f_type != TMPFS_MAGIC || seals < 0) {
-      refuse(use, "huge page pools are not rebuilt by this version");
+    if (seals < 0) {
+      refuse(use, "its seals cannot be read");
       return false;
     }
     kept.seals = static_cast<std::uint32_t>(seals);
@@ -135,11 +136,25 @@ class KeptFileReader {
     return true;
   }
 
-  // Holes stay holes: reading one of a tmpfs would take memory. The end of the last page reads as zero.
+  // 0: its file is of no huge page pool.
+  Result<std::uint64_t> huge_page_of(const Use& use) const {
+    struct statfs system = {};
+    if (::statfs(use.link.c_str(), &system) < 0) {
+      if (!stopped_) return 0U;
+      return ErrnoErr("statfs {}", use.link);
+    }
+    return system.f_type == HUGETLBFS_MAGIC ? static_cast<std::uint64_t>(system.f_bsize) : 0U;
+  }
+
+  // Holes stay holes: reading one of a tmpfs would take memory. The end of the last page reads as zero, but
+  // for one of a segment that consists of huge pages: all of it is the program's. Holes of a huge page pool
+  // cost nothing to read, and read as zeros.
   Result<void> read_contents(os::Fd file, KeptFile& kept) const {
     PageCollector collector(kept.pages, request_);
     std::vector<std::byte> buffer(1U << 20U);
-    const auto size = static_cast<off_t>(kept.size);
+    const auto page = std::max(kept.huge_page, kPage);
+    const auto size =
+        static_cast<off_t>(kept.huge_page == 0 ? kept.size : (kept.size + page - 1) / page * page);
     for (off_t at = ::lseek(file.get(), 0, SEEK_DATA); at >= 0 && at < size;
          at = ::lseek(file.get(), at, SEEK_DATA)) {
       at -= at % static_cast<off_t>(kPage);
@@ -151,7 +166,8 @@ class KeptFileReader {
         std::fill(buffer.begin() + static_cast<std::ptrdiff_t>(length),
                   buffer.begin() + static_cast<std::ptrdiff_t>(whole), std::byte{0});
         TRY(os::pread_all(file, std::span(buffer).first(length), at));
-        TRY(collector.add(static_cast<std::uint64_t>(at), std::span(buffer).first(whole), true));
+        TRY(collector.add(static_cast<std::uint64_t>(at), std::span(buffer).first(whole), true,
+                          all_there_ ? kept.huge_page : 0));
         at += static_cast<off_t>(whole);
       }
     }
@@ -161,6 +177,7 @@ class KeptFileReader {
   Snapshot& snapshot_;
   const InspectRequest& request_;
   bool stopped_;
+  bool all_there_ = false;
   std::set<std::pair<std::uint64_t, std::uint64_t>> known_;
 };
 

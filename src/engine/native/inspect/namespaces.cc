@@ -124,13 +124,9 @@ class OneReader {
   }
 
   static Result<bool> has_message_queues() {
-    const os::UniqueFd context(::fsopen("mqueue", FSOPEN_CLOEXEC));
-    if (!context.valid()) return false;  // the kernel has none
-    if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
-      return ErrnoErr("fsconfig mqueue");
-    const os::UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
-    if (!mount.valid()) return ErrnoErr("fsmount mqueue");
-    TRY_ASSIGN(const auto names, os::list_directory(fmt::format("/proc/self/fd/{}", mount.get())));
+    TRY_ASSIGN(const auto folder, open_queue_folder());
+    if (!folder.valid()) return false;
+    TRY_ASSIGN(const auto names, os::list_directory(fmt::format("/proc/self/fd/{}", folder.get())));
     return !names.empty();
   }
 

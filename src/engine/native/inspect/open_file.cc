@@ -127,7 +127,7 @@ bool leads_to(const std::string& path, const struct stat& file, os::Fd own_root,
   return host;
 }
 
-Result<void> read_path(Found found, bool stopped) {
+Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
   struct stat status = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
@@ -138,6 +138,12 @@ Result<void> read_path(Found found, bool stopped) {
   }
   found.file.path =
       PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
+  if (S_ISREG(status.st_mode) && is_posix_queue(link)) {
+    found.file.kind = "mqueue";
+    TRY_ASSIGN(auto reasons, read_posix_queue(found.facts, status, stopped, *found.file.path, snapshot));
+    for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
+    return {};
+  }
   const bool at_path = leads_to(found.facts.link, status, found.facts.own_root, found.file.path->host);
   const auto kept = kept_kind(found.facts.link);
   if (!at_path && (kept == "memfd" || kept == "unlinked")) {
@@ -263,7 +269,7 @@ Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stoppe
     found.refuse("this kind of object is not rebuilt by this version");
   } else {
     file.kind = "path";
-    TRY(read_path(found, stopped));
+    TRY(read_path(found, stopped, snapshot));
   }
   TRY(read_locks(found));
   if (file.kind == "socket" || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));

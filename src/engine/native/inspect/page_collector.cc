@@ -21,10 +21,14 @@ void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_co
   runs.push_back(next);
 }
 
-Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero) {
+Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero,
+                                std::uint64_t always) {
   for (std::size_t at = 0; at < bytes.size();) {
     auto end = at;
-    auto wanted = [&] { return !skip_zero || !all_zero(bytes.subspan(end, kPage)); };
+    auto wanted = [&] {
+      return !skip_zero || (always != 0 && (address + end) % always == 0) ||
+             !all_zero(bytes.subspan(end, kPage));
+    };
     while (end < bytes.size() && wanted()) end += kPage;
     if (end > at) TRY(add_run(address + at, bytes.subspan(at, end - at)));
     at = end == at ? at + kPage : end;

@@ -23,8 +23,10 @@ class PageCollector {
  public:
   PageCollector(std::vector<PageRun>& runs, const InspectRequest& request) : runs_(runs), request_(request) {}
 
-  // BYTES: contents of the pages from ADDRESS on.
-  Result<void> add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero);
+  // BYTES: contents of the pages from ADDRESS on. ALWAYS: at multiples of this, pages of zeros are not left
+  // out (0: nowhere). A huge page is there again when a part of it is.
+  Result<void> add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero,
+                   std::uint64_t always = 0);
   // Pages whose contents lie where the sink put them before.
   void reuse(const PageRange& range, std::uint64_t position) {
     append_run(runs_, {range.start, (range.end - range.start) / kPage, position}, !request_.sink);

@@ -15,9 +15,11 @@
 namespace upkeep::native {
 namespace {
 
-Result<std::vector<PagesAhead::Part>> parts_of(const PageRange& range, pid_t pid, os::Fd pagemap,
-                                               const InspectRequest& request) {
-  if (request.ahead == nullptr) return std::vector<PagesAhead::Part>{{range, std::nullopt}};
+// Whether a page of a huge page pool was written since, no kernel tells.
+Result<std::vector<PagesAhead::Part>> parts_of(const PageRange& range, const Mapping& mapping, pid_t pid,
+                                               os::Fd pagemap, const InspectRequest& request) {
+  if (request.ahead == nullptr || mapping.huge_page != 0)
+    return std::vector<PagesAhead::Part>{{range, std::nullopt}};
   return request.ahead->divide(pid, pagemap, range);
 }
 
@@ -41,7 +43,7 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
     if (!request.page_runs) continue;
     const auto& ranges = all[i].pages;
     for (const auto& range : ranges) {
-      TRY_ASSIGN(const auto parts, parts_of(range, pid, pagemap, request));
+      TRY_ASSIGN(const auto parts, parts_of(range, mappings[i], pid, pagemap, request));
       for (const auto& part : parts) {
         if (part.copied_to) {
           collector.reuse(part.range, *part.copied_to);
@@ -51,7 +53,7 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
           const auto piece =
               std::span(buffer).first(std::min<std::size_t>(buffer.size(), part.range.end - at));
           TRY_IN(fmt::format("process {}", pid), contents.read(at, piece));
-          TRY(collector.add(at, piece, anonymous));
+          TRY(collector.add(at, piece, anonymous, mappings[i].huge_page));
           at += piece.size();
         }
       }

@@ -63,6 +63,8 @@ std::string kind_of(const Mapping& mapping) {
   const std::string_view name = mapping.name;
   if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return "vdso";
   if (name == "[vsyscall]") return "vsyscall";
+  // Private memory of a huge page pool is of a file too, which nobody else has.
+  if (name.starts_with("/anon_hugepage")) return mapping.shared ? "shared_memory" : "anonymous";
   if (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"))
     return mapping.inode == 0 && !mapping.shared ? "anonymous" : "unknown";
   if (mapping.shared && (name == "/dev/zero (deleted)" || name.starts_with("[anon_shmem:")))
@@ -148,16 +150,19 @@ Result<StatFields> StatFields::parse(std::string_view text) {
 
 Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
   std::vector<Mapping> mappings;
+  std::uint64_t page_kilobytes = 0;  // of the mapping whose lines these are
   while (auto line = next_line(text)) {
     if (line->starts_with("VmFlags:")) {
       if (mappings.empty()) return Err("smaps begins with flags");
       auto flags = line->substr(8);
+      auto& mapping = mappings.back();
       while (!flags.empty()) {
         const auto flag = next_word(flags);
-        if (!worth_keeping(flag, mappings.back())) continue;
+        if (flag == "ht") mapping.huge_page = page_kilobytes * 1024;
+        if (!worth_keeping(flag, mapping)) continue;
         // VM_LOCKONFAULT has no letters of its own in all kernels.
-        const bool on_fault = flag == "??" && mappings.back().has_flag("lo");
-        mappings.back().flags.emplace_back(on_fault ? "lf" : flag);
+        const bool on_fault = flag == "??" && mapping.has_flag("lo");
+        mapping.flags.emplace_back(on_fault ? "lf" : flag);
       }
       continue;
     }
@@ -166,6 +171,8 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
     if (key == "ProtectionKey:" && !mappings.empty() &&
         !parse(next_word(words), mappings.back().protection_key))
       return Err("not a protection key: '{}'", *line);
+    if (key == "KernelPageSize:" && !parse(next_word(words), page_kilobytes))
+      return Err("not a page size: '{}'", *line);
     if (key.ends_with(':')) continue;  // "Rss:   12 kB"
     auto mapping = parse_head(*line);
     if (!mapping) return Err("not a line of smaps: '{}'", *line);

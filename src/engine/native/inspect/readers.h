@@ -2,6 +2,8 @@
 // The parts of a task's state, each read by a file of its own. Every one of them adds to the model, and to
 // the obstacles what it finds that cannot be made again.
 
+#include <sys/stat.h>
+
 #include <array>
 #include <map>
 #include <optional>
@@ -55,6 +57,14 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
                         const InspectRequest& request);
 // kept_files.cc: when all mappings and descriptors are known.
 Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped);
+// posix_queues.cc: those that nobody has open, and whether others have those of the tree open too.
+Result<void> read_posix_queues(Snapshot& snapshot);
+// The folder of the message queues of the IPC namespace that we are in; no descriptor where the kernel has
+// none.
+Result<os::UniqueFd> open_queue_folder();
+bool is_posix_queue(const std::string& link);  // of /proc/PID/fd
+// huge_pages.cc: whether the machine has as many as the tree will take.
+Result<void> look_at_huge_pages(Snapshot& snapshot);
 // ipc_objects.cc: all but those that others use.
 Result<void> read_ipc_objects(Snapshot& snapshot);
 
@@ -73,6 +83,15 @@ Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Sn
 
 // seccomp.cc: the filters of every thread of a stopped process.
 Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& snapshot);
+
+// protection_keys.cc: which keys the process can use. Whether it has more than the first one is asked with
+// the other questions; then the rest is.
+void ask_first_protection_key(Process& process, std::vector<GuestQuestion>& questions);
+Result<void> read_protection_keys(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles);
+// Calls take arguments from memory as the thread may, and it returns from them over its stack: false, and an
+// obstacle, where its rights do not allow that. Its registers have been read.
+bool may_run_calls(const Process& process, const Thread& thread, const GuestCode& code,
+                   std::vector<Obstacle>& obstacles);
 
 // One descriptor, and the task whose it is.
 struct DescriptorFacts {
@@ -117,6 +136,11 @@ class DescriptorReader {
   std::vector<Place> places_;            // one for each of Snapshot::files
   std::vector<os::UniqueFd> in_flight_;  // they stay open, since they are places too
 };
+
+// posix_queues.cc: a message queue that the descriptor leads to, whose STATUS this is. Returns why it cannot
+// be rebuilt.
+Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const struct stat& status,
+                                             bool stopped, PathFile& path, Snapshot& snapshot);
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
 Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);

@@ -322,6 +322,7 @@ Result<void> ask_process(const GuestCalls& calls, std::string_view status, Proce
   questions.push_back(
       ask_control(nullptr, os::kPrGetMemoryMerge, [&state](long merge) { state.memory_merge = merge > 0; }));
   ask_for_obstacles(calls, process.pid, obstacles, questions);
+  ask_first_protection_key(process, questions);
   questions.push_back(ask_keyring(KEY_SPEC_SESSION_KEYRING, keyrings.session));
   return {};
 }
@@ -364,6 +365,7 @@ Result<void> ask_some(GuestThreads& guests, std::span<Asked> some, Snapshot& sna
       TRY(look_for_other_keyrings(guests[i], *thread, snapshot));
     if (!some[i].leads()) continue;
     TRY_ASSIGN(process->stopped->locks_future, read_future_locks(guests[i], *process));
+    TRY(read_protection_keys(guests[i], *process, snapshot.obstacles));
     TRY(read_keyring(guests[i], keyrings.session, *process, snapshot));
   }
   return guests.end();
@@ -421,12 +423,14 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
       continue;
     }
     const auto& guest = guests.emplace_back(Guest{std::move(memory), *code});
-    for (std::size_t number = 0; number < held.threads.size(); ++number)
+    for (std::size_t number = 0; number < held.threads.size(); ++number) {
+      if (!may_run_calls(process, process.threads[number], guest.code, snapshot.obstacles)) continue;
       asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code},
                        &process,
                        &process.threads[number],
                        &statuses[i][number],
                        {}});
+    }
     if (asked.size() < kEnough) continue;
     TRY(ask_all(asked, snapshot));
     asked.clear();

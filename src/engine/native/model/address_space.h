@@ -27,8 +27,11 @@ struct Mapping {
   std::uint64_t inode = 0;           // of the file, st_ino
   std::vector<std::string> flags;    // VmFlags of /proc/PID/smaps, without those that prot and sharing say
   std::uint32_t protection_key = 0;  // pkeys(7)
+  // Bytes of a page, where its pages are of a pool of huge ones (hugetlbpage.rst); 0: they are not.
+  std::uint64_t huge_page = 0;
 
   std::uint64_t length() const { return end - start; }
+  bool execute_only() const { return execute && !read && !write; }
   bool of_kept_file() const {
     return kind == "shared_memory" || kind == "segment" || kind == "memfd" || kind == "unlinked";
   }
@@ -55,6 +58,7 @@ struct Mapping {
     visit("inode", self.inode);
     visit("flags", self.flags);
     visit("protection_key", self.protection_key);
+    visit("huge_page", self.huge_page);
   }
 };
 
@@ -119,7 +123,20 @@ struct AddressSpace {
   std::vector<GuardRegion> guards;                            // ascending
   std::vector<Contents> contents;
   Layout layout;
+  // One bit for each that can be used, the lowest one for key 0, which everybody has; 0: the processor has
+  // none.
+  std::uint32_t protection_keys = 0;
   std::uint64_t vdso_checksum = 0;  // of the code pages; 0 where none is mapped
+  bool has_allocated(std::uint32_t key) const { return (protection_keys >> key & 1U) != 0; }
+  // The key that the kernel has taken for execute-only memory, which nobody else can use; 0: it has taken
+  // none, or there is no such memory any more.
+  std::uint32_t execute_only_key() const {
+    for (const auto& mapping : mappings) {
+      const auto key = mapping.protection_key;
+      if (mapping.execute_only() && key != 0 && !has_allocated(key)) return key;
+    }
+    return 0;
+  }
   bool operator==(const AddressSpace&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("executable", self.executable);
@@ -129,6 +146,7 @@ struct AddressSpace {
     visit("pages", self.pages);
     visit("guards", self.guards);
     visit("layout", self.layout);
+    visit("protection_keys", self.protection_keys);
     visit("vdso_checksum", self.vdso_checksum);
   }
 };

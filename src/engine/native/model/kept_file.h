@@ -37,7 +37,8 @@ struct KeptFile {
   std::int64_t modified = 0;  // st_mtim in nanoseconds
   std::uint32_t seals = 0;    // F_GET_SEALS of a memfd
   std::optional<Segment> segment;
-  std::vector<PageRun> pages;  // addresses are positions in the file
+  std::vector<PageRun> pages;   // addresses are positions in the file
+  std::uint64_t huge_page = 0;  // Mapping::huge_page
   bool operator==(const KeptFile&) const = default;
   static void fields(auto& self, auto& visit) {
     visit("kind", self.kind);
@@ -52,6 +53,7 @@ struct KeptFile {
     visit("seals", self.seals);
     visit("segment", self.segment);
     visit("pages", self.pages);
+    visit("huge_page", self.huge_page);
   }
 };
 

@@ -56,6 +56,7 @@ struct Snapshot {
   std::vector<KeptFile> kept_files;
   std::vector<SemaphoreSet> semaphore_sets;  // of the IPC namespace that we are in ourselves
   std::vector<MessageQueue> message_queues;  // likewise
+  std::vector<PosixQueue> posix_queues;      // likewise
   std::vector<SeccompFilter> seccomp_filters;
   std::vector<Keyring> keyrings;
   std::vector<Namespaces> namespaces;
@@ -80,6 +81,7 @@ struct Snapshot {
     visit("kept_files", self.kept_files);
     visit("semaphore_sets", self.semaphore_sets);
     visit("message_queues", self.message_queues);
+    visit("posix_queues", self.posix_queues);
     visit("seccomp_filters", self.seccomp_filters);
     visit("keyrings", self.keyrings);
     visit("namespaces", self.namespaces);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <set>
 
 #include "engine/native/model/snapshot.h"
@@ -10,10 +11,17 @@ namespace upkeep::native {
 namespace {
 
 constexpr std::uint64_t kVsyscall = 0xffffffffff600000;   // above everything else
+constexpr std::uint32_t kProtectionKeys = 16;             // of x86-64, pkeys(7)
 constexpr std::int32_t kHighestDescriptor = 1 << 30;      // sysctl_nr_open_max of fs/file.c is below
 constexpr std::int32_t kFirstId = 2, kIdLimit = 4 << 20;  // PID_MAX_LIMIT of linux/threads.h
 
 bool is_id(std::int32_t number) { return number >= kFirstId && number < kIdLimit; }
+
+// Of a page of a huge page pool; those of x86-64 are 2 MiB and 1 GiB.
+bool is_huge_page(std::uint64_t size) {
+  constexpr std::uint64_t kLargest = 1ULL << 30U;
+  return size > kPage && size <= kLargest && std::has_single_bit(size);
+}
 
 Result<void> check_pages(const std::vector<PageRun>& pages, std::uint64_t limit) {
   std::uint64_t end = 0;
@@ -41,16 +49,38 @@ Result<void> check_guards(const std::vector<GuardRegion>& guards) {
   return {};
 }
 
+// Execute-only memory has one that the kernel has taken for it.
+Result<void> check_keys(const AddressSpace& memory) {
+  if (memory.protection_keys >> kProtectionKeys != 0)
+    return Err("there are no more than {} protection keys", kProtectionKeys);
+  const auto execute_only = memory.execute_only_key();
+  for (const auto& mapping : memory.mappings) {
+    const auto key = mapping.protection_key;
+    if (key != 0 && !memory.has_allocated(key) && !(mapping.execute_only() && key == execute_only))
+      return Err("the mapping at {:#x} has protection key {}, which is not there", mapping.start, key);
+  }
+  return {};
+}
+
 Result<void> check_memory(const AddressSpace& memory) {
   std::uint64_t end = 0;
   for (const auto& mapping : memory.mappings) {
     if (mapping.kind == "vsyscall" && mapping.start == kVsyscall) continue;  // made by the kernel
     if (mapping.start % kPage != 0 || mapping.end % kPage != 0 || mapping.offset % kPage != 0)
       return Err("the mapping at {:#x} is not aligned", mapping.start);
+    if (mapping.huge_page != 0 &&
+        (!is_huge_page(mapping.huge_page) || mapping.start % mapping.huge_page != 0 ||
+         mapping.end % mapping.huge_page != 0 || mapping.kind == "vdso"))
+      return Err("the mapping at {:#x} does not consist of huge pages", mapping.start);
     if (mapping.start < end || mapping.end <= mapping.start || mapping.end > kHighestAddress)
       return Err("the mapping at {:#x} is out of order or out of bounds", mapping.start);
     end = mapping.end;
   }
+  for (const auto& mapping : memory.mappings) {
+    if (mapping.protection_key >= kProtectionKeys)
+      return Err("the mapping at {:#x} has an impossible protection key", mapping.start);
+  }
+  TRY(check_keys(memory));
   TRY(check_guards(memory.guards));
   TRY(check_pages(memory.pages, kHighestAddress));
   auto mapping = memory.mappings.begin();
@@ -295,8 +325,9 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
       (file.kind != "eventfd" || file.eventfd) && (file.kind != "epoll" || file.epoll) &&
       (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
       (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
-      (file.kind != "kept" || file.path) && (file.kind != "fifo" || (file.path && file.pipe)) &&
-      (file.kind != "socket" || file.socket) && (file.kind != "terminal" || file.terminal);
+      ((file.kind != "kept" && file.kind != "mqueue") || file.path) &&
+      (file.kind != "fifo" || (file.path && file.pipe)) && (file.kind != "socket" || file.socket) &&
+      (file.kind != "terminal" || file.terminal);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket, files));
@@ -319,7 +350,10 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
     if (kept.size > kHighestAddress) return Err("{}: it is too large", name);
     if (kept.kind == "segment" && (!kept.segment || !std::in_range<std::int32_t>(kept.inode)))
       return Err("{}: it says nothing about its segment", name);
-    TRY_IN(name, check_pages(kept.pages, (kept.size + kPage - 1) / kPage * kPage));
+    if (kept.huge_page != 0 && !is_huge_page(kept.huge_page))
+      return Err("{}: no pages are of {} bytes", name, kept.huge_page);
+    const auto page = std::max(kept.huge_page, kPage);
+    TRY_IN(name, check_pages(kept.pages, (kept.size + page - 1) / page * page));
   }
   for (const auto& file : snapshot.files) {
     if (file.kind == "kept" && !known.contains({file.path->device, file.path->inode}))
@@ -351,6 +385,27 @@ Result<void> check_ipc_objects(const Snapshot& snapshot) {
     if (queue.permissions.id < 0 ||
         std::ranges::any_of(queue.messages, [](const auto& m) { return m.type <= 0; }))
       return Err("message queue {}: it is impossible", queue.permissions.id);
+  }
+  return {};
+}
+
+// ipc/mqueue.c: the most that anybody may have.
+Result<void> check_posix_queues(const Snapshot& snapshot) {
+  constexpr std::int64_t kMostMessages = 65536, kLargestMessage = 16 << 20;
+  constexpr std::size_t kLongestName = 255;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> known;
+  for (const auto& queue : snapshot.posix_queues) {
+    const auto& name = queue.name;
+    if (name.size() < 2 || name.size() > kLongestName || name.rfind('/') != 0 || name == "/." ||
+        name == "/.." || name.find('\0') != std::string::npos)
+      return Err("'{}' is no name of a message queue", name);
+    if (queue.most_messages < 1 || queue.most_messages > kMostMessages || queue.message_size < 1 ||
+        queue.message_size > kLargestMessage || !known.emplace(queue.device, queue.inode).second)
+      return Err("message queue {}: it is impossible", name);
+  }
+  for (const auto& file : snapshot.files) {
+    if (file.kind == "mqueue" && !known.contains({file.path->device, file.path->inode}))
+      return Err("{}: its message queue is not part of the snapshot", file.name);
   }
   return {};
 }
@@ -395,6 +450,7 @@ Result<void> validate(const Snapshot& snapshot) {
     TRY_IN(fmt::format("file {}", i), check_file(snapshot.files[i], snapshot.files.size()));
   TRY(check_terminals(snapshot));
   TRY(check_ipc_objects(snapshot));
+  TRY(check_posix_queues(snapshot));
   return check_kept_files(snapshot);
 }
 

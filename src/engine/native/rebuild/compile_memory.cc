@@ -9,9 +9,11 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <bit>
 #include <unordered_set>
 
 #include "engine/native/rebuild/compile.h"
+#include "os/huge_pages.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::native {
@@ -40,7 +42,10 @@ int protection(const Mapping& mapping) {
 class MemoryCompiler {
  public:
   MemoryCompiler(const Process& process, const MemorySources& sources)
-      : process_(process), sources_(sources) {}
+      : process_(process),
+        memory_(process.memory),
+        sources_(sources),
+        execute_only_key_(process.memory.execute_only_key()) {}
 
   Program compile() {
     find_filled();
@@ -49,12 +54,14 @@ class MemoryCompiler {
     program_.call(SYS_pidfd_open, {sources_.restorer, 0});           // kRestorer
     program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
     set_layout();
+    allocate_keys(execute_only_key_);
     for (std::size_t i = 0; i < process_.memory.mappings.size(); ++i) map(i);
     close_file();
     map_vdso();
     read_pages();
     write_contents();
     for (const auto& mapping : process_.memory.mappings) protect(mapping);
+    set_keys();
     for (const auto& guard : process_.memory.guards)
       program_.call(SYS_madvise, {guard.start, guard.end - guard.start, os::kMadvGuardInstall});
     for (const auto& mapping : process_.memory.mappings) lock(mapping);
@@ -82,12 +89,41 @@ class MemoryCompiler {
         [&](const Contents& c) { return c.address >= mapping.start && c.address < mapping.end; });
   }
 
+  // Whether it has another key than mmap(2) and mprotect(2) give it.
+  bool has_own_key(const Mapping& mapping) const {
+    if (memory_.protection_keys == 0) return false;
+    const auto usual = mapping.execute_only() ? execute_only_key_ : 0;
+    return mapping.protection_key != usual || (mapping.execute_only() && usual == 0);
+  }
+
+  // The lowest ones below END that are not there yet. Each new key is the lowest free one: the kernel takes
+  // its own for execute-only memory where all below that one are taken.
+  void allocate_keys(std::uint32_t end) {
+    for (; next_key_ < end; ++next_key_) program_.call(SYS_pkey_alloc, {0, 0});
+  }
+
+  // Rights are inherited from whoever made the process: all. Until here nobody has used memory without them.
+  void set_keys() {
+    if (memory_.protection_keys == 0) return;
+    if (execute_only_key_ != 0) next_key_ = execute_only_key_ + 1;
+    allocate_keys(static_cast<std::uint32_t>(std::bit_width(memory_.protection_keys)));
+    for (const auto& mapping : memory_.mappings) {
+      if (has_own_key(mapping) && mapping.kind != "vdso" && mapping.kind != "vsyscall")
+        program_.call(SYS_pkey_mprotect,
+                      {mapping.start, mapping.length(), protection(mapping), mapping.protection_key});
+    }
+    for (std::uint32_t key = 0; key < next_key_; ++key) {
+      if (!memory_.has_allocated(key) && key != execute_only_key_) program_.call(SYS_pkey_free, {key});
+    }
+  }
+
   // Pages are read into memory that has to be writable for that.
   int first_protection(const Mapping& mapping) const {
     if (mapping.kind == "segment")
       return PROT_READ | (mapping.needs_writable_file() ? PROT_WRITE : 0) |
              (segment_executes_ ? PROT_EXEC : 0);
-    return protection(mapping) | (filled_.contains(mapping.start) ? PROT_READ | PROT_WRITE : 0);
+    const bool later = mapping.execute_only() && has_own_key(mapping);  // else it would get another one
+    return (later ? 0 : protection(mapping)) | (filled_.contains(mapping.start) ? PROT_READ | PROT_WRITE : 0);
   }
 
   // The file of the mappings that follow, as descriptor kFile.
@@ -136,6 +172,7 @@ class MemoryCompiler {
     int fd = kFile;
     if (mapping.kind == "anonymous") {
       flags |= MAP_ANONYMOUS;
+      if (mapping.huge_page != 0) flags |= MAP_HUGETLB | os::huge_page_size_flags(mapping.huge_page);
       fd = -1;
     } else if (mapping.kind == "file") {
       open_file(mapping);
@@ -216,7 +253,7 @@ class MemoryCompiler {
   }
 
   void protect(const Mapping& mapping) {
-    if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
+    if (mapping.kind == "vdso" || mapping.kind == "vsyscall" || has_own_key(mapping)) return;
     if (first_protection(mapping) != protection(mapping))
       program_.call(SYS_mprotect, {mapping.start, mapping.length(), protection(mapping)});
   }
@@ -254,11 +291,14 @@ class MemoryCompiler {
   }
 
   const Process& process_;
+  const AddressSpace& memory_;
   const MemorySources& sources_;
+  std::uint32_t execute_only_key_;
   Program program_;
   std::string open_;                          // which file descriptor kFile is
   std::unordered_set<std::uint64_t> filled_;  // where mappings with pages start
   bool segment_executes_ = false;             // the one that was attached last
+  std::uint32_t next_key_ = 1;                // the lowest that has not been allocated
 };
 
 }  // namespace

@@ -10,12 +10,14 @@
 
 #include <elf.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <set>
 
 #include "os/file.h"
 #include "os/procfs.h"
+#include "os/protection_keys.h"
 #include "os/vdso.h"
 
 namespace upkeep::native {
@@ -106,6 +108,14 @@ Result<void> takes_restartable_sequence(const Thread& thread) {
       thread.tid, size, kFirstSize);
 }
 
+Result<void> has_its_keys(const AddressSpace& memory) {
+  const bool uses_them =
+      memory.protection_keys > 1 ||
+      std::ranges::any_of(memory.mappings, [](const auto& m) { return m.protection_key != 0; });
+  if (!uses_them || os::has_protection_keys()) return {};
+  return Err("its memory has protection keys (pkeys(7)), which this kernel or its processor does not have");
+}
+
 Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>& seen) {
   if (mapping.kind != "file" || !seen.insert(mapping.name).second) return {};
   struct stat status = {};
@@ -128,6 +138,7 @@ Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const Births&
       TRY_IN(fmt::format("process {}", process.pid), takes_restartable_sequence(thread));
     if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != vdso)
       return Err("process {}: its vdso is not this kernel's", process.pid);
+    TRY_IN(fmt::format("process {}", process.pid), has_its_keys(process.memory));
     auto look = [&]() -> Result<void> {
       for (const auto& mapping : process.memory.mappings)
         TRY(mapped_file_is_there(mapping, files[process.namespaces]));

@@ -1,5 +1,7 @@
 #include "engine/native/rebuild/ipc_ids.h"
 
+#include <linux/securebits.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -15,6 +17,9 @@ Result<void> make_with_id(const IpcMaker& maker) {
   TRY(os::write_value(fmt::format("/proc/sys/kernel/{}_next_id", maker.kind), fmt::to_string(maker.id)));
   constexpr int kAnotherId = 255;
   TRY_ASSIGN(const auto child, os::fork_child([&] {
+               // A segment of huge pages takes a privilege that its creator had by its group
+               // (hugetlb_shm_group).
+               ::prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP);
                if (::syscall(SYS_setresgid, -1, maker.creator_gid, -1) < 0 ||
                    ::syscall(SYS_setresuid, -1, maker.creator_uid, -1) < 0)
                  return errno;

@@ -1,14 +1,17 @@
 #include "engine/native/rebuild/kept_files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <filesystem>
 
 #include "engine/native/rebuild/segments.h"
 #include "os/file.h"
+#include "os/huge_pages.h"
 
 namespace upkeep::native {
 namespace {
@@ -21,8 +24,9 @@ constexpr unsigned kNoExecSeal = 8, kExec = 16;
 std::string link_of(os::Fd fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
 
 Result<os::UniqueFd> make_shared_memory(const KeptFile& kept) {
-  void* view =
-      ::mmap(nullptr, kept.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const int huge = kept.huge_page == 0 ? 0 : MAP_HUGETLB | os::huge_page_size_flags(kept.huge_page);
+  void* view = ::mmap(nullptr, kept.size, PROT_READ | PROT_WRITE,
+                      MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE | huge, -1, 0);
   if (view == MAP_FAILED) return ErrnoErr("mmap {} bytes of shared memory", kept.size);
   const auto start = reinterpret_cast<std::uintptr_t>(view);
   const auto end = start + (kept.size + kPage - 1) / kPage * kPage;
@@ -33,11 +37,12 @@ Result<os::UniqueFd> make_shared_memory(const KeptFile& kept) {
 
 Result<os::UniqueFd> make_memfd(const KeptFile& kept) {
   const bool no_exec = (kept.seals & kSealExec) != 0;
-  os::UniqueFd fd(
-      ::memfd_create(kept.name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING | (no_exec ? kNoExecSeal : kExec)));
+  unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+  if (kept.huge_page != 0)
+    flags |= MFD_HUGETLB | static_cast<unsigned>(os::huge_page_size_flags(kept.huge_page));
+  os::UniqueFd fd(::memfd_create(kept.name.c_str(), flags | (no_exec ? kNoExecSeal : kExec)));
   // Before 6.3 there is neither of the two.
-  if (!fd.valid() && errno == EINVAL && !no_exec)
-    fd.reset(::memfd_create(kept.name.c_str(), MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd.valid() && errno == EINVAL && !no_exec) fd.reset(::memfd_create(kept.name.c_str(), flags));
   if (!fd.valid()) return ErrnoErr("memfd_create");
   return fd;
 }
@@ -62,7 +67,35 @@ Result<os::UniqueFd> make_unlinked(const KeptFile& kept) {
   return fd;
 }
 
+// Its pool has to be as it was: one of another size, or none, is mounted there.
+Result<void> lies_in_its_pool(os::Fd file, const KeptFile& kept) {
+  struct statfs system = {};
+  if (::fstatfs(file.get(), &system) < 0) return ErrnoErr("fstatfs");
+  if (system.f_type == HUGETLBFS_MAGIC && static_cast<std::uint64_t>(system.f_bsize) == kept.huge_page)
+    return {};
+  return Err("no hugetlbfs with pages of {} kB is mounted there", kept.huge_page / 1024);
+}
+
+// Files of a huge page pool can be written through mappings only.
+Result<void> fill_huge(os::Fd file, const KeptFile& kept, os::Fd pages) {
+  TRY(lies_in_its_pool(file, kept));
+  if (kept.kind != "shared_memory" && ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
+    return ErrnoErr("ftruncate");
+  if (kept.size == 0) return {};
+  void* view = ::mmap(nullptr, kept.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
+  if (view == MAP_FAILED) return ErrnoErr("mmap {} bytes of a huge page pool", kept.size);
+  Result<void> filled;
+  for (const auto& run : kept.pages) {
+    if (filled)
+      filled = os::pread_all(pages, std::span(static_cast<std::byte*>(view) + run.address, run.count * kPage),
+                             static_cast<off_t>(run.position));
+  }
+  ::munmap(view, kept.size);
+  return filled;
+}
+
 Result<void> fill(os::Fd file, const KeptFile& kept, os::Fd pages) {
+  if (kept.huge_page != 0) return fill_huge(file, kept, pages);
   for (const auto& run : kept.pages) {
     if (::lseek(file.get(), static_cast<off_t>(run.address), SEEK_SET) < 0) return ErrnoErr("lseek");
     auto position = static_cast<off_t>(run.position);
@@ -102,7 +135,8 @@ Result<os::UniqueFd> make_file(const KeptFile& kept, os::Fd pages) {
   }
   TRY(fill(file, kept, pages));
   // The size of anonymous memory cannot change; whole pages may have been written behind the end of a file.
-  if (kept.kind != "shared_memory" && ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
+  if (kept.kind != "shared_memory" && kept.huge_page == 0 &&
+      ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
     return ErrnoErr("ftruncate");
   TRY(set_attributes(file, kept));
   return file;

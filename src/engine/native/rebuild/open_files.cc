@@ -178,7 +178,8 @@ Result<os::UniqueFd> make_eventfd(const EventCounter& counter) {
 
 class Opener {
  public:
-  Opener(const KeptFiles& kept, HeldConnections& connections) : kept_(kept), sockets_(connections) {}
+  Opener(const KeptFiles& kept, const MadePosixQueues& queues, HeldConnections& connections)
+      : kept_(kept), queues_(queues), sockets_(connections) {}
   Sockets& sockets() { return sockets_; }
   Terminals& terminals() { return terminals_; }
 
@@ -186,6 +187,7 @@ class Opener {
     if (file.kind == "path") return open_path(file);
     if (file.kind == "fifo") return fifos_.open(file);
     if (file.kind == "pipe") return pipes_.open(file);
+    if (file.kind == "mqueue") return queues_.open(file);
     if (file.kind == "kept") {
       TRY_ASSIGN(auto fd, kept_.open(*file.path, file.flags & ~kOnlyWhenCreating));
       TRY(set_position(fd, file));
@@ -209,6 +211,7 @@ class Opener {
   }
 
   const KeptFiles& kept_;
+  const MadePosixQueues& queues_;
   Pipes pipes_;
   Fifos fifos_;
   Sockets sockets_;
@@ -302,11 +305,12 @@ Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mount
 }  // namespace
 
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                               const KeptFiles& kept, HeldConnections& connections) {
+                               const KeptFiles& kept, const MadePosixQueues& queues,
+                               HeldConnections& connections) {
   os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   const auto mounts = mounts_of_files(snapshot, namespaces);
-  Opener opener(kept, connections);
+  Opener opener(kept, queues, connections);
   TRY(make_pairs(snapshot, opener.sockets()));
   TRY(opener.terminals().make(snapshot));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {

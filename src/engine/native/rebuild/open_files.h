@@ -9,6 +9,7 @@
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/open_sockets.h"
+#include "engine/native/rebuild/posix_queues.h"
 #include "os/fd.h"
 
 namespace upkeep::native {
@@ -23,7 +24,8 @@ struct OpenedFiles {
 // TCP connections are put into CONNECTIONS as well. Where a process that has a file open lives in a mount
 // namespace of its own, it is opened there. The error names the file.
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
-                               const KeptFiles& kept, HeldConnections& connections);
+                               const KeptFiles& kept, const MadePosixQueues& queues,
+                               HeldConnections& connections);
 
 // The others, when all tasks are there, and what only then can be done: messages put back, sockets joined to
 // peers with names.

@@ -21,6 +21,7 @@
 #include "engine/native/rebuild/family.h"
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
+#include "engine/native/rebuild/huge_pages.h"
 #include "engine/native/rebuild/in_the_way.h"
 #include "engine/native/rebuild/ipc_objects.h"
 #include "engine/native/rebuild/job_stops.h"
@@ -31,6 +32,7 @@
 #include "os/child.h"
 #include "os/file.h"
 #include "os/procfs.h"
+#include "os/protection_keys.h"
 #include "os/time_namespace.h"
 #include "os/uapi_supplement.h"
 
@@ -70,9 +72,11 @@ class Builder {
     TRY_ASSIGN(clocks_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_, clocks_));
     TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
+    TRY(huge_pages_suffice(snapshot_));
     TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
+    TRY_ASSIGN(auto queues, MadePosixQueues::make(snapshot_));
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
-    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, tasks_.connections()));
+    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, queues, tasks_.connections()));
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
@@ -123,6 +127,7 @@ class Builder {
     }
     TRY(finish(unfinished, shop));
     ipc_objects.keep();
+    queues.keep();
     return std::move(tasks_);
   }
 
@@ -169,6 +174,7 @@ class Builder {
                  sigfillset(&all);
                  ::sigprocmask(SIG_SETMASK, &all, nullptr);
                  ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
+                 if (os::has_protection_keys()) os::set_own_key_rights(0);  // to everything
                  shop_->wait_for_program();
                }));
     TRY_ASSIGN(auto helper, os::Tracee::seize(child.pid, options()));

@@ -4,10 +4,13 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 
+#include <algorithm>
 #include <span>
 
+#include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/ipc_ids.h"
 #include "os/file.h"
+#include "os/huge_pages.h"
 
 namespace upkeep::native {
 namespace {
@@ -25,12 +28,17 @@ Result<void> is_the_recorded_one(const KeptFile& kept, const shmid_ds& about) {
   return {};
 }
 
+int huge_flags(const KeptFile& kept) {
+  return kept.huge_page == 0 ? 0 : SHM_HUGETLB | os::huge_page_size_flags(kept.huge_page);
+}
+
 Result<void> create(const KeptFile& kept) {
   const auto& segment = *kept.segment;
   return make_with_id({"shm", static_cast<int>(kept.inode), segment.creator_uid, segment.creator_gid,
                        [&] {
-                         return ::shmget(segment.removed ? IPC_PRIVATE : segment.key, kept.size,
-                                         IPC_CREAT | IPC_EXCL | static_cast<int>(kept.mode));
+                         return ::shmget(
+                             segment.removed ? IPC_PRIVATE : segment.key, kept.size,
+                             IPC_CREAT | IPC_EXCL | huge_flags(kept) | static_cast<int>(kept.mode));
                        },
                        [](int other) { ::shmctl(other, IPC_RMID, nullptr); }});
 }
@@ -50,7 +58,9 @@ Result<void> fill(const KeptFile& kept, os::Fd pages, bool used) {
   void* view = ::shmat(static_cast<int>(kept.inode), nullptr, 0);
   if (view == reinterpret_cast<void*>(-1)) return ErrnoErr("shmat");
   Result<void> filled;
-  if (used && ::madvise(view, kept.size, MADV_REMOVE) < 0) filled = ErrnoErr("MADV_REMOVE");
+  const auto page = std::max(kept.huge_page, kPage);
+  if (used && ::madvise(view, (kept.size + page - 1) / page * page, MADV_REMOVE) < 0)
+    filled = ErrnoErr("MADV_REMOVE");
   for (const auto& run : kept.pages) {
     if (!filled) break;
     filled = os::pread_all(pages, std::span(static_cast<std::byte*>(view) + run.address, run.count * 4096),

@@ -1,0 +1,50 @@
+#include "os/huge_pages.h"
+
+#include <charconv>
+#include <string_view>
+
+#include "os/file.h"
+
+namespace upkeep::os {
+namespace {
+
+Result<std::uint64_t> number_in(const std::string& file) {
+  TRY_ASSIGN(const auto text, read_file(file));
+  std::uint64_t number = 0;
+  if (std::from_chars(text.data(), text.data() + text.size(), number).ec != std::errc())
+    return Err("{}: cannot read '{}'", file, text);
+  return number;
+}
+
+// "hugepages-2048kB"
+std::uint64_t page_size_of(std::string_view folder) {
+  constexpr std::string_view kPrefix = "hugepages-";
+  std::uint64_t kilobytes = 0;
+  if (!folder.starts_with(kPrefix)) return 0;
+  folder.remove_prefix(kPrefix.size());
+  (void)std::from_chars(folder.data(), folder.data() + folder.size(), kilobytes);
+  return kilobytes * 1024;
+}
+
+}  // namespace
+
+Result<std::vector<HugePages>> read_huge_pages(const std::string& pools) {
+  std::vector<HugePages> all;
+  if (!exists(pools)) return all;
+  TRY_ASSIGN(const auto names, list_directory(pools));
+  for (const auto& name : names) {
+    HugePages pool;
+    pool.page_size = page_size_of(name);
+    if (pool.page_size == 0) continue;
+    const auto folder = fmt::format("{}/{}/", pools, name);
+    TRY_ASSIGN(pool.all, number_in(folder + "nr_hugepages"));
+    TRY_ASSIGN(pool.free, number_in(folder + "free_hugepages"));
+    TRY_ASSIGN(pool.reserved, number_in(folder + "resv_hugepages"));
+    TRY_ASSIGN(pool.surplus, number_in(folder + "surplus_hugepages"));
+    TRY_ASSIGN(pool.overcommit, number_in(folder + "nr_overcommit_hugepages"));
+    all.push_back(pool);
+  }
+  return all;
+}
+
+}  // namespace upkeep::os
