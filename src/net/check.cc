@@ -158,7 +158,7 @@ void check_others(Findings& findings) {
 
 }  // namespace
 
-Result<std::vector<Finding>> check() {
+Result<std::vector<Finding>> check_namespace() {
   TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_ROUTE));
   TRY_ASSIGN(const auto links, read_links(socket));
   TRY_ASSIGN(const auto routes, read_routes(socket));
@@ -167,12 +167,20 @@ Result<std::vector<Finding>> check() {
   TRY(check_queues(socket, links, findings));
   check_firewall(findings);
   check_others(findings);
+  return findings;
+}
+
+Result<std::vector<Finding>> check() {
+  TRY_ASSIGN(auto findings, check_namespace());
   auto held = network_is_held();
   if (held && *held) {
     findings.push_back({Severity::warning, "the network is held closed",
                         "an earlier upgrade did not end properly", "upkeep undoes it when it runs next"});
   }
   if (findings.empty()) {
+    TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_ROUTE));
+    TRY_ASSIGN(const auto links, read_links(socket));
+    TRY_ASSIGN(const auto routes, read_routes(socket));
     findings.push_back(
         {Severity::ok,
          fmt::format("network: {} links and {} routes can be put back", links.size(), routes.size()), "",

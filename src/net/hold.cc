@@ -19,19 +19,30 @@ os::NetlinkRequest let_pass_what_is_put_back(const char* chain) {
   return request;
 }
 
-}  // namespace
-
-Result<void> hold_network() {
-  TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_NETFILTER));
+Result<void> make_hold_table(os::NetlinkSocket& socket, std::uint32_t flags) {
   std::vector<os::NetlinkRequest> requests;
   requests.push_back(table_request(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_ACK));
-  requests.back().text(NFTA_TABLE_NAME, kHoldTable);
+  requests.back().text(NFTA_TABLE_NAME, kHoldTable).number(NFTA_TABLE_FLAGS, htonl(flags));
   requests.push_back(base_chain(kHoldTable, "in", NF_INET_PRE_ROUTING, NF_DROP));
   requests.push_back(base_chain(kHoldTable, "out", NF_INET_LOCAL_OUT, NF_DROP));
   for (const char* chain : {"in", "out"}) requests.push_back(let_pass_what_is_put_back(chain));
   TRY_IN("hold the network", in_one_transaction(socket, std::move(requests)));
   let_packets_pass();
   return {};
+}
+
+}  // namespace
+
+Result<void> hold_network() {
+  TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_NETFILTER));
+  return make_hold_table(socket, 0);
+}
+
+Result<NamespaceHold> NamespaceHold::begin() {
+  constexpr std::uint32_t kWithOwner = 2;  // NFT_TABLE_F_OWNER of linux/netfilter/nf_tables.h
+  TRY_ASSIGN(auto socket, os::NetlinkSocket::open(NETLINK_NETFILTER));
+  TRY(make_hold_table(socket, kWithOwner));
+  return NamespaceHold(std::move(socket));
 }
 
 Result<void> release_network() {

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "os/netlink.h"
 
 namespace upkeep::net {
 
@@ -36,6 +37,18 @@ Result<void> hold_network();
 // Idempotent too: where nothing is held, and where the kernel has no nf_tables, there is nothing to do.
 Result<void> release_network();
 Result<bool> network_is_held();
+
+// The same for a namespace that only carried tasks are in, for as long as this lives and no longer: it is
+// open again when this process ends, however it does (a table with an owner, Linux 5.12).
+class NamespaceHold {
+ public:
+  // Of the calling thread.
+  static Result<NamespaceHold> begin();
+
+ private:
+  explicit NamespaceHold(os::NetlinkSocket socket) : socket_(std::move(socket)) {}
+  os::NetlinkSocket socket_;
+};
 
 // What the new kernel must be able to load before hold_network().
 std::vector<std::string> hold_modules();

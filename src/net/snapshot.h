@@ -154,6 +154,10 @@ Result<std::vector<std::string>> settle_links(const Snapshot& snapshot,
 // What of the running network could not be put back in this version, and what to do about it.
 Result<std::vector<Finding>> check();
 
+// The same of the calling thread's network namespace, where that is one which is to be made again as a whole:
+// nothing makes up for what is missing then.
+Result<std::vector<Finding>> check_namespace();
+
 // Kernel modules that putting this back needs beside the NICs' drivers: bridge, 8021q, sch_fq_codel, tcp_bbr,
 // ... Built-in ones are among them; whoever packs modules knows which exist.
 std::vector<std::string> modules_of(const Snapshot& snapshot);

@@ -140,6 +140,14 @@ void put_process_right(Process& process, std::int32_t pid, std::size_t files) {
   process.threads.resize(2);
   process.threads[0].tid = pid;
   process.threads[1].tid = pid + 1;
+  // One of them is the first of a PID namespace.
+  const std::vector<std::int32_t> none, one = {1}, two = {2}, outside = {0};
+  const bool init = pid == 120;
+  process.inner_pids = process.threads[0].inner_tids = init ? one : none;
+  process.threads[1].inner_tids = init ? two : none;
+  process.inner_pgrps = process.inner_sessions = init ? outside : none;
+  process.pid_namespace = init ? 1 : 0;
+  process.pid_namespace_for_children = pid == 100 ? 1 : 0;
   process.descriptors.clear();
   for (std::uint32_t file = 0; file < files; ++file)
     process.descriptors.push_back({static_cast<std::int32_t>(2 * file), file % 2 == 0, file});

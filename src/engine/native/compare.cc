@@ -242,11 +242,26 @@ void forget_mount_numbers(Namespaces& namespaces) {
   }
 }
 
+void renumber(std::uint64_t& number, Renumbered& known) {
+  if (number != 0 && number != kUnbornPidNamespace) number = known(number);
+}
+
 void renumber(NamespaceNumbers& numbers, Renumbered& known) {
   for (auto* number : {&numbers.user, &numbers.uts, &numbers.ipc, &numbers.mnt, &numbers.net, &numbers.cgroup,
-                       &numbers.time, &numbers.time_for_children}) {
-    if (*number != 0) *number = known(*number);
-  }
+                       &numbers.time, &numbers.time_for_children})
+    renumber(*number, known);
+}
+
+// Sysctls that only one of two kernels knows are not compared.
+void forget_unknown_sysctls(std::string& network, const std::string& other) {
+  auto here = json::parse(network, nullptr, false);
+  const auto there = json::parse(other, nullptr, false);
+  if (!here.is_object() || !there.is_object() || !here.contains("sysctls") || !there.contains("sysctls"))
+    return;
+  auto& sysctls = here["sysctls"];
+  for (auto one = sysctls.begin(); one != sysctls.end();)
+    one = there["sysctls"].contains(one.key()) ? std::next(one) : sysctls.erase(one);
+  network = here.dump();
 }
 
 // What the host has mounted or unmounted in between is no difference.
@@ -347,9 +362,12 @@ void forget_unused_queues(Snapshot& snapshot) {
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   forget_host_mounts(snapshot, other);
   Renumbered spaces;
+  for (std::size_t i = 0; i < snapshot.namespaces.size() && i < other.namespaces.size(); ++i)
+    forget_unknown_sysctls(snapshot.namespaces[i].network, other.namespaces[i].network);
   for (auto& namespaces : snapshot.namespaces) {
     forget_mount_numbers(namespaces);
     renumber(namespaces.numbers, spaces);
+    for (auto& mount : namespaces.mounts) renumber(mount.pid_namespace, spaces);
   }
   forget_serials(snapshot);
   forget_receivers_outside(snapshot);
@@ -371,6 +389,8 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   for (auto& process : snapshot.processes) {
     if (snapshot.find(process.ppid) == nullptr) process.ppid = 0;
     process.cgroup.clear();  // it is there, or not
+    renumber(process.pid_namespace, spaces);
+    renumber(process.pid_namespace_for_children, spaces);
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
     if (const auto* same = other.find(process.pid)) forget_keys(process.memory, same->memory);
     kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
@@ -401,6 +421,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     if (file.kind != "path") file.name.clear();
     if (file.socket) {
       file.socket->inode = sockets(file.socket->inode);
+      renumber(file.socket->network, spaces);
       if (file.socket->connection) forget_repair_mode(*file.socket);
       forget_what_journald_says(*file.socket);
       forget_interface_numbers(*file.socket);
@@ -429,6 +450,12 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   return snapshot;
 }
 
+// So that what differs can be said.
+void unfold(json& text) {
+  auto document = json::parse(text.is_string() ? text.get<std::string>() : "", nullptr, false);
+  if (!document.is_discarded()) text = std::move(document);
+}
+
 std::string shortened(const std::string& text) {
   return text.size() > 120 ? text.substr(0, 120) + "..." : text;
 }
@@ -438,7 +465,10 @@ std::string shortened(const std::string& text) {
 Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
   const auto wanted_here = comparable(wanted, found), found_here = comparable(found, wanted);
   if (wanted_here == found_here) return {};
-  const auto a = to_json(wanted_here), b = to_json(found_here);
+  auto a = to_json(wanted_here), b = to_json(found_here);
+  for (auto* document : {&a, &b}) {
+    for (auto& namespaces : (*document)["namespaces"]) unfold(namespaces["network"]);
+  }
   const auto differences = json::diff(a, b);
   if (differences.empty()) return Err("what was made differs from what was saved");
   auto value_at = [](const json& document, const std::string& path) {

@@ -1,5 +1,7 @@
 #include "engine/native/image.h"
 
+#include "engine/native/inspect/network.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -62,8 +64,10 @@ Result<Snapshot> ImageWriter::write(const StoppedTree& tree, bool durable) {
   InspectRequest request;
   request.sink = sink();
   request.ahead = &ahead_;
+  const auto networks = HeldNetworks::hold(tree);
   TRY_ASSIGN(auto snapshot, inspect(tree, request));
   TRY(refuse_obstacles(snapshot));
+  TRY(networks.check_held(snapshot));
   if (durable && ::fsync(pages_.get()) < 0) return ErrnoErr("fsync");
   TRY(os::replace_file(folder_ + kManifest, write_manifest(snapshot), 0600));
   return snapshot;

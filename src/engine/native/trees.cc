@@ -57,8 +57,11 @@ class SaveFolder {
   bool made_ = false, active_ = false;
 };
 
+// In networks of their own nobody else sees them, and they are held there.
 bool has_connections(const Snapshot& snapshot) {
-  return std::ranges::any_of(snapshot.files, [](const auto& f) { return f.socket && f.socket->connection; });
+  return std::ranges::any_of(snapshot.files, [](const auto& f) {
+    return f.socket && f.socket->connection && f.socket->network == 0;
+  });
 }
 
 Result<void> hold(const StoppedTree& tree, const NetworkHooks& network) {

@@ -375,6 +375,15 @@ TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {
   EXPECT_THAT(mounts([](auto& m) { m[0].parent = 6; }), HasSubstr("no root"));
   EXPECT_THAT(mounts([](auto& m) { m[1].mount_point = "/dev/../etc"; }), HasSubstr("leads out of its place"));
   EXPECT_THAT(mounts([](auto& m) { m[1].contents[1].path = "/../x"; }), HasSubstr("a file outside of it"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].inner_pids = {1}; }), HasSubstr("contradict each other"));
+  EXPECT_THAT(error([](auto& s) { s.processes[0].pid_namespace = 1; }), HasSubstr("contradict each other"));
+  EXPECT_THAT(error([](auto& s) {
+                auto& process = s.processes[0];
+                process.pid_namespace = 1;
+                process.inner_pids = process.inner_pgrps = process.inner_sessions = {-1};
+                for (auto& thread : process.threads) thread.inner_tids = {-1};
+              }),
+              HasSubstr("impossible IDs"));
   auto namespaces = [&](const std::function<void(std::vector<Namespaces>&)>& change) {
     return error([&](Snapshot& s) { change(s.namespaces); });
   };

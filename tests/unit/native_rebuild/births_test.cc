@@ -43,5 +43,28 @@ TEST(BirthCalls, AStandInLeadsItsSessionAndMakesWhoBelongsToIt) {
   EXPECT_EQ(compile_farewell(9).describe(), "wait4(9, 0, 0, 0)\n");
 }
 
+// 20 is the first one of a PID namespace, 21 its child, 22 its brother: those inside inherit what leads to
+// the restorer.
+TEST(BirthCalls, ThoseInAPidNamespaceAreMadeWithTheirIdsInIt) {
+  auto snapshot = tree({process(10, 1, 10), process(20, 10, 10), process(22, 10, 10), process(21, 20, 10)});
+  snapshot.processes[0].pid_namespace_for_children = 5;
+  for (std::size_t i : {1U, 2U, 3U}) {
+    auto& inside = snapshot.processes[i];
+    inside.pid_namespace = 5;
+    inside.inner_pids = {i == 1 ? 1 : static_cast<std::int32_t>(i + 5)};
+    inside.inner_pgrps = inside.inner_sessions = {0};
+  }
+  const auto births = plan_births(snapshot);
+  ASSERT_TRUE(births);
+  EXPECT_EQ(compile_birth(std::get<Birth>(births->steps[0]), {77, {}}).describe(),
+            "setsid()\npidfd_open(77, 0)\nclone3(data+16, 88)\nclose(0)\n"
+            "pidfd_open(77, 0)\npidfd_open(20, 0)\nsetns(1, 0x20000000)\nclose(1)\nclone3(data+128, 88)\n"
+            "pidfd_open(10, 0)\nsetns(1, 0x20000000)\nclose(1)\nclose(0)\n");
+  EXPECT_EQ(compile_birth(std::get<Birth>(births->steps[1]), {77, {}}).describe(), "clone3(data+16, 88)\n");
+  EXPECT_EQ(compile_group(snapshot.processes[1]).describe(), "");
+  EXPECT_EQ(compile_told_of_stop(snapshot.processes[1], snapshot.processes[3]).describe(),
+            compile_told_of_stop(snapshot.processes[0], process(8, 0, 0)).describe());
+}
+
 }  // namespace
 }  // namespace upkeep::native

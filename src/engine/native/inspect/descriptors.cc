@@ -118,8 +118,10 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
 
 Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFacts> descriptors,
                                     bool stopped) {
+  const bool inner = shows_other_processes(process, snapshot_);
   for (auto& facts : descriptors) {
     facts.own_root = own_root_;
+    facts.inner = inner;
     auto file = file_of(facts, stopped);
     if (!file && !stopped) continue;
     if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", facts.fd)));

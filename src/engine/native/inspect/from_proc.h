@@ -1,7 +1,7 @@
 #pragma once
-// What /proc and system calls about other tasks tell of each process without a stop of its own, read for several
-// processes and threads at a time: most of the time that it takes is the kernel's, walking page tables and
-// names, and nothing of one process waits for another one.
+// What /proc and system calls about other tasks tell of each process without a stop of its own, read for
+// several processes and threads at a time: most of the time that it takes is the kernel's, walking page
+// tables and names, and nothing of one process waits for another one.
 
 #include <sys/types.h>
 

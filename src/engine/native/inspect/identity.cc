@@ -138,12 +138,29 @@ void fill_stat(const StatFields& stat, pid_t pid, Process& process) {
   process.command = process.comm;
 }
 
+// "NSpid:\t1234\t5": ours first. Kernels without PID namespaces say nothing.
+std::vector<std::int32_t> inner_ids(std::string_view status, std::string_view key) {
+  std::vector<std::int32_t> ids;
+  for (const auto number : numbers(value_of(status, key).value_or("")))
+    ids.push_back(static_cast<std::int32_t>(number));
+  if (!ids.empty()) ids.erase(ids.begin());
+  return ids;
+}
+
+void fill_inner_ids(std::string_view status, Process& process) {
+  process.inner_pids = inner_ids(status, "NSpid");
+  process.inner_pgrps = inner_ids(status, "NSpgid");
+  process.inner_sessions = inner_ids(status, "NSsid");
+}
+
 }  // namespace
 
 Result<void> read_zombie(pid_t pid, Process& process) {
   TRY_ASSIGN(const auto stat, stat_of(pid));
   fill_stat(stat, pid, process);
   process.exit_status = small(stat[52]);
+  TRY_ASSIGN(const auto status, os::read_file(fmt::format("/proc/{}/status", pid)));
+  fill_inner_ids(status, process);
   return {};
 }
 
@@ -166,6 +183,7 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   TRY_ASSIGN(process.folders.working_directory, os::read_link(folder + "/cwd"));
   TRY_ASSIGN(process.folders.root, os::read_link(folder + "/root"));
   TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
+  fill_inner_ids(status, process);
   const auto umask = number_of(status, "Umask", 8);
   if (!umask) return Err("its status lacks a umask");
   process.folders.umask = static_cast<std::uint32_t>(*umask);
@@ -179,6 +197,7 @@ Result<Thread> read_thread(pid_t pid, pid_t tid, std::string_view status, std::v
   const auto folder = fmt::format("/proc/{}/task/{}", pid, tid);
   Thread thread;
   thread.tid = tid;
+  thread.inner_tids = inner_ids(status, "NSpid");
   TRY_ASSIGN(const auto comm, os::read_file(folder + "/comm"));
   thread.comm = first_line(comm);
   TRY_ASSIGN(thread.credentials, parse_credentials(status));

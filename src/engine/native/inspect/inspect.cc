@@ -1,5 +1,8 @@
 #include "engine/native/inspect/inspect.h"
 
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -56,6 +59,23 @@ Result<os::UniqueFd> mounts_of(const Process& process, const Snapshot& snapshot)
   return os::open_namespace(process.pid, "mnt");
 }
 
+// Names are looked up as PROCESS does, but those of /proc, which we need as we know it: in a copy of its
+// mount namespace where its own /proc shows another PID namespace.
+template <typename Look>
+Result<void> look_as(const Process& process, const Snapshot& snapshot, const Look& look) {
+  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
+  if (!shows_other_processes(process, snapshot)) return os::in_namespace(mounts, "mnt", look);
+  const os::UniqueFd proc(::open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+  if (!proc.valid()) return ErrnoErr("open_tree /proc");
+  return os::in_namespace(mounts, "mnt", [&]() -> Result<void> {
+    if (::unshare(CLONE_NEWNS) < 0) return ErrnoErr("unshare");
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0) return ErrnoErr("making / private");
+    if (::move_mount(proc.get(), "", AT_FDCWD, "/proc", MOVE_MOUNT_F_EMPTY_PATH) < 0 && errno != ENOENT)
+      return ErrnoErr("our own /proc in its mount namespace");
+    return look();
+  });
+}
+
 // What is kept once for all processes that have it.
 struct Readers {
   explicit Readers(Snapshot& snapshot) : descriptors(snapshot), namespaces(snapshot) {}
@@ -65,8 +85,7 @@ struct Readers {
 
 Result<void> read_descriptors(FromProc& from, Process& process, Snapshot& snapshot, Readers& readers,
                               bool stopped) {
-  TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
-  return os::in_namespace(mounts, "mnt", [&]() -> Result<void> {
+  return look_as(process, snapshot, [&]() -> Result<void> {
     if (!from.descriptors) {
       TRY_ASSIGN(from.descriptors, read_descriptor_facts(process.pid, stopped));
     }
@@ -79,7 +98,10 @@ Result<void> read_one(const HeldProcess& held, FromProc& from, Snapshot& snapsho
   TRY(from.outcome);
   auto& process = snapshot.processes.emplace_back(std::move(from.process));
   std::move(from.obstacles.begin(), from.obstacles.end(), std::back_inserter(snapshot.obstacles));
-  if (held.zombie) return {};
+  if (held.zombie) {
+    readers.namespaces.read_pid_namespaces(process);
+    return {};
+  }
   TRY(readers.namespaces.read(process));
   if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != checksum(snapshot.vdso))
     snapshot.obstacles.push_back(
@@ -110,6 +132,8 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
   if (!process.exit_status) {
     TRY(readers.namespaces.read(process));
     TRY(read_descriptors(from, process, snapshot, readers, false));
+  } else {
+    readers.namespaces.read_pid_namespaces(process);
   }
   std::move(from.obstacles.begin(), from.obstacles.end(), std::back_inserter(snapshot.obstacles));
   snapshot.processes.push_back(std::move(process));

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "engine/native/inspect/readers.h"
+#include "engine/native/model/inner_ids.h"
 
 namespace upkeep::native {
 namespace {
@@ -28,7 +29,7 @@ Result<void> ask(const HeldProcess& parent, const std::vector<Process*>& childre
     return {};  // it stands in the way already
   TRY_ASSIGN(auto calls, GuestCalls::begin(parent.threads.front().tracee, memory, *code));
   for (auto* child : children) {
-    TRY_ASSIGN(child->stopped->stop_untold, is_untold(calls, child->pid));
+    TRY_ASSIGN(child->stopped->stop_untold, is_untold(calls, seen_by(*its, *child)));
   }
   return calls.end();
 }

@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
+#include <map>
 #include <memory>
 #include <set>
 
@@ -206,6 +208,64 @@ class MountReader {
   std::set<dev_t> filled_;
 };
 
+// Whose processes proc file systems show, which the first one of those tells.
+class ProcReader {
+ public:
+  ProcReader(pid_t pid, std::vector<Mount>& mounts, std::vector<Obstacle>& obstacles)
+      : pid_(pid), mounts_(mounts), obstacles_(obstacles) {}
+
+  void look() {
+    for (auto& mount : mounts_) {
+      if (is_proc(mount) && mount.root == "/") shown_[device_of(mount)] = shown_by(mount);
+    }
+    const bool inner = os::namespace_id(pid_, "pid").value_or(0) != own_;
+    for (auto& mount : mounts_) {
+      if (!is_proc(mount)) continue;
+      const auto shown = shown_.find(device_of(mount));
+      if (shown == shown_.end() && inner) refuse(mount, "what it is a part of is not mounted as a whole");
+      if (shown != shown_.end() && shown->second == 0) refuse(mount, "it shows an ended PID namespace");
+      if (shown != shown_.end() && shown->second != own_) mount.pid_namespace = shown->second;
+    }
+    look_below();
+  }
+
+ private:
+  static bool is_proc(const Mount& mount) { return mount.fs_type == "proc" && mount.host_path.empty(); }
+  static dev_t device_of(const Mount& mount) { return makedev(mount.major, mount.minor); }
+
+  std::uint64_t shown_by(const Mount& mount) const {
+    const auto link =
+        os::read_link(fmt::format("/proc/{}/root{}/1/ns/pid", pid_, mount.mount_point)).value_or("");
+    const auto open = link.find('[');
+    std::uint64_t number = 0;
+    if (open != std::string::npos)
+      (void)std::from_chars(link.data() + open + 1, link.data() + link.size(), number);
+    return number;
+  }
+
+  // Those of other namespaces are mounted last, with what shows parts of them.
+  void look_below() {
+    for (const auto& mount : mounts_) {
+      const auto below = std::ranges::find_if(mounts_, [&](const Mount& m) { return m.id == mount.parent; });
+      if (below == mounts_.end()) continue;
+      const bool good = below->pid_namespace == 0
+                            ? mount.pid_namespace == 0 || mount.root == "/"
+                            : mount.pid_namespace == below->pid_namespace && mount.root != "/";
+      if (!good) refuse(mount, "only parts of the /proc of a PID namespace are mounted again below it");
+    }
+  }
+
+  void refuse(const Mount& mount, std::string why) {
+    obstacles_.push_back({pid_, "mount " + mount.mount_point, std::move(why), ""});
+  }
+
+  pid_t pid_;
+  std::vector<Mount>& mounts_;
+  std::vector<Obstacle>& obstacles_;
+  std::uint64_t own_ = os::namespace_id(0, "pid").value_or(0);
+  std::map<dev_t, std::uint64_t> shown_;  // by those that are mounted as a whole
+};
+
 }  // namespace
 
 Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacles) {
@@ -224,6 +284,7 @@ Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacl
     mount.parent = below == nullptr ? 0 : below->id;
     mounts.push_back(std::move(mount));
   }
+  ProcReader(pid, mounts, obstacles).look();
   return mounts;
 }
 

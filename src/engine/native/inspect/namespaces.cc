@@ -7,6 +7,7 @@
 
 #include <charconv>
 
+#include "engine/native/inspect/network.h"
 #include "engine/native/inspect/readers.h"
 #include "os/file.h"
 #include "os/namespace.h"
@@ -64,7 +65,12 @@ class OneReader {
         TRY_ASSIGN(result.mounts, read_mounts(pid_, obstacles_));
       }
     }
-    if (untold.net != 0) refuse("net", "this version does not rebuild it");
+    if (untold.net != 0) {
+      TRY_ASSIGN(const bool ours, belongs_to_us("net"));
+      if (ours) {
+        TRY_ASSIGN(result.network, read_network(pid_, obstacles_));
+      }
+    }
     if (numbers.cgroup != 0) {
       TRY_ASSIGN(result.cgroup_roots, read_cgroup_roots());
     }
@@ -253,15 +259,36 @@ NamespaceNumbers NamespaceReader::numbers_of(pid_t pid) {
   return numbers;
 }
 
+bool shows_other_processes(const Process& process, const Snapshot& snapshot) {
+  if (!process.namespaces) return false;
+  const auto number = snapshot.namespaces[*process.namespaces].numbers.mnt;
+  return number != 0 && std::ranges::any_of(snapshot.namespaces, [&](const Namespaces& one) {
+           return one.numbers.mnt == number &&
+                  std::ranges::any_of(one.mounts, [](const Mount& m) { return m.pid_namespace != 0; });
+         });
+}
+
+void NamespaceReader::read_pid_namespaces(Process& process) {
+  const auto own = os::namespace_id(0, "pid"), its = os::namespace_id(process.pid, "pid"),
+             childrens = os::namespace_id(process.pid, "pid_for_children");
+  if (!own || !its) return;
+  if (*its != *own) process.pid_namespace = *its;
+  // It has no number as long as nobody has been born into it.
+  if (childrens && *childrens != *its) process.pid_namespace_for_children = *childrens;
+  if (!childrens && childrens.error().code() == ENOENT && !process.exit_status)
+    process.pid_namespace_for_children = kUnbornPidNamespace;
+  if (process.pid_namespace == 0 || !told_.insert(process.pid_namespace).second) return;
+  const auto ns = os::open_namespace(process.pid, "pid");
+  const auto owner = ns ? os::owner_of_namespace(*ns) : Result<std::uint64_t>(0);
+  const auto user = os::namespace_id(0, "user");
+  if (!owner || !user || *owner != *user)
+    snapshot_.obstacles.push_back({process.pid, "pid namespace of its own",
+                                   "it was made inside of another user namespace than ours", kLeaveItOut});
+}
+
 Result<void> NamespaceReader::read(Process& process) {
   look_at_threads(process, snapshot_.obstacles);
-  for (const char* kind : {"pid", "pid_for_children"}) {
-    const auto own = os::namespace_id(0, "pid"), its = os::namespace_id(process.pid, kind);
-    if (!own || !its || *own == *its) continue;
-    snapshot_.obstacles.push_back(
-        {process.pid, "pid namespace of its own", "this version does not rebuild it", kLeaveItOut});
-    break;
-  }
+  read_pid_namespaces(process);
   const auto numbers = numbers_of(process.pid);
   if (numbers == NamespaceNumbers{}) return {};
   if (numbers.time_for_children != 0 && !waited_for_.insert(numbers.time_for_children).second)

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/sockios.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -17,6 +19,8 @@
 #include "engine/native/inspect/terminal.h"
 #include "os/child.h"
 #include "os/file.h"
+#include "os/namespace.h"
+#include "os/open_socket.h"
 
 namespace upkeep::native {
 namespace {
@@ -81,13 +85,33 @@ Result<void> read_pipe(Found found, bool stopped) {
   return {};
 }
 
+// The network namespace that a socket belongs to; no descriptor where it is our own.
+Result<os::UniqueFd> network_of(os::Fd socket) {
+  const auto owner = [](os::Fd fd) -> Result<os::UniqueFd> {
+    os::UniqueFd network(::ioctl(fd.get(), SIOCGSKNS));
+    if (!network.valid()) return ErrnoErr("SIOCGSKNS");
+    return network;
+  };
+  // Of one that we have made: what /proc says of us is not there in every mount namespace.
+  TRY_ASSIGN(const auto fresh, os::open_socket(AF_UNIX, SOCK_DGRAM, 0));
+  TRY_ASSIGN(const auto own_network, owner(fresh));
+  TRY_ASSIGN(const auto own, os::namespace_number(own_network));
+  TRY_ASSIGN(auto network, owner(socket));
+  TRY_ASSIGN(const auto number, os::namespace_number(network));
+  return number == own ? os::UniqueFd() : std::move(network);
+}
+
 Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vector<Obstacle>& losses) {
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
   SocketReading reading{fd, stopped, found.facts.own_root, found.file.socket.emplace()};
-  TRY(read_socket(reading, number));
+  TRY_ASSIGN(const auto network, network_of(fd));
+  if (network.valid()) {
+    TRY_ASSIGN(reading.socket.network, os::namespace_number(network));
+  }
+  TRY(os::in_namespace(network, "net", [&] { return read_socket(reading, number); }));
   for (auto& reason : reading.reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
   for (auto& loss : reading.losses)
     losses.push_back({found.facts.pid, found.title(), std::move(loss.why), std::move(loss.remedy)});
@@ -129,7 +153,10 @@ bool leads_to(const std::string& path, const struct stat& file, os::Fd own_root,
 
 Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
   struct stat status = {};
+  struct statfs system = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
+  if (found.facts.inner && ::statfs(link.c_str(), &system) == 0 && system.f_type == PROC_SUPER_MAGIC)
+    found.refuse("files of /proc are not rebuilt by this version for tasks in a PID namespace of their own");
   if (::stat(link.c_str(), &status) < 0) return ErrnoErr("stat {}", link);
   constexpr unsigned kMemoryDevices = 1;
   if (S_ISCHR(status.st_mode) && major(status.st_rdev) != kMemoryDevices) {

@@ -36,6 +36,8 @@ class NamespaceReader {
   // Before the first one is read: in whose time namespace Snapshot::clocks are read.
   Result<void> choose_clocks(const std::vector<pid_t>& pids);
   const os::ClockOffsets& clocks() const { return clocks_; }
+  // Also of one that has ended.
+  void read_pid_namespaces(Process& process);
   Result<void> read(Process& process);
 
  private:
@@ -47,6 +49,8 @@ class NamespaceReader {
   std::map<NamespaceNumbers, std::uint32_t> known_;
   std::set<std::uint64_t> told_, waited_for_;
 };
+// Whether its /proc is not ours: in another PID namespace, or beside one that is.
+bool shows_other_processes(const Process& process, const Snapshot& snapshot);
 // mounts.cc: the mount namespace of a process, beside our own.
 Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacles);
 
@@ -101,6 +105,7 @@ struct DescriptorFacts {
   std::string info;  // of /proc/PID/fdinfo
   std::uint64_t device = 0, inode = 0;
   os::Fd own_root{-1};  // our root folder, wherever names lead now
+  bool inner = false;   // it sees the processes of another PID namespace
 };
 
 // descriptors.cc: of all descriptors of a process, in their order. Names are those that they have for the

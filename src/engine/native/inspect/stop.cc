@@ -260,8 +260,10 @@ Result<void> StoppedTree::kill() {
       return ErrnoErr("killing {}", process.pid);
   }
   // As a tracer we hear of each end; what is left for its parent is a zombie, or nothing. A leader's end is
-  // told when its other threads have been waited for.
-  for (auto& process : processes_) {
+  // told when its other threads have been waited for; that of the first process of a PID namespace, when all
+  // others in there have.
+  for (auto one = processes_.rbegin(); one != processes_.rend(); ++one) {
+    auto& process = *one;
     for (auto thread = process.threads.rbegin(); thread != process.threads.rend(); ++thread) {
       for (;;) {
         auto stop = thread->tracee.wait(std::chrono::seconds(10));

@@ -35,7 +35,7 @@ std::optional<std::int64_t> interval_at(const os::TaskMemory& memory, std::uint6
   return static_cast<std::int64_t>(time->tv_sec) * 1'000'000'000 + time->tv_nsec;
 }
 
-std::optional<std::int64_t> from_milliseconds(std::uint64_t argument) {
+std::optional<std::int64_t> time_of_milliseconds(std::uint64_t argument) {
   const auto time = static_cast<std::int32_t>(argument);
   if (time < 0) return std::nullopt;  // for ever
   return time * kMillisecond;
@@ -46,10 +46,10 @@ std::optional<std::int64_t> whole_time(const BlockedCall& call, const os::TaskMe
   const auto& arguments = call.arguments;
   switch (call.number) {
     case SYS_poll:
-      return from_milliseconds(arguments[2]);
+      return time_of_milliseconds(arguments[2]);
     case SYS_epoll_wait:
     case SYS_epoll_pwait:
-      return from_milliseconds(arguments[3]);
+      return time_of_milliseconds(arguments[3]);
     case SYS_rt_sigtimedwait:
       return interval_at(memory, arguments[2]);
     case SYS_semtimedop:

@@ -14,6 +14,7 @@
 
 #include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/leaders.h"
+#include "engine/native/inspect/pid_namespaces.h"
 #include "engine/native/inspect/sharing.h"
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/model/births.h"
@@ -223,6 +224,56 @@ void look_at_user_namespaces(Snapshot& snapshot) {
   }
 }
 
+// It was made after the tree was looked at.
+bool comes_from_the_tree(const Snapshot& snapshot, pid_t pid) {
+  for (int generations = 0; generations < 64; ++generations) {
+    if (snapshot.find(pid) != nullptr) return true;
+    const auto stat = os::read_stat(pid);
+    if (!stat || stat->ppid <= 1) return !stat;
+    pid = stat->ppid;
+  }
+  return false;
+}
+
+// What is in these is seen by everybody in them, and would be there twice.
+void find_others_in_namespaces(Snapshot& snapshot) {
+  for (const char* kind : {"net", "ipc", "pid"}) {
+    std::map<std::uint64_t, std::int32_t> ours;
+    for (const auto& process : snapshot.processes) {
+      if (process.exit_status) continue;
+      const auto its = os::namespace_id(process.pid, kind), own = os::namespace_id(0, kind);
+      if (its && own && *its != *own) ours.emplace(*its, process.pid);
+    }
+    if (ours.empty()) continue;
+    for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
+      if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+      const auto found = ours.find(os::namespace_id(pid, kind).value_or(0));
+      if (found == ours.end() || comes_from_the_tree(snapshot, pid)) continue;
+      snapshot.obstacles.push_back(
+          {found->second, fmt::format("{} namespace of its own", kind),
+           fmt::format("process {} ({}), which is not part of the tree, is in it too", pid,
+                       os::command_line(pid)),
+           "carry that process too"});
+      ours.erase(found);  // said once
+    }
+  }
+}
+
+// Each socket belongs to one network for good, wherever its tasks have gone since.
+void look_at_networks_of_sockets(Snapshot& snapshot) {
+  std::set<std::uint64_t> carried = {0};
+  for (const auto& namespaces : snapshot.namespaces) carried.insert(namespaces.numbers.net);
+  for (const auto& process : snapshot.processes) {
+    for (const auto& descriptor : process.descriptors) {
+      const auto& file = snapshot.files[descriptor.file];
+      if (!file.socket || carried.contains(file.socket->network)) continue;
+      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+                                    "it belongs to a network namespace that no process of the tree is in",
+                                    "carry that process too"});
+    }
+  }
+}
+
 }  // namespace
 
 void look_at_whole_tree(Snapshot& snapshot) {
@@ -231,6 +282,9 @@ void look_at_whole_tree(Snapshot& snapshot) {
   look_at_births(snapshot);
   look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);
+  look_at_pid_namespaces(snapshot);
+  find_others_in_namespaces(snapshot);
+  look_at_networks_of_sockets(snapshot);
   find_outside_holders(snapshot);
   find_outside_holders_of_unnamed(snapshot);
   find_outside_users_of_terminals(snapshot);

@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/model/process_groups.h"
 
 namespace upkeep::native {
@@ -111,6 +112,8 @@ class Planner {
     for (const auto* child : lineage_.children(leader)) {
       const auto session = born_into(*child);
       if (session == 0 || session == leader.session) continue;
+      // One that was made inside of a PID namespace was not there before the first process in there.
+      if (is_init(leader) && seen_by(leader, session, child->inner_sessions) != 0) continue;
       const auto* its_leader = snapshot_.find(session);
       if (its_leader != nullptr && !was_never_in(leader, *its_leader)) return session;
       if (its_leader == nullptr && may_be == 0) may_be = session;

@@ -46,8 +46,7 @@ Result<JsonDocument> JsonDocument::parse(std::string text) {
   parsed.text_ = std::make_unique<std::string>(std::move(text));
   parsed.document_ = std::make_unique<rapidjson::Document>();
   parsed.document_->ParseInsitu<kFlags>(parsed.text_->data());
-  if (parsed.document_->HasParseError())
-    return Err("not a whole JSON document: it was cut short or altered");
+  if (parsed.document_->HasParseError()) return Err("not a whole JSON document: it was cut short or altered");
   return parsed;
 }
 

@@ -248,6 +248,9 @@ struct Folders {
   }
 };
 
+// The number of a PID namespace for children that nobody has been born into.
+inline constexpr std::uint64_t kUnbornPidNamespace = ~0ULL;
+
 struct Process {
   std::int32_t pid = 0, ppid = 0, pgrp = 0, session = 0;
   // The same IDs in the PID namespaces that it is in inside of ours, the outermost first; 0: what has that ID

@@ -202,7 +202,28 @@ Result<void> check_stop(const Process& process) {
   return {};
 }
 
+// One for each PID namespace that it is in.
+Result<void> check_inner_ids(const Process& process) {
+  constexpr std::size_t kDeepestNamespace = 32;  // MAX_PID_NS_LEVEL of kernel/pid_namespace.c
+  const auto depth = process.inner_pids.size();
+  const bool same =
+      process.inner_pgrps.size() == depth && process.inner_sessions.size() == depth &&
+      std::ranges::all_of(process.threads, [&](const Thread& t) { return t.inner_tids.size() == depth; });
+  if (!same || depth > kDeepestNamespace || (depth == 0) != (process.pid_namespace == 0))
+    return Err("its PID namespaces contradict each other");
+  const auto is_inner = [](std::int32_t id) { return id == 1 || is_id(id); };
+  const auto possible = [&](std::int32_t id) { return id == 0 || is_inner(id); };
+  bool good = std::ranges::all_of(process.inner_pids, is_inner) &&
+              std::ranges::all_of(process.inner_pgrps, possible) &&
+              std::ranges::all_of(process.inner_sessions, possible);
+  for (const auto& thread : process.threads)
+    good = good && std::ranges::all_of(thread.inner_tids, is_inner) &&
+           (thread.tid != process.pid || thread.inner_tids == process.inner_pids);
+  return good ? Result<void>() : Err("impossible IDs in its PID namespace");
+}
+
 Result<void> check_process(const Process& process, const Snapshot& snapshot, std::set<std::int32_t>& ids) {
+  TRY(check_inner_ids(process));
   if (process.exit_status) {
     constexpr int kHighestSignal = 64, kHighestStatus = 0xffff;
     if (*process.exit_status < 0 || *process.exit_status > kHighestStatus ||

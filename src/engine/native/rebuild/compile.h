@@ -22,6 +22,10 @@ struct TerminalSources {
 };
 
 // compile_tree.cc
+// Descriptor 0 becomes one that leads to RESTORER, and is closed again. A process that lives in a PID
+// namespace of its own could not name it: there it is open from its birth until compile_descriptors().
+void open_restorer(Program& program, const Process& process, std::int32_t restorer);
+void close_restorer(Program& program, const Process& process);
 // In the helper: leaves our memory behind, all but the workshop, which lies from KEEP_START to KEEP_END: what
 // is there would be copied for every task. OWN_RSEQ: what libc has registered for the helper.
 Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep_start,
@@ -29,18 +33,19 @@ Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep
 // In the helper: leaves descriptors behind, enters a new time namespace whose clocks stand at CLOCKS, makes
 // the roots and those that stand in for leaders of sessions of theirs as its siblings, and ends. OFFSETS:
 // what to write to timens_offsets.
-Program compile_roots(const Births& births, const std::string& offsets, const Snapshot& snapshot);
+Program compile_roots(const Births& births, const std::string& offsets, const Snapshot& snapshot,
+                      std::int32_t restorer = 0);
 Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
 // In the process whose child it becomes; no other ID is as good where one has to LEAD its session.
-Program compile_stand_in_birth(std::int32_t id, bool leads);
+Program compile_stand_in_birth(const std::vector<std::int32_t>& ids, bool leads);
 Program compile_stand_in(const StandIn& stand_in);  // in the stand-in
 Program compile_stand_in_end();
 Program compile_farewell(std::int32_t stand_in);  // in its parent: no zombie of it is left
 Program compile_adoption(bool adopts);            // whether those below come to it whose parents end
 Program compile_group(const Process& process);
-Program compile_own_group();                           // in who leads it
-Program compile_threads(const Process& process);       // traced, as who makes them is
-Program compile_told_of_stop(const Process& stopped);  // in its parent
+Program compile_own_group();                                                  // in who leads it
+Program compile_threads(const Process& process);                              // traced, as who makes them is
+Program compile_told_of_stop(const Process& parent, const Process& stopped);  // in its parent
 Program compile_end(const Process& zombie);
 // Whoever has let go of its session's terminal does so, and the leader says which group is in the foreground.
 Program compile_terminal(const Process& process, const Snapshot& snapshot, const TerminalSources& terminals);
@@ -77,11 +82,15 @@ Program compile_filters(const Snapshot& snapshot, const Process& process, const 
 // descriptors are there, which need privilege outside of it, and before there are threads, which could not
 // follow; with it come the user and groups that the process had outside, and whatever else is no longer
 // possible inside.
-Program compile_namespaces(const Namespaces& wanted, const MadeNamespaces& namespaces, std::int32_t restorer);
-// Before that: a time namespace with these OFFSETS, for children that are still to come. Only its maker can
-// be in this relation to it.
-Program compile_childrens_time(const MadeNamespaces& namespaces, std::int32_t restorer,
-                               const std::string& offsets);
+Program compile_namespaces(const Process& process, const Namespaces& wanted, const MadeNamespaces& namespaces,
+                           std::int32_t restorer);
+// Before that: a time namespace for children that are still to come, whose offsets can be said from outside.
+// Only its maker can be in this relation to it.
+Program compile_childrens_time(const Process& process, const MadeNamespaces& namespaces,
+                               std::int32_t restorer);
+// The PID namespace that its children are born into, when there are threads and descriptors: who has said
+// that cannot make threads any more.
+Program compile_childrens_pids(const Snapshot& snapshot, const Process& process);
 Program compile_user_namespace(const Process& process, const MadeNamespaces& namespaces,
                                std::int32_t restorer);
 // One thread, with any ID: no ID can be asked for in a user namespace.

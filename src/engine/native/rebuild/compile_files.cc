@@ -6,13 +6,18 @@
 
 #include <algorithm>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
 
 namespace upkeep::native {
 
 Program compile_descriptors(const Process& process, const std::vector<int>& sources, std::int32_t restorer) {
   Program program;
-  if (process.descriptors.empty()) return program;
+  const bool inherited = depth_of(process) != 0;  // what leads to the restorer
+  if (process.descriptors.empty()) {
+    if (inherited) program.call(SYS_close, {0});
+    return program;
+  }
   const int spare = process.descriptors.back().fd + 1;
   constexpr int kUsualLimit = 1024;
   if (spare + 1 >= kUsualLimit) {
@@ -21,7 +26,7 @@ Program compile_descriptors(const Process& process, const std::vector<int>& sour
     const rlimit limit = {wanted, wanted};
     program.call(SYS_prlimit64, {0, RLIMIT_NOFILE, program.value(limit), 0});
   }
-  program.call(SYS_pidfd_open, {restorer, 0});  // nothing else is open: it is descriptor 0
+  open_restorer(program, process, restorer);  // nothing else is open: it is descriptor 0
   program.call(SYS_fcntl, {0, F_DUPFD_CLOEXEC, spare});
   program.call(SYS_close, {0});
   // The kernel gives the lowest free number. Going upwards that is never above the wanted one, and everything

@@ -51,7 +51,7 @@ class MemoryCompiler {
     find_filled();
     program_.call(SYS_munmap, {0, sources_.keep_start});
     program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
-    program_.call(SYS_pidfd_open, {sources_.restorer, 0});           // kRestorer
+    open_restorer(program_, process_, sources_.restorer);            // kRestorer
     program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
     set_layout();
     allocate_keys(execute_only_key_);
@@ -67,7 +67,8 @@ class MemoryCompiler {
     for (const auto& mapping : process_.memory.mappings) lock(mapping);
     if (process_.stopped && process_.stopped->locks_future != 0)
       program_.call(SYS_mlockall, {process_.stopped->locks_future});
-    program_.call(SYS_close_range, {0, ~0U, 0});
+    program_.call(SYS_close_range, {kPages, ~0U, 0});
+    close_restorer(program_, process_);
     return std::move(program_);
   }
 

@@ -1,12 +1,12 @@
 // Namespaces that have been made before are entered.
 
-#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
 
 namespace upkeep::native {
@@ -27,34 +27,47 @@ int lowest_free(const Process& process, int first) {
 
 }  // namespace
 
-Program compile_childrens_time(const MadeNamespaces& namespaces, std::int32_t restorer,
-                               const std::string& offsets) {
+Program compile_childrens_time(const Process& process, const MadeNamespaces& namespaces,
+                               std::int32_t restorer) {
   Program program;
   constexpr int kOwner = 0, kSpare = 1;  // nothing is open
   if (namespaces.time.valid()) {
-    program.call(SYS_pidfd_open, {restorer, 0});
+    open_restorer(program, process, restorer);
     enter(program, namespaces.time.get(), CLONE_NEWTIME, kOwner, kSpare);
-    program.call(SYS_close, {kOwner});
+    close_restorer(program, process);
   }
   program.call(SYS_unshare, {CLONE_NEWTIME});
-  program.call(SYS_open, {program.text("/proc/self/timens_offsets"), O_WRONLY});  // descriptor 0
-  program.call(SYS_write, {0, program.text(offsets), offsets.size()});
-  program.call(SYS_close, {0});
   return program;
 }
 
-Program compile_namespaces(const Namespaces& wanted, const MadeNamespaces& namespaces,
+Program compile_childrens_pids(const Snapshot& snapshot, const Process& process) {
+  Program program;
+  if (process.pid_namespace_for_children == 0) return program;
+  const auto* init = init_of(snapshot, process.pid_namespace_for_children);
+  if (init == nullptr) {
+    program.call(SYS_unshare, {CLONE_NEWPID});
+    return program;
+  }
+  const int spare = lowest_free(process, 0);
+  program.call(SYS_pidfd_open, {seen_by(process, *init), 0});
+  program.call(SYS_setns, {spare, CLONE_NEWPID});
+  program.call(SYS_close, {spare});
+  return program;
+}
+
+Program compile_namespaces(const Process& process, const Namespaces& wanted, const MadeNamespaces& namespaces,
                            std::int32_t restorer) {
   Program program;
   constexpr int kOwner = 0, kSpare = 1;  // nothing is open
-  program.call(SYS_pidfd_open, {restorer, 0});
+  open_restorer(program, process, restorer);
   const bool time = namespaces.time.valid() && !wanted.time_for_children;
   if (time) enter(program, namespaces.time.get(), CLONE_NEWTIME, kOwner, kSpare);
   if (namespaces.uts.valid()) enter(program, namespaces.uts.get(), CLONE_NEWUTS, kOwner, kSpare);
   if (namespaces.ipc.valid()) enter(program, namespaces.ipc.get(), CLONE_NEWIPC, kOwner, kSpare);
+  if (namespaces.net.valid()) enter(program, namespaces.net.get(), CLONE_NEWNET, kOwner, kSpare);
   if (namespaces.cgroup.valid()) enter(program, namespaces.cgroup.get(), CLONE_NEWCGROUP, kOwner, kSpare);
   if (namespaces.mnt.valid()) enter(program, namespaces.mnt.get(), CLONE_NEWNS, kOwner, kSpare);
-  program.call(SYS_close, {kOwner});
+  close_restorer(program, process);
   return program;
 }
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
 #include "os/uapi_supplement.h"
 
@@ -52,7 +53,12 @@ void set_actions(Program& program, const StoppedProcess& state) {
 
 // Kernels from 6.15 on give a timer the ID that it had. Earlier ones count upwards: what comes before is made
 // and deleted.
-void make_posix_timers(Program& program, const StoppedProcess& state, bool timer_ids) {
+void make_posix_timers(Program& program, const Process& process, bool timer_ids) {
+  const auto& state = *process.stopped;
+  const auto own_tid = [&](std::int32_t tid) {
+    const auto thread = std::ranges::find_if(process.threads, [&](const auto& t) { return t.tid == tid; });
+    return thread == process.threads.end() ? tid : seen_by(process, tid, thread->inner_tids);
+  };
   if (state.posix_timers.empty()) return;
   if (timer_ids) program.call(SYS_prctl, {os::kPrTimerCreateRestoreIds, 1, 0, 0, 0});
   std::int32_t next = 0;
@@ -61,7 +67,7 @@ void make_posix_timers(Program& program, const StoppedProcess& state, bool timer
     event.sigev_notify = timer.notify;
     event.sigev_signo = timer.signal;
     event.sigev_value.sival_ptr = reinterpret_cast<void*>(timer.sigval);
-    event._sigev_un._tid = timer.thread;
+    event._sigev_un._tid = own_tid(timer.thread);
     const auto event_place = program.value(event);
     for (; !timer_ids && next < timer.id; ++next) {
       program.call(SYS_timer_create, {CLOCK_MONOTONIC, 0, program.room(sizeof(int))});
@@ -125,10 +131,10 @@ Program compile_signals(const Process& process, bool timer_ids) {
     const itimerval time = {from_microseconds(timer.interval), from_microseconds(value)};
     if (value != 0) program.call(SYS_setitimer, {which, program.value(time), 0});
   }
-  make_posix_timers(program, state, timer_ids);
+  make_posix_timers(program, process, timer_ids);
   for (const auto& info : state.pending) {
     program.call(SYS_rt_sigqueueinfo,
-                 {process.pid, signal_of(info), program.bytes(std::as_bytes(std::span(info.data)))});
+                 {own_id(process), signal_of(info), program.bytes(std::as_bytes(std::span(info.data)))});
   }
   if (state.child_subreaper) program.call(SYS_prctl, {PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0});
   if (state.thp_disable) program.call(SYS_prctl, {PR_SET_THP_DISABLE, 1, 0, 0, 0});
@@ -165,8 +171,9 @@ Program compile_thread(const Process& process, const Thread& thread) {
   if (state.rseq.pointer != 0)
     program.call(SYS_rseq, {state.rseq.pointer, state.rseq.size, 0, state.rseq.signature});
   for (const auto& info : state.pending) {
-    program.call(SYS_rt_tgsigqueueinfo, {process.pid, thread.tid, signal_of(info),
-                                         program.bytes(std::as_bytes(std::span(info.data)))});
+    program.call(SYS_rt_tgsigqueueinfo,
+                 {own_id(process), seen_by(process, thread.tid, thread.inner_tids), signal_of(info),
+                  program.bytes(std::as_bytes(std::span(info.data)))});
   }
   add_scheduling(program, thread.scheduling);
   return program;
@@ -213,6 +220,7 @@ Program compile_own_state(const Snapshot& snapshot, const Process& process, cons
                           OwnState how) {
   const bool leader = thread.tid == process.pid;
   Program program;
+  if (leader) program.append(compile_childrens_pids(snapshot, process));
   if (leader) program.append(compile_signals(process, how.timer_ids));
   if (leader && !how.user_namespace) program.append(compile_limits(process));
   program.append(compile_thread(process, thread));

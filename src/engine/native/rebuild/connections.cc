@@ -168,6 +168,7 @@ Result<void> HeldConnections::go_live() {
     if (!asked && first) first = std::move(asked);
   }
   connecting_.clear();
+  networks_.clear();
   return first;
 }
 

@@ -6,6 +6,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "net/hold.h"
 #include "os/fd.h"
 
 namespace upkeep::native {
@@ -19,6 +20,8 @@ class HeldConnections {
 
   // One that has not been answered yet asks once more then; FD stays the caller's.
   Result<void> add_connecting(os::Fd fd, const Socket& socket);
+  // Their network is closed until all have gone live.
+  void keep_closed(net::NamespaceHold hold) { networks_.push_back(std::move(hold)); }
   void add(os::UniqueFd fd, int reuse_address) { connections_.push_back({std::move(fd), reuse_address}); }
 
  private:
@@ -32,6 +35,7 @@ class HeldConnections {
   };
   std::vector<Connection> connections_;
   std::vector<Connecting> connecting_;
+  std::vector<net::NamespaceHold> networks_;
 };
 
 // The connection, in repair mode, with everything in its queues. The network is held.

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/native/model/inner_ids.h"
+
 namespace upkeep::native {
 namespace {
 
@@ -27,9 +29,21 @@ std::set<std::int32_t> ids_of(const Snapshot& snapshot, const Births& births) {
   auto ids = births.stand_in_ids();
   for (const auto& process : snapshot.processes) {
     ids.insert(process.pid);
-    for (const auto& thread : process.threads) ids.insert(thread.tid);
+    for (const auto* inner : {&process.inner_pids, &process.inner_pgrps, &process.inner_sessions})
+      ids.insert(inner->begin(), inner->end());
+    for (const auto& thread : process.threads) {
+      ids.insert(thread.tid);
+      ids.insert(thread.inner_tids.begin(), thread.inner_tids.end());
+    }
   }
   return ids;
+}
+
+// What lives where MAKER does, of an ID that goes further inside.
+std::vector<std::int32_t> ids_beside(const Process* maker, std::int32_t outer,
+                                     std::vector<std::int32_t> inner) {
+  inner.resize(std::min(inner.size(), maker == nullptr ? 0 : depth_of(*maker)));
+  return wanted_ids(outer, inner);
 }
 
 }  // namespace
@@ -74,12 +88,15 @@ Result<void> Family::make(const TerminalSources& terminals) {
   }
   TRY(shop_.run_all(childless));
   for (const auto& group : births_.lost_groups) {
-    TRY(shop_.run(first_thread(*group.maker), compile_stand_in_birth(group.id, true), taker()));
+    TRY(shop_.run(first_thread(*group.maker),
+                  compile_stand_in_birth(ids_beside(group.maker, group.id, group.maker->inner_pgrps), true),
+                  taker()));
     TRY(shop_.run(stand_in(group.id), compile_own_group()));
   }
   TRY(set_groups());
   TRY(set_terminals(terminals));
-  for (const auto& group : births_.lost_groups) TRY(end_stand_in(group.id, group.maker));
+  for (const auto& group : births_.lost_groups)
+    TRY(end_stand_in(ids_beside(group.maker, group.id, group.maker->inner_pgrps), group.maker));
   return {};
 }
 
@@ -96,23 +113,24 @@ Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) 
 }
 
 Result<void> Family::make(const StandIn& wanted) {
-  TRY_ASSIGN(const auto id, make_stand_in(wanted));
-  TRY(shop_.run(stand_in(id), compile_stand_in(wanted), taker()));
+  TRY_ASSIGN(const auto ids, make_stand_in(wanted));
+  TRY(shop_.run(stand_in(ids.back()), compile_stand_in(wanted), taker()));
   if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(true)));
-  TRY(end_stand_in(id, wanted.maker));
+  TRY(end_stand_in(ids, wanted.maker));
   if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(false)));
   return {};
 }
 
-Result<std::int32_t> Family::make_stand_in(const StandIn& wanted) {
+Result<Family::Ids> Family::make_stand_in(const StandIn& wanted) {
   if (!wanted.leads) return make_stand_in_with_any_id(*wanted.maker);
+  const auto ids = ids_beside(wanted.maker, wanted.session, wanted.children.front()->inner_sessions);
   if (wanted.maker != nullptr)
-    TRY(shop_.run(first_thread(*wanted.maker), compile_stand_in_birth(wanted.session, true), taker()));
-  return wanted.session;  // else the helper has made it
+    TRY(shop_.run(first_thread(*wanted.maker), compile_stand_in_birth(ids, true), taker()));
+  return ids;  // else the helper has made it
 }
 
 // None that the tree needs later; above those, where the next ones are free.
-Result<std::int32_t> Family::make_stand_in_with_any_id(const Process& maker) {
+Result<Family::Ids> Family::make_stand_in_with_any_id(const Process& maker) {
   constexpr int kTries = 1000;
   constexpr std::int32_t kFirst = 300;  // RESERVED_PIDS of kernel/pid.c
   if (needed_ids_.empty()) {
@@ -122,9 +140,10 @@ Result<std::int32_t> Family::make_stand_in_with_any_id(const Process& maker) {
   for (int tries = 0; tries < kTries; ++tries) {
     while (needed_ids_.contains(next_id_)) ++next_id_;
     const auto id = next_id_++;
-    TRY(shop_.run(first_thread(maker), compile_stand_in_birth(id, false), taker()));
+    const Ids ids(depth_of(maker) + 1, id);  // the same in all namespaces
+    TRY(shop_.run(first_thread(maker), compile_stand_in_birth(ids, false), taker()));
     const auto answer = shop_.result(0);
-    if (answer == id) return id;
+    if (answer == id) return ids;
     if (answer == -EINVAL) next_id_ = kFirst;  // there are no higher ones
     if (answer != -EEXIST && answer != -EINVAL)
       return Err("clone3 in task {}: {}", maker.pid, errno_text(static_cast<int>(-answer)));
@@ -133,12 +152,12 @@ Result<std::int32_t> Family::make_stand_in_with_any_id(const Process& maker) {
 }
 
 // It leaves a zombie where its maker is not us.
-Result<void> Family::end_stand_in(std::int32_t id, const Process* maker) {
-  auto& threads = stand_ins_.find(id)->threads;
+Result<void> Family::end_stand_in(const Ids& ids, const Process* maker) {
+  auto& threads = stand_ins_.find(ids.back())->threads;
   TRY(shop_.run_to_end(threads.front(), compile_stand_in_end()));
   threads.clear();
   if (maker == nullptr) return {};
-  return shop_.run(first_thread(*maker), compile_farewell(id));
+  return shop_.run(first_thread(*maker), compile_farewell(ids.front()));
 }
 
 Result<void> Family::make_keyring(const Process& process) {

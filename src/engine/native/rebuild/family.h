@@ -29,9 +29,10 @@ class Family {
   Result<Workshop::Job> prepare(const Birth& birth, const TerminalSources& terminals);
   Result<void> make(const Birth& birth, const TerminalSources& terminals);
   Result<void> make(const StandIn& wanted);
-  Result<std::int32_t> make_stand_in(const StandIn& wanted);
-  Result<std::int32_t> make_stand_in_with_any_id(const Process& maker);
-  Result<void> end_stand_in(std::int32_t id, const Process* maker);
+  using Ids = std::vector<std::int32_t>;  // in all PID namespaces, as wanted_ids() has them
+  Result<Ids> make_stand_in(const StandIn& wanted);
+  Result<Ids> make_stand_in_with_any_id(const Process& maker);
+  Result<void> end_stand_in(const Ids& ids, const Process* maker);
   Result<void> make_keyring(const Process& process);
   Result<void> set_groups();
   Result<void> set_terminals(const TerminalSources& terminals);

@@ -51,7 +51,7 @@ Result<void> stop_jobs(const Snapshot& snapshot, NewTasks& tasks, Workshop& shop
     const auto* parent = snapshot.find(process.ppid);
     const bool told = is_stopped(process) && !process.stopped->stop_untold;
     if (told && parent != nullptr && !parent->exit_status)
-      TRY(shop.run(tasks.find(parent->pid)->threads.front(), compile_told_of_stop(process)));
+      TRY(shop.run(tasks.find(parent->pid)->threads.front(), compile_told_of_stop(*parent, process)));
   }
   return {};
 }

@@ -42,6 +42,19 @@ std::vector<std::string_view> split_options(std::string_view options) {
   return words;
 }
 
+// Of a file system, but for whether it can be written.
+std::string own_options(const Mount& mount) {
+  std::string options;
+  for (const auto word : split_options(mount.super_options)) {
+    if (word != "ro" && word != "rw") options += (options.empty() ? "" : ",") + std::string(word);
+  }
+  return options;
+}
+bool is_read_only(const Mount& mount) {
+  const auto words = split_options(mount.super_options);
+  return std::find(words.begin(), words.end(), "ro") != words.end();
+}
+
 mount_attr attributes_of(const std::string& options) {
   mount_attr attributes = {};
   const auto words = split_options(options);
@@ -119,6 +132,12 @@ Result<void> make_source(const Mount& mount) {
   return set_times(mount.host_path, mount.contents);
 }
 
+Result<void> propagate(const Mount& mount, os::Fd fd) {
+  if (mount.master == 0) TRY(set_propagation(fd, mount.unbindable ? MS_UNBINDABLE : MS_PRIVATE));
+  if (mount.shared != 0) TRY(set_propagation(fd, MS_SHARED));
+  return {};
+}
+
 class MountTree {
  public:
   MountTree(const std::vector<Mount>& mounts, std::string scratch)
@@ -131,7 +150,8 @@ class MountTree {
     TRY_ASSIGN(own_, os::read_mountinfo(0));
     TRY(os::mount_file_system("tmpfs", scratch_, "tmpfs", "mode=0700"));
     for (const auto& mount : mounts_) {
-      if (mount.host_path.empty()) TRY_IN("mount " + mount.mount_point, make_file_system(mount));
+      if (mount.host_path.empty() && mount.pid_namespace == 0)
+        TRY_IN("mount " + mount.mount_point, make_file_system(mount));
     }
     TRY(fill_file_systems());
     const auto* root = find_root();
@@ -168,14 +188,8 @@ class MountTree {
     if (mount.root == "/" && !mount.contents.empty()) contents_[place] = &mount.contents;
     if (!made_.insert(place).second) return {};
     TRY(os::make_directories(place));
-    std::string options;
-    bool read_only = false;
-    for (const auto word : split_options(mount.super_options)) {
-      read_only = read_only || word == "ro";
-      if (word != "ro" && word != "rw") options += (options.empty() ? "" : ",") + std::string(word);
-    }
-    TRY(os::mount_file_system(mount.source, place, mount.fs_type, options));
-    if (read_only) read_only_.push_back(place);
+    TRY(os::mount_file_system(mount.source, place, mount.fs_type, own_options(mount)));
+    if (is_read_only(mount)) read_only_.push_back(place);
     return {};
   }
 
@@ -204,6 +218,7 @@ class MountTree {
   }
 
   Result<os::UniqueFd> source_of(const Mount& mount) {
+    if (mount.pid_namespace != 0) return copy_of("/proc");
     if (mount.host_path.empty())
       return copy_of(place_of(mount) + (mount.root == "/" ? std::string() : mount.root));
     TRY(make_source(mount));
@@ -225,7 +240,8 @@ class MountTree {
   Result<void> attach_below(const Mount& mount, const Mount& on) {
     std::vector<const Mount*> children;
     for (const auto& other : mounts_) {
-      if (other.parent == mount.id && &other != &mount) children.push_back(&other);
+      const bool late = other.pid_namespace != 0 && other.root != "/";
+      if (other.parent == mount.id && &other != &mount && !late) children.push_back(&other);
     }
     std::stable_sort(children.begin(), children.end(), [](const Mount* a, const Mount* b) {
       return a->mount_point.size() > b->mount_point.size();
@@ -275,12 +291,6 @@ class MountTree {
     return {};
   }
 
-  static Result<void> propagate(const Mount& mount, os::Fd fd) {
-    if (mount.master == 0) TRY(set_propagation(fd, mount.unbindable ? MS_UNBINDABLE : MS_PRIVATE));
-    if (mount.shared != 0) TRY(set_propagation(fd, MS_SHARED));
-    return {};
-  }
-
   const std::vector<Mount>& mounts_;
   std::string scratch_;
   std::vector<os::MountInfo> own_;
@@ -290,7 +300,46 @@ class MountTree {
   std::vector<std::pair<const Mount*, os::UniqueFd>> attached_;
 };
 
+Result<void> finish_proc(const Mount& mount) {
+  const auto& place = mount.mount_point;
+  if (mount.root == "/" && is_read_only(mount) &&
+      ::mount(nullptr, place.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) < 0)
+    return ErrnoErr("making it read-only");
+  TRY_ASSIGN(const auto fd, os::open_file(place, O_PATH | O_DIRECTORY));
+  TRY(set_attributes(fd, attributes_of(mount.options)));
+  return propagate(mount, fd);
+}
+
+// PROCS: where each file system is mounted as a whole.
+Result<void> mount_proc(const Mount& mount, std::map<std::pair<unsigned, unsigned>, std::string>& procs) {
+  const auto& place = mount.mount_point;
+  if (mount.root == "/" && ::umount2(place.c_str(), MNT_DETACH) < 0) return ErrnoErr("umount");
+  const auto [whole, first] = procs.try_emplace({mount.major, mount.minor}, place);
+  if (first) {
+    TRY(os::mount_file_system(mount.source, place, mount.fs_type, own_options(mount)));
+    return {};
+  }
+  TRY_ASSIGN(const auto fd, copy_of(whole->second + (mount.root == "/" ? std::string() : mount.root)));
+  if (::move_mount(fd.get(), "", AT_FDCWD, place.c_str(), MOVE_MOUNT_F_EMPTY_PATH) < 0)
+    return ErrnoErr("move_mount");
+  return {};
+}
+
 }  // namespace
+
+Result<void> mount_procs(const std::vector<Mount>& mounts, std::uint64_t pid_namespace) {
+  std::map<std::pair<unsigned, unsigned>, std::string> procs;
+  std::vector<const Mount*> made;
+  for (const bool whole : {true, false}) {
+    for (const auto& mount : mounts) {
+      if (mount.pid_namespace != pid_namespace || (mount.root == "/") != whole) continue;
+      TRY_IN("mount " + mount.mount_point, mount_proc(mount, procs));
+      made.push_back(&mount);
+    }
+  }
+  for (const auto* mount : made) TRY_IN("mount " + mount->mount_point, finish_proc(*mount));
+  return {};
+}
 
 Result<void> make_mount_tree(const std::vector<Mount>& mounts, const std::string& scratch) {
   return MountTree(mounts, scratch).make();

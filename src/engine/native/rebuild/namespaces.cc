@@ -8,10 +8,12 @@
 
 #include <signal.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
 #include "engine/native/rebuild/scratch.h"
+#include "net/snapshot.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/namespace.h"
@@ -54,9 +56,20 @@ Result<void> enter_cgroups(const std::vector<CgroupRoot>& roots) {
   return {};
 }
 
+// What is not as it was afterwards is found when all is compared.
+Result<void> set_up_network(const std::string& text) {
+  const auto document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (document.is_discarded()) return Err("a network that cannot be read");
+  TRY_ASSIGN(const auto network, net::snapshot_from_json(document));
+  net::PutBackOptions options;
+  options.wait_for_links = std::chrono::milliseconds(0);
+  TRY(net::put_back(network, options));
+  return {};
+}
+
 // Those of one set that have to be made.
 struct Missing {
-  bool user = false, uts = false, ipc = false, mnt = false, cgroup = false, time = false;
+  bool user = false, uts = false, ipc = false, mnt = false, net = false, cgroup = false, time = false;
 };
 
 // In a task of its own. The user namespace is the last one: the others belong to ours, as they did.
@@ -65,9 +78,10 @@ Result<void> enter_new(const Namespaces& wanted, const Missing& missing, const o
   if (missing.cgroup) TRY(enter_cgroups(wanted.cgroup_roots));
   const int others = (missing.uts ? CLONE_NEWUTS : 0) | (missing.ipc ? CLONE_NEWIPC : 0) |
                      (missing.mnt ? CLONE_NEWNS : 0) | (missing.cgroup ? CLONE_NEWCGROUP : 0) |
-                     (missing.time ? CLONE_NEWTIME : 0);
+                     (missing.net ? CLONE_NEWNET : 0) | (missing.time ? CLONE_NEWTIME : 0);
   if (::unshare(others) < 0) return ErrnoErr("unshare");
   if (missing.time) TRY(os::write_value("/proc/self/timens_offsets", offsets_text(clocks, *wanted.time)));
+  if (missing.net) TRY(set_up_network(wanted.network));
   if (missing.uts) TRY(set_names(*wanted.uts));
   if (missing.mnt) TRY(make_mount_tree(wanted.mounts, scratch));
   if (missing.user && ::unshare(CLONE_NEWUSER) < 0) return ErrnoErr("unshare CLONE_NEWUSER");
@@ -101,9 +115,13 @@ struct PipeEnds {
 Result<void> take(pid_t pid, const Namespaces& wanted, const Missing& missing, MadeNamespaces& made) {
   if (missing.user) TRY(write_maps(pid, *wanted.user));
   const std::tuple<bool, const char*, os::UniqueFd*> kinds[] = {
-      {missing.user, "user", &made.user},       {missing.uts, "uts", &made.uts},
-      {missing.ipc, "ipc", &made.ipc},          {missing.mnt, "mnt", &made.mnt},
-      {missing.cgroup, "cgroup", &made.cgroup}, {missing.time, "time_for_children", &made.time}};
+      {missing.user, "user", &made.user},
+      {missing.uts, "uts", &made.uts},
+      {missing.ipc, "ipc", &made.ipc},
+      {missing.mnt, "mnt", &made.mnt},
+      {missing.net, "net", &made.net},
+      {missing.cgroup, "cgroup", &made.cgroup},
+      {missing.time, "time_for_children", &made.time}};
   for (const auto& [is_missing, kind, place] : kinds) {
     if (!is_missing) continue;
     TRY_ASSIGN(*place, os::open_namespace(pid, kind));
@@ -175,6 +193,7 @@ class Maker {
     TRY_ASSIGN(missing.uts, is_missing(&Numbers::uts, &Made::uts, wanted, made));
     TRY_ASSIGN(missing.ipc, is_missing(&Numbers::ipc, &Made::ipc, wanted, made));
     TRY_ASSIGN(missing.mnt, is_missing(&Numbers::mnt, &Made::mnt, wanted, made));
+    TRY_ASSIGN(missing.net, is_missing(&Numbers::net, &Made::net, wanted, made));
     TRY_ASSIGN(missing.cgroup, is_missing(&Numbers::cgroup, &Made::cgroup, wanted, made));
     TRY_ASSIGN(missing.time, is_missing(&Numbers::time, &Made::time, wanted, made));
     if (made_by_processes_.contains(wanted.numbers.time)) missing.time = false;
@@ -205,6 +224,13 @@ std::vector<os::Fd> mounts_of_files(const Snapshot& snapshot, const AllNamespace
     }
   }
   return result;
+}
+
+os::Fd network_of(const Socket& socket, const Snapshot& snapshot, const AllNamespaces& namespaces) {
+  for (std::size_t i = 0; socket.network != 0 && i < namespaces.size(); ++i) {
+    if (snapshot.namespaces[i].numbers.net == socket.network) return namespaces[i].net;
+  }
+  return os::Fd(-1);
 }
 
 Result<AllNamespaces> make_namespaces(const Snapshot& snapshot, const os::ClockOffsets& clocks) {

@@ -5,12 +5,14 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <map>
+#include <set>
 
 #include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/made_by.h"
@@ -218,7 +220,7 @@ class Opener {
   Terminals terminals_;
 };
 
-Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
+Result<void> make_pairs(const Snapshot& snapshot, const AllNamespaces& namespaces, Sockets& sockets) {
   std::map<std::uint64_t, const Socket*> waiting;
   for (const auto& file : snapshot.files) {
     if (!file.socket || file.socket->peer == 0) continue;
@@ -226,7 +228,8 @@ Result<void> make_pairs(const Snapshot& snapshot, Sockets& sockets) {
     if (is_joined(socket) && !unix_name(socket.local).empty()) continue;
     if (const auto other = waiting.find(socket.peer);
         other != waiting.end() && other->second->peer == socket.inode)
-      TRY_IN(file.name, sockets.make_pair(*other->second, socket));
+      TRY_IN(file.name, os::in_namespace(network_of(socket, snapshot, namespaces), "net",
+                                         [&] { return sockets.make_pair(*other->second, socket); }));
     else
       waiting[socket.inode] = &socket;
   }
@@ -302,6 +305,20 @@ Result<void> join_all(const Snapshot& snapshot, const std::vector<os::Fd>& mount
   return {};
 }
 
+// Namespaces with connections in them are closed until those take part again.
+Result<void> hold_networks(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                           HeldConnections& connections) {
+  std::set<std::uint64_t> held = {0};
+  for (const auto& file : snapshot.files) {
+    if (!file.socket || (!file.socket->connection && !file.socket->connecting)) continue;
+    if (file.socket->family == AF_UNIX || !held.insert(file.socket->network).second) continue;
+    TRY_ASSIGN(auto hold, os::in_namespace(network_of(*file.socket, snapshot, namespaces), "net",
+                                           net::NamespaceHold::begin));
+    connections.keep_closed(std::move(hold));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
@@ -310,8 +327,9 @@ Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& na
   os::allow_many_descriptors();  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   const auto mounts = mounts_of_files(snapshot, namespaces);
+  TRY(hold_networks(snapshot, namespaces, connections));
   Opener opener(kept, queues, connections);
-  TRY(make_pairs(snapshot, opener.sockets()));
+  TRY(make_pairs(snapshot, namespaces, opener.sockets()));
   TRY(opener.terminals().make(snapshot));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
@@ -319,7 +337,9 @@ Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& na
       result.emplace_back();
       continue;
     }
-    auto fd = open_as_holder(file, mounts[i], [&] { return opener.open(file); });
+    const auto network = file.socket ? network_of(*file.socket, snapshot, namespaces) : os::Fd(-1);
+    auto fd = open_as_holder(
+        file, mounts[i], [&] { return os::in_namespace(network, "net", [&] { return opener.open(file); }); });
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     TRY_IN(file.name, take_locks(*fd, file));
     result.push_back(std::move(*fd));
@@ -357,7 +377,7 @@ Result<void> complete_files(const Snapshot& snapshot, const AllNamespaces& names
     TRY_IN(file.name, take_locks(*fd, file));
     files[i] = std::move(*fd);
   }
-  TRY(put_back_unread(snapshot, files, std::move(opened.gone_peers)));
+  TRY(put_back_unread(snapshot, namespaces, files, std::move(opened.gone_peers)));
   return join_all(snapshot, mounts, files);
 }
 

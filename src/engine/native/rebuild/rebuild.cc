@@ -27,6 +27,7 @@
 #include "engine/native/rebuild/job_stops.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
+#include "engine/native/rebuild/pid_namespaces.h"
 #include "engine/native/rebuild/watches.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/child.h"
@@ -89,7 +90,7 @@ class Builder {
     }));
     TRY(make_childrens_time());
     TRY(for_living([&](const Process& p) {
-      return p.namespaces ? compile_namespaces(snapshot_.namespaces[*p.namespaces],
+      return p.namespaces ? compile_namespaces(p, snapshot_.namespaces[*p.namespaces],
                                                namespaces_[*p.namespaces], ::getpid())
                           : Program();
     }));
@@ -102,6 +103,7 @@ class Builder {
     TRY(complete_files(snapshot_, namespaces_, opened));
     TRY(add_watches(snapshot_, files));
     TRY(set_input_signals(snapshot_, files));
+    TRY(finish_pid_namespaces(snapshot_, namespaces_));
     std::vector<int> sources;
     sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
@@ -142,9 +144,10 @@ class Builder {
       if (!process.namespaces || process.exit_status) continue;
       const auto& wanted = snapshot_.namespaces[*process.namespaces];
       if (!wanted.time_for_children) continue;
-      const auto offsets = offsets_text(clocks_, *wanted.time_for_children);
       TRY(shop_->run(leader(process.pid),
-                     compile_childrens_time(namespaces_[*process.namespaces], ::getpid(), offsets)));
+                     compile_childrens_time(process, namespaces_[*process.namespaces], ::getpid())));
+      TRY(os::write_value(fmt::format("/proc/{}/timens_offsets", process.pid),
+                          offsets_text(clocks_, *wanted.time_for_children)));
       TRY(take_childrens_time(process, snapshot_, namespaces_));
     }
     return {};
@@ -191,7 +194,8 @@ class Builder {
     RestartableSequence rseq;
     if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
     TRY(shop_->run(helper, compile_emptying(rseq, shop_->address(), shop_->address() + shop_->size())));
-    return shop_->run_to_end(helper, compile_roots(births, os::clock_offsets_text(clocks_), snapshot_),
+    return shop_->run_to_end(helper,
+                             compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid()),
                              family.taker());
   }
 
@@ -349,8 +353,9 @@ NewTasks::~NewTasks() {
   for (const auto& process : processes_) {
     if (!process.threads.empty()) ::kill(process.pid, SIGKILL);
   }
-  for (auto& process : processes_) {
-    for (auto thread = process.threads.rbegin(); thread != process.threads.rend(); ++thread) {
+  // The first process of a PID namespace ends last of those in there.
+  for (auto process = processes_.rbegin(); process != processes_.rend(); ++process) {
+    for (auto thread = process->threads.rbegin(); thread != process->threads.rend(); ++thread) {
       for (;;) {
         auto stop = thread->wait(seconds(5));
         if (!stop || stop->kind == os::Stop::Kind::ended) break;

@@ -69,8 +69,9 @@ bool is_there(std::int32_t pid) { return ::kill(pid, 0) == 0 || errno != ESRCH; 
 
 class Unread {
  public:
-  Unread(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files, GonePeers gone)
-      : snapshot_(snapshot), files_(files), gone_(std::move(gone)) {
+  Unread(const Snapshot& snapshot, const AllNamespaces& namespaces, const std::vector<os::UniqueFd>& files,
+         GonePeers gone)
+      : snapshot_(snapshot), namespaces_(namespaces), files_(files), gone_(std::move(gone)) {
     for (std::uint32_t i = 0; i < snapshot.files.size(); ++i) {
       const auto& socket = snapshot.files[i].socket;
       if (!socket || socket->family != AF_UNIX) continue;
@@ -82,7 +83,9 @@ class Unread {
   Result<void> put_back() {
     for (std::uint32_t i = 0; i < snapshot_.files.size(); ++i) {
       const auto& file = snapshot_.files[i];
-      if (file.socket && !file.socket->connection) TRY_IN(file.name, fill(*file.socket, files_[i]));
+      if (!file.socket || file.socket->connection || file.socket->unread.empty()) continue;
+      TRY_IN(file.name, os::in_namespace(network_of(*file.socket, snapshot_, namespaces_), "net",
+                                         [&] { return fill(*file.socket, files_[i]); }));
     }
     for (std::uint32_t i = 0; i < snapshot_.files.size(); ++i) {
       const auto& file = snapshot_.files[i];
@@ -93,7 +96,6 @@ class Unread {
 
  private:
   Result<void> fill(const Socket& socket, os::Fd fd) {
-    if (socket.unread.empty()) return {};
     if (socket.family != AF_UNIX) {
       const auto sizes = buffer_sizes(fd);
       TRY(set_buffer_sizes(fd, {sizes.send, room_for(socket), sizes.locked}));
@@ -172,6 +174,7 @@ class Unread {
   }
 
   const Snapshot& snapshot_;
+  const AllNamespaces& namespaces_;
   const std::vector<os::UniqueFd>& files_;
   GonePeers gone_;
   std::map<std::uint64_t, std::uint32_t> by_inode_;
@@ -180,9 +183,9 @@ class Unread {
 
 }  // namespace
 
-Result<void> put_back_unread(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files,
-                             GonePeers gone_peers) {
-  return Unread(snapshot, files, std::move(gone_peers)).put_back();
+Result<void> put_back_unread(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                             const std::vector<os::UniqueFd>& files, GonePeers gone_peers) {
+  return Unread(snapshot, namespaces, files, std::move(gone_peers)).put_back();
 }
 
 }  // namespace upkeep::native

@@ -5,6 +5,7 @@
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/open_sockets.h"
 #include "os/fd.h"
 
@@ -12,7 +13,7 @@ namespace upkeep::native {
 
 // All files are there, for some may be on their way through sockets. Then directions are shut down, and other
 // ends closed that the tree does not have any more. TCP connections have their queues from the beginning.
-Result<void> put_back_unread(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files,
-                             GonePeers gone_peers);
+Result<void> put_back_unread(const Snapshot& snapshot, const AllNamespaces& namespaces,
+                             const std::vector<os::UniqueFd>& files, GonePeers gone_peers);
 
 }  // namespace upkeep::native
