@@ -59,7 +59,7 @@ def main():
 
 def in_machines():
   """Of the newest run between each pair of kernels."""
-  for scenario, title in (("redis_unit", "Debian's redis-server, with a background save running"), ("programs", "Programs of every day, unmodified (Node.js after `sysctl kernel.io_uring_disabled=2`)")):
+  for scenario, title in (("redis_unit", "Debian's redis-server, with a background save running"), ("programs", "Programs of every day, unmodified (Node.js with its io_uring)")):
     runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob(f"{scenario}-*/result.json"))]
     newest = {(r["from"], r["to"]): r for r in runs if r.get("checks") and "to" in r and not r["error"]}
     if newest:

@@ -19,7 +19,7 @@ std::string cgroup_or_root(pid_t pid) {
 
 Result<CarriedTask> describe(pid_t pid) {
   TRY_ASSIGN(auto stat, os::read_stat(pid));
-  TRY_ASSIGN(auto threads, os::list_threads(pid));
+  TRY_ASSIGN(auto threads, os::list_own_threads(pid));
   CarriedTask task;
   task.pid = pid;
   task.ppid = stat.ppid;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "os/file.h"
+#include "os/io_uring.h"
 
 namespace upkeep::engine {
 namespace {
@@ -45,6 +46,11 @@ unsigned rseq_size_of(const std::string& folder) {
     if (entry[0] == kFeatureSize) return static_cast<unsigned>(entry[1]);
   }
   return 0;
+}
+
+std::string why_not_this_ring(std::uint32_t flags, const Destination& destination) {
+  if ((flags & os::kRingNoSqArray) == 0 || !older(destination.release, 6, 6)) return "";
+  return fmt::format("it was made with IORING_SETUP_NO_SQARRAY, which {} does not know", destination.release);
 }
 
 void keep_clear_of(pid_t highest) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <string>
 
 #include "common/result.h"
@@ -28,6 +29,11 @@ inline constexpr const char* kSmallerRseq =
     "go to Linux 6.3 or newer, or start it with GLIBC_TUNABLES=glibc.pthread.rseq=0";
 // What the libc of a process has registered, from its auxiliary vector; 0: nothing. FOLDER: /proc/PID.
 unsigned rseq_size_of(const std::string& folder);
+
+// FLAGS: with which an io_uring was made (os/io_uring.h). Those that are carried are all of 5.19 or older but
+// for one, which libuv uses from 6.6 on.
+std::string why_not_this_ring(std::uint32_t flags, const Destination& destination);
+inline constexpr const char* kOlderRing = "go to Linux 6.6 or newer";
 
 // In this kernel, before tasks are made: new processes take the next free PID, beyond those that are needed.
 void keep_clear_of(pid_t highest);

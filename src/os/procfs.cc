@@ -161,6 +161,21 @@ std::map<std::string, std::string, std::less<>> parse_key_values(std::string_vie
 Result<std::vector<pid_t>> list_processes() { return numbers_in("/proc"); }
 Result<std::vector<pid_t>> list_threads(pid_t pid) { return numbers_in(fmt::format("/proc/{}/task", pid)); }
 
+// Anybody may have such a name; the flag says who it is.
+bool is_io_worker(pid_t pid, pid_t tid) {
+  if (tid == pid) return false;
+  const auto name = read_file(fmt::format("/proc/{}/task/{}/comm", pid, tid));
+  if (!name || !name->starts_with("iou-")) return false;
+  const auto stat = read_stat(tid);
+  return stat && stat->io_worker();
+}
+
+Result<std::vector<pid_t>> list_own_threads(pid_t pid) {
+  TRY_ASSIGN(auto threads, list_threads(pid));
+  std::erase_if(threads, [pid](pid_t tid) { return is_io_worker(pid, tid); });
+  return threads;
+}
+
 std::vector<LinkedDescriptor> list_descriptors(pid_t pid) {
   std::vector<LinkedDescriptor> found;
   const auto folder = fmt::format("/proc/{}/fd", pid);

@@ -24,6 +24,9 @@ struct ProcStat {
   std::uint64_t flags = 0;       // PF_* of the kernel; PF_KTHREAD is 0x00200000
   std::uint64_t start_time = 0;  // clock ticks after boot
   bool kernel_thread() const { return (flags & 0x00200000U) != 0; }
+  // A thread of the process that the kernel has made for an io_uring (PF_IO_WORKER, 5.12 on): it runs nothing
+  // of the program's, and never comes to a stop for a tracer.
+  bool io_worker() const { return (flags & 0x00000010U) != 0; }
 };
 Result<ProcStat> parse_stat(std::string_view text);
 Result<ProcStat> read_stat(pid_t pid);
@@ -49,6 +52,9 @@ std::map<std::string, std::string, std::less<>> parse_key_values(std::string_vie
 // All process IDs, ascending; threads of one.
 Result<std::vector<pid_t>> list_processes();
 Result<std::vector<pid_t>> list_threads(pid_t pid);
+bool is_io_worker(pid_t pid, pid_t tid);
+// Those that the program has made: without the workers of its io_uring instances.
+Result<std::vector<pid_t>> list_own_threads(pid_t pid);
 // The descriptors of a process and what their links say ("/var/log/x", "socket:[71]"), proc_pid_fd(5). Those
 // that are closed meanwhile are left out; a process that is gone, or may not be looked at, has none.
 struct LinkedDescriptor {

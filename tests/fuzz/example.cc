@@ -48,12 +48,12 @@ void put_memory_right(AddressSpace& memory) {
   std::uint64_t at = 0x10000;
   const auto mapping = memory.mappings.front();
   memory.mappings.clear();
-  for (const char* kind : {"anonymous", "file", "shared_memory", "segment", "vdso"}) {
+  for (const char* kind : {"anonymous", "file", "shared_memory", "segment", "vdso", "io_uring"}) {
     auto& one = memory.mappings.emplace_back(mapping);
     one.kind = kind;
     one.start = at, one.end = at + 4 * kPage, one.offset = 0;
-    one.shared = one.of_kept_file();
-    one.inode = one.kind == "segment" ? 8 : 7;
+    one.shared = one.of_kept_file() || one.kind == "io_uring";
+    one.inode = one.kind == "segment" ? 8 : one.kind == "io_uring" ? 9 : 7;
     one.flags = {"mw", "gd", "lo"};
     at += 16 * kPage;
   }
@@ -66,6 +66,13 @@ void put_socket_right(Socket& socket) {
   socket.unread.resize(1);
   socket.connection->unsent = 1;
   socket.journal.reset();
+}
+
+void put_ring_right(IoUring& ring) {
+  ring = {.inode = 9, .flags = 0, .sq_entries = 4, .cq_entries = 8, .sq_head = 12, .cq_tail = 12};
+  ring.places = {0, 4, 16, 24, 36, 32, 192, 8, 12, 20, 28, 44, 64, 40};
+  ring.rings.data.resize(kPage);
+  ring.entries.data.resize(kPage);
 }
 
 void put_identities_right(Snapshot& snapshot) {
@@ -112,10 +119,11 @@ void put_files_right(Snapshot& snapshot) {
   snapshot.files.clear();
   // One of each kind, with that kind's details and no others.
   const std::map<std::string, std::set<std::string>> kinds = {
-      {"path", {"path"}},       {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
-      {"pipe", {"pipe"}},       {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
-      {"timerfd", {"timerfd"}}, {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
-      {"inotify", {"inotify"}}, {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}}};
+      {"path", {"path"}},        {"kept", {"path"}},       {"fifo", {"path", "pipe"}},
+      {"pipe", {"pipe"}},        {"eventfd", {"eventfd"}}, {"epoll", {"epoll"}},
+      {"timerfd", {"timerfd"}},  {"socket", {"socket"}},   {"signalfd", {"signalfd"}},
+      {"inotify", {"inotify"}},  {"pidfd", {"pidfd"}},     {"terminal", {"terminal"}},
+      {"io_uring", {"io_uring"}}};
   for (const auto& [kind, its] : kinds) {
     auto content = nlohmann::json::parse(encode(filled));
     for (auto member = content.begin(); member != content.end();) {
@@ -128,6 +136,7 @@ void put_files_right(Snapshot& snapshot) {
   for (auto& file : snapshot.files) {
     if (file.path) file.path->inode = 7;
     if (file.socket) put_socket_right(*file.socket);
+    if (file.io_uring) put_ring_right(*file.io_uring);
     if (!file.epoll) continue;
     file.epoll->watches = {{0, 1, 7, 1}, {5, 1, 8, 2}};
   }

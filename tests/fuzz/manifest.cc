@@ -57,6 +57,10 @@ Reached compile(const Snapshot& snapshot) {
     for (const bool writable : {false, true}) sources.kept[{kept.device, kept.inode, writable}] = 3;
   }
   for (const auto& process : snapshot.processes) {
+    for (const auto& mapping : process.memory.mappings) {  // as add_rings_for_mappings() does
+      if (mapping.kind == "io_uring")
+        sources.kept[{mapping.device, mapping.inode, mapping.needs_writable_file()}] = 3;
+    }
     if (process.exit_status)
       use(compile_end(process));
     else

@@ -359,7 +359,16 @@ void forget_unused_queues(Snapshot& snapshot) {
   }
 }
 
+// A kernel need not tell them (inspect/kernel_ring.h).
+void forget_untold_flags(Snapshot& snapshot, const Snapshot& other) {
+  for (std::size_t i = 0; i < snapshot.files.size() && i < other.files.size(); ++i) {
+    auto& ring = snapshot.files[i].io_uring;
+    if (ring && other.files[i].io_uring && !other.files[i].io_uring->flags) ring->flags.reset();
+  }
+}
+
 Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
+  forget_untold_flags(snapshot, other);
   forget_host_mounts(snapshot, other);
   Renumbered spaces;
   for (std::size_t i = 0; i < snapshot.namespaces.size() && i < other.namespaces.size(); ++i)
@@ -371,7 +380,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   }
   forget_serials(snapshot);
   forget_receivers_outside(snapshot);
-  Renumbered pipes, sockets;
+  Renumbered pipes, sockets, rings;
   RenumberedFiles kept;
   snapshot.clocks = {};
   snapshot.kernel.clear();
@@ -394,7 +403,11 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
     if (const auto* same = other.find(process.pid)) forget_keys(process.memory, same->memory);
     kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
-    for (auto& mapping : process.memory.mappings) forget_identity(mapping, kept);
+    for (auto& mapping : process.memory.mappings) {
+      const auto ring = mapping.kind == "io_uring" ? rings(mapping.inode) : 0;
+      forget_identity(mapping, kept);
+      if (ring != 0) mapping.inode = ring;
+    }
     merge_mappings(process.memory);
     process.memory.pages.clear();
     process.memory.contents.clear();
@@ -432,6 +445,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
     if (file.kind == "mqueue") file.path->path.clear();  // its queue has a name, or has none any more
+    if (file.io_uring) file.io_uring->inode = rings(file.io_uring->inode);
     if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);
     if (file.path) forget_volatile_inode(file.path->device, file.path->inode);
     if (file.inotify) {

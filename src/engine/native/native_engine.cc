@@ -54,6 +54,10 @@ class Checker {
     for (const auto& loss : seen->losses)
       findings_.push_back({Finding::Severity::warning, fmt::format("{}, {}", title_of(loss.pid), loss.what),
                            loss.why, loss.remedy});
+    for (const auto& file : seen->files) {
+      const auto flags = file.io_uring ? file.io_uring->flags.value_or(0) : 0;
+      refuse(file.name, engine::why_not_this_ring(flags, destination_), engine::kOlderRing);
+    }
     for (const auto& tree : set_.trees) {
       for (const auto& task : tree.tasks) look_at(task);
     }

@@ -54,7 +54,7 @@ TEST(Smaps, KindsAndFlags) {
   EXPECT_EQ((*mappings)[2].kind, "anonymous");
   EXPECT_EQ((*mappings)[2].flags, std::vector<std::string>{"gd"});
   EXPECT_EQ((*mappings)[3].kind, "vdso");
-  EXPECT_EQ((*mappings)[4].kind, "anon_inode:[io_uring]");
+  EXPECT_EQ((*mappings)[4].kind, "io_uring");
   EXPECT_TRUE((*mappings)[4].has_flag("xx"));
   EXPECT_EQ((*mappings)[5].kind, "anonymous");
   EXPECT_EQ((*mappings)[6].kind, "vsyscall");

@@ -353,6 +353,44 @@ TEST(HugePages, ThoseThatAreThereAndThoseThatArePromised) {
             (HugePagesNeeded{{kHuge, 3 + 2 + 2}}));
 }
 
+TEST(Manifest, ImpossibleRingsAreRefused) {
+  auto error = [](const std::function<void(Snapshot&)>& change) {
+    auto snapshot = example();
+    auto& file = snapshot.files.emplace_back();
+    file.kind = "io_uring";
+    auto& ring = file.io_uring.emplace();
+    ring = {.inode = 9, .flags = 0, .sq_entries = 4, .cq_entries = 8, .sq_head = 12, .cq_tail = 12};
+    ring.places = {0, 4, 16, 24, 36, 32, 192, 8, 12, 20, 28, 44, 64, 40};
+    ring.rings.data.resize(4096);
+    ring.entries.data.resize(4096);
+    change(snapshot);
+    return error_of(write_manifest(snapshot));
+  };
+  auto ring = [&](const std::function<void(IoUring&)>& change) {
+    return error([&](Snapshot& s) { change(*s.files.back().io_uring); });
+  };
+  EXPECT_EQ(error([](auto&) {}), "no error");
+  EXPECT_THAT(error([](auto& s) { s.files.back().io_uring.reset(); }), HasSubstr("says nothing"));
+  for (const std::uint32_t entries : {0U, 3U, 1U << 16U})
+    EXPECT_THAT(ring([=](auto& r) { r.sq_entries = entries; }), HasSubstr("entries")) << entries;
+  EXPECT_THAT(ring([](auto& r) { r.cq_entries = 1U << 17U; }), HasSubstr("entries"));
+  EXPECT_THAT(ring([](auto& r) { r.places.pop_back(); }), HasSubstr("unknown form"));
+  EXPECT_THAT(ring([](auto& r) { r.places[8] = 4096; }), HasSubstr("outside of it"));
+  EXPECT_THAT(ring([](auto& r) { r.places[7] = 1; }), HasSubstr("outside of it"));
+  EXPECT_THAT(ring([](auto& r) { r.cq_entries = 256; }), HasSubstr("outside of it"));
+  EXPECT_THAT(ring([](auto& r) { r.rings.data.resize(4095); }), HasSubstr("bytes"));
+  EXPECT_THAT(ring([](auto& r) { r.sq_entries = 128; }), HasSubstr("bytes"));
+  EXPECT_THAT(ring([](auto& r) { r.cq_tail = 13; }), HasSubstr("completions"));
+  EXPECT_THAT(ring([](auto& r) { r.sq_head = ~0U; }), HasSubstr("requests"));
+  EXPECT_THAT(error([](auto& s) {
+                s.processes[0].memory.pages.clear();
+                s.processes[0].memory.mappings[0].kind = "io_uring";
+                s.processes[0].memory.mappings[0].shared = true;
+                s.processes[0].memory.mappings[0].inode = 8;
+              }),
+              HasSubstr("ring mapped at"));
+}
+
 TEST(Manifest, IdentitiesThatLeadNowhereAreRefused) {
   auto error = [](const std::function<void(Snapshot&)>& change) {
     auto snapshot = example();

@@ -71,6 +71,29 @@ TEST(Compile, DescriptorsGoUpwards) {
             "close(6)\n");
 }
 
+// Nobody can ask for a place for it: it is the only one that is left.
+TEST(Compile, RingsHaveOneGapToLieIn) {
+  Process process;
+  process.memory.executable = "/bin/x";
+  Mapping low, high;
+  low.kind = high.kind = "io_uring";
+  low.shared = high.shared = low.read = high.read = low.write = high.write = true;
+  low.start = 0x80000, low.end = 0x81000, low.inode = 5;
+  high.start = 0x300000, high.end = 0x302000, high.inode = 5, high.offset = 0x10000000;
+  process.memory.mappings = {low, high};
+  MemorySources sources{0x100000, 0x200000, 8, 7, {}};
+  sources.kept[{0, 5, true}] = 9;
+  const auto text = compile_memory(process, sources).describe();
+  auto at = std::string::npos;
+  for (const char* line :
+       {"mmap(0x10000, 983040, 0, ", "munmap(0x80000, 4096)", "mmap(0, 4096, 3, 1, 2, 0)",
+        "munmap(0x300000, 8192)", "mmap(0, 8192, 3, 1, 2, 268435456)", "munmap(4096, 520192)",
+        "munmap(0x81000, 520192)", "munmap(0x200000, 1048576)", "munmap(0x302000, "}) {
+    at = text.find(line, at == std::string::npos ? 0 : at);
+    ASSERT_NE(at, std::string::npos) << line << " in\n" << text;
+  }
+}
+
 TEST(Compile, MemoryIsWritableWhileItIsFilled) {
   Process process;
   process.memory.executable = "/bin/x";

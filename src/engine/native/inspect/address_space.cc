@@ -66,7 +66,8 @@ void look_at(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles
     refuse("memory of devices cannot be carried");
   else if (mapping.has_flag("ht") && mapping.huge_page == 0)
     refuse("its pages are huge, and this kernel does not tell how large");
-  else if (mapping.kind != "file" && mapping.kind != "anonymous" && !mapping.of_kept_file())
+  else if (mapping.kind != "file" && mapping.kind != "anonymous" && mapping.kind != "io_uring" &&
+           !mapping.of_kept_file())
     refuse("this kind of mapping is not understood");
   look_at_flags(pid, mapping, obstacles);
 }

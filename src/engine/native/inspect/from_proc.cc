@@ -47,7 +47,7 @@ Result<void> glance_at_process(FromProc& from) {
   if (stat.state == 'Z') return read_zombie(pid, process);
   TRY(read_process_alone(from, false));
   process.job_stopped = stat.state == 'T';
-  TRY_ASSIGN(auto tids, os::list_threads(pid));
+  TRY_ASSIGN(auto tids, os::list_own_threads(pid));
   std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
   for (const pid_t tid : tids) process.threads.emplace_back().tid = tid;
   return {};

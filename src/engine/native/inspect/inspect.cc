@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "engine/native/inspect/from_proc.h"
+#include "engine/native/inspect/io_uring.h"
 #include "engine/native/inspect/job_stops.h"
 #include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
@@ -160,6 +161,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_by_calls(tree, statuses, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
+  look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));
@@ -193,6 +195,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
       return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
   }
   readers.descriptors.finish(false);
+  look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));

@@ -9,7 +9,7 @@
 namespace upkeep::native {
 namespace {
 
-constexpr const char* kRemedy = "carry that process too, or start this one with setsid";
+constexpr const char* kCarryLeader = "carry that process too, or start this one with setsid";
 
 // A session or process group, and who of the tree is in it.
 struct Led {
@@ -68,7 +68,7 @@ class Look {
     if (id == 0)
       refuse(led, "its leader lives outside of our PID namespace", "start it with setsid");
     else if (!has_ended(id))
-      refuse(led, fmt::format("its leader, {}, is not part of the tree", named(id)), kRemedy);
+      refuse(led, fmt::format("its leader, {}, is not part of the tree", named(id)), kCarryLeader);
   }
 
   void look_at_members() {
@@ -80,7 +80,7 @@ class Look {
         refuse(led,
                fmt::format("its leader has ended, and {}, which is not part of the tree, is in it too",
                            named(pid)),
-               kRemedy);
+               kCarryLeader);
       }
     }
   }

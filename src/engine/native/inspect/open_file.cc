@@ -14,6 +14,7 @@
 #include <array>
 #include <charconv>
 
+#include "engine/native/inspect/io_uring.h"
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/terminal.h"
@@ -218,6 +219,15 @@ Result<void> read_input_signal(Found found) {
   return {};
 }
 
+Result<void> read_ring(Found found, bool stopped) {
+  auto& file = found.file;
+  file.kind = "io_uring";
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(auto reasons, read_io_uring(found.facts.info, fd, stopped, file.io_uring.emplace()));
+  for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
+  return {};
+}
+
 Result<void> read_anonymous(Found found, bool stopped) {
   const std::string_view link = found.facts.link, info = found.facts.info;
   auto& file = found.file;
@@ -247,6 +257,8 @@ Result<void> read_anonymous(Found found, bool stopped) {
     file.kind = "pidfd";
     TRY_ASSIGN(auto reasons, read_pidfd(found.facts, file.pidfd.emplace()));
     for (auto& reason : reasons) found.refuse(std::move(reason));
+  } else if (link == "anon_inode:[io_uring]") {
+    return read_ring(found, stopped);
   } else {
     file.kind = link;
     found.refuse("this kind of object is not rebuilt by this version");

@@ -65,6 +65,7 @@ std::string kind_of(const Mapping& mapping) {
   if (name == "[vsyscall]") return "vsyscall";
   // Private memory of a huge page pool is of a file too, which nobody else has.
   if (name.starts_with("/anon_hugepage")) return mapping.shared ? "shared_memory" : "anonymous";
+  if (name == "anon_inode:[io_uring]") return "io_uring";
   if (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"))
     return mapping.inode == 0 && !mapping.shared ? "anonymous" : "unknown";
   if (mapping.shared && (name == "/dev/zero (deleted)" || name.starts_with("[anon_shmem:")))

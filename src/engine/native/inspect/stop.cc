@@ -26,14 +26,15 @@ using std::chrono::milliseconds;
 // (signal(7)). Reads and writes among them because of SO_RCVTIMEO and SO_SNDTIMEO; select and ppoll where the
 // time that is left cannot be written to where it was given.
 constexpr std::initializer_list<long> kNeverRestarted = {
-    SYS_epoll_wait,   SYS_epoll_pwait,   441L /* epoll_pwait2 */,
-    SYS_semop,        SYS_semtimedop,    SYS_rt_sigtimedwait,
-    SYS_io_getevents, SYS_io_pgetevents, SYS_read,
-    SYS_write,        SYS_readv,         SYS_writev,
-    SYS_recvfrom,     SYS_recvmsg,       SYS_recvmmsg,
-    SYS_sendto,       SYS_sendmsg,       SYS_sendmmsg,
-    SYS_accept,       SYS_accept4,       SYS_connect,
-    SYS_select,       SYS_pselect6,      SYS_ppoll};
+    SYS_epoll_wait,    SYS_epoll_pwait,   441L /* epoll_pwait2 */,
+    SYS_semop,         SYS_semtimedop,    SYS_rt_sigtimedwait,
+    SYS_io_getevents,  SYS_io_pgetevents, SYS_read,
+    SYS_write,         SYS_readv,         SYS_writev,
+    SYS_recvfrom,      SYS_recvmsg,       SYS_recvmmsg,
+    SYS_sendto,        SYS_sendmsg,       SYS_sendmmsg,
+    SYS_accept,        SYS_accept4,       SYS_connect,
+    SYS_select,        SYS_pselect6,      SYS_ppoll,
+    SYS_io_uring_enter};
 
 void hide_interruption(user_regs_struct& registers) {
   const auto call = static_cast<long>(registers.orig_rax);
@@ -163,7 +164,7 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
   WaitReader waits;
   const auto before = os::TaskMemory::open(process.pid);
   for (pid_t tid : *tids) {
-    if (held_.contains(tid)) continue;
+    if (held_.contains(tid) || os::is_io_worker(process.pid, tid)) continue;
     auto tracee = os::Tracee::seize(tid, 0);
     if (!tracee && gone(tracee.error())) continue;
     if (!tracee && tracee.error().code() == EPERM) {

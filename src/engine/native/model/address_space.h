@@ -18,9 +18,9 @@ struct Mapping {
   bool read = false, write = false, execute = false;
   bool shared = false;
   std::uint64_t offset = 0;  // in the file
-  // "anonymous" (heap and stack too), "file", "vdso" (vvar pages are of this kind), "vsyscall"; a kind of
-  // KeptFile's where no path leads to the file; what is none of these carries the name of /proc/PID/maps and
-  // cannot be rebuilt.
+  // "anonymous" (heap and stack too), "file", "vdso" (vvar pages are of this kind), "vsyscall", "io_uring"
+  // (which one: by its inode); a kind of KeptFile's where no path leads to the file; what is none of these
+  // carries the name of /proc/PID/maps and cannot be rebuilt.
   std::string kind;
   std::string name;                  // as in /proc/PID/maps; the path of a file, undone escapes
   std::uint64_t device = 0;          // of the file, st_dev

@@ -112,6 +112,29 @@ struct PidFile {
   }
 };
 
+// io_uring(7), of which nothing is in flight.
+struct IoUring {
+  std::uint64_t inode = 0;             // of its file, by which mappings name it
+  std::optional<std::uint32_t> flags;  // IORING_SETUP_ of io_uring_setup(2); none: this kernel does not tell
+  std::uint32_t sq_entries = 0, cq_entries = 0;
+  // What the kernel has counted of its own, modulo 2^32: requests taken, completions given.
+  std::uint32_t sq_head = 0, cq_tail = 0;
+  std::vector<std::uint32_t> places;  // of what lies in `rings`: NewRing of os/io_uring.h
+  Bytes rings, entries;               // the memory that it shares with the program; whole pages
+  bool operator==(const IoUring&) const = default;
+  static void fields(auto& self, auto& visit) {
+    visit("inode", self.inode);
+    visit("flags", self.flags);
+    visit("sq_entries", self.sq_entries);
+    visit("cq_entries", self.cq_entries);
+    visit("sq_head", self.sq_head);
+    visit("cq_tail", self.cq_tail);
+    visit("places", self.places);
+    visit("rings", self.rings);
+    visit("entries", self.entries);
+  }
+};
+
 // flock(2) and fcntl(2): "FLOCK", "POSIX", "OFDLCK", as /proc/locks names them.
 struct FileLock {
   std::string kind;
@@ -175,8 +198,8 @@ struct InputSignal {
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
   // "path", "kept" (one of Snapshot::kept_files), "pipe", "fifo" (path and pipe), "eventfd", "epoll",
-  // "timerfd", "signalfd", "inotify", "pidfd", "socket", "terminal"; anything else is what /proc/PID/fd shows
-  // and cannot be rebuilt.
+  // "timerfd", "signalfd", "inotify", "pidfd", "io_uring", "socket", "terminal"; anything else is what
+  // /proc/PID/fd shows and cannot be rebuilt.
   std::string kind;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
@@ -189,6 +212,7 @@ struct OpenFile {
   std::optional<SignalFile> signalfd;
   std::optional<Inotify> inotify;
   std::optional<PidFile> pidfd;
+  std::optional<IoUring> io_uring;
   std::optional<Socket> socket;
   std::optional<TerminalEnd> terminal;
   std::vector<FileLock> locks;  // "FLOCK" and "OFDLCK"
@@ -207,6 +231,7 @@ struct OpenFile {
     visit("signalfd", self.signalfd);
     visit("inotify", self.inotify);
     visit("pidfd", self.pidfd);
+    visit("io_uring", self.io_uring);
     visit("socket", self.socket);
     visit("terminal", self.terminal);
     visit("locks", self.locks);

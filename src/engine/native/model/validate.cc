@@ -340,6 +340,31 @@ Result<void> check_terminals(const Snapshot& snapshot) {
   return {};
 }
 
+// Nothing that lies in its memory lies outside, and what was counted can be counted again.
+Result<void> check_io_uring(const IoUring& ring) {
+  constexpr std::uint32_t kMostEntries = 1U << 15U, kMostRequests = 1U << 26U;  // IORING_MAX_ENTRIES
+  constexpr std::size_t kPlaces = 14, kArray = 6, kCompletions = 12;
+  const auto good = [](std::uint32_t entries, std::uint32_t most) {
+    return entries != 0 && entries <= most && std::has_single_bit(entries);
+  };
+  if (!good(ring.sq_entries, kMostEntries) || !good(ring.cq_entries, 2 * kMostEntries))
+    return Err("a ring of {} and {} entries", ring.sq_entries, ring.cq_entries);
+  if (ring.places.size() != kPlaces) return Err("a ring of an unknown form");
+  const auto rings = ring.rings.data.size(), entries = ring.entries.data.size();
+  constexpr std::uint64_t kMostOfBoth = 16ULL << 20U;
+  if (rings % kPage != 0 || entries % kPage != 0 || rings > kMostOfBoth || entries > kMostOfBoth ||
+      entries < std::size_t{ring.sq_entries} * 64)
+    return Err("a ring in {} and {} bytes", rings, entries);
+  for (std::size_t i = 0; i < kPlaces; ++i) {
+    const std::size_t length = i == kArray ? 0 : i == kCompletions ? std::size_t{ring.cq_entries} * 16 : 4;
+    if (ring.places[i] % 4 != 0 || ring.places[i] > rings || rings - ring.places[i] < length)
+      return Err("a ring whose parts lie outside of it");
+  }
+  if (ring.sq_head > kMostRequests || ring.cq_tail > ring.sq_head)
+    return Err("a ring of {} requests and {} completions", ring.sq_head, ring.cq_tail);
+  return {};
+}
+
 Result<void> check_file(const OpenFile& file, std::size_t files) {
   const bool has_details =
       (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
@@ -347,11 +372,13 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
       (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
       (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
       ((file.kind != "kept" && file.kind != "mqueue") || file.path) &&
+      (file.kind != "io_uring" || file.io_uring) &&
       (file.kind != "fifo" || (file.path && file.pipe)) && (file.kind != "socket" || file.socket) &&
       (file.kind != "terminal" || file.terminal);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket, files));
+  if (file.io_uring) TRY(check_io_uring(*file.io_uring));
   for (const auto& lock : file.locks) {
     if (lock.start > INT64_MAX || lock.length > INT64_MAX) return Err("a lock is out of bounds");
   }
@@ -387,6 +414,22 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
     for (const auto& mapping : memory.mappings) {
       if (mapping.of_kept_file() && !known.contains({mapping.device, mapping.inode}))
         return Err("process {}: what is mapped at {:#x} is not part of the snapshot", process.pid,
+                   mapping.start);
+    }
+  }
+  return {};
+}
+
+// What is mapped of a ring is there.
+Result<void> check_mapped_rings(const Snapshot& snapshot) {
+  std::set<std::uint64_t> rings;
+  for (const auto& file : snapshot.files) {
+    if (file.kind == "io_uring") rings.insert(file.io_uring->inode);
+  }
+  for (const auto& process : snapshot.processes) {
+    for (const auto& mapping : process.memory.mappings) {
+      if (mapping.kind == "io_uring" && (!mapping.shared || !rings.contains(mapping.inode)))
+        return Err("process {}: the ring mapped at {:#x} is not part of the snapshot", process.pid,
                    mapping.start);
     }
   }
@@ -472,6 +515,7 @@ Result<void> validate(const Snapshot& snapshot) {
   TRY(check_terminals(snapshot));
   TRY(check_ipc_objects(snapshot));
   TRY(check_posix_queues(snapshot));
+  TRY(check_mapped_rings(snapshot));
   return check_kept_files(snapshot);
 }
 

@@ -55,6 +55,7 @@ class MemoryCompiler {
     program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
     set_layout();
     allocate_keys(execute_only_key_);
+    map_rings();
     for (std::size_t i = 0; i < process_.memory.mappings.size(); ++i) map(i);
     close_file();
     map_vdso();
@@ -154,7 +155,7 @@ class MemoryCompiler {
     if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
     if (mapping.kind == "segment") {
       attach(index);
-    } else {
+    } else if (mapping.kind != "io_uring") {
       map_file_or_memory(mapping);
     }
     for (const auto& [flag, advice] : kAdvices) {
@@ -182,6 +183,48 @@ class MemoryCompiler {
     }
     program_.call(SYS_mmap, {mapping.start, mapping.length(), first_protection(mapping), flags, fd,
                              fd < 0 ? 0 : mapping.offset});
+  }
+
+  // The memory of an io_uring. The kernel takes no wish where it shall lie (EINVAL, 6.5 on), but has no
+  // choice where there is only one gap: nothing else is mapped yet, and all the rest is filled until they are
+  // there.
+  void map_rings() {
+    std::vector<const Mapping*> rings;
+    for (const auto& mapping : process_.memory.mappings) {
+      if (mapping.kind == "io_uring") rings.push_back(&mapping);
+    }
+    if (rings.empty()) return;
+    constexpr std::uint64_t kLowest = 65536;  // vm.mmap_min_addr: below it, with a privilege only
+    const auto fill = [&](std::uint64_t start, std::uint64_t end) {
+      program_.call(SYS_mmap, {start, end - start, PROT_NONE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0});
+    };
+    program_.try_call(SYS_mmap, {kPage, kLowest - kPage, PROT_NONE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0});
+    fill(kLowest, sources_.keep_start);
+    fill(sources_.keep_end, kHighestAddress);
+    for (const auto* ring : rings) {
+      take(ring->device, ring->inode, ring->needs_writable_file());
+      program_.call(SYS_munmap, {ring->start, ring->length()});
+      program_.call(SYS_mmap, {0, ring->length(), protection(*ring), MAP_SHARED, kFile, ring->offset});
+    }
+    close_file();
+    std::uint64_t from = kPage;
+    const auto empty = [&](std::uint64_t to) {
+      if (to > from) program_.call(SYS_munmap, {from, to - from});
+    };
+    const auto leave = [&](std::uint64_t start, std::uint64_t end) {
+      empty(start);
+      from = end;
+    };
+    bool kept = false;
+    for (const auto* ring : rings) {
+      if (!kept && ring->start > sources_.keep_start)
+        leave(sources_.keep_start, sources_.keep_end), kept = true;
+      leave(ring->start, ring->end);
+    }
+    if (!kept) leave(sources_.keep_start, sources_.keep_end);
+    empty(kHighestAddress);
   }
 
   // A segment is attached whole; pieces of it that differ are mapped one behind the other.

@@ -17,7 +17,7 @@ Result<void> was_stopped(const Process& process) {
 }
 
 Result<void> check_mappings(const Process& process) {
-  constexpr std::array<std::string_view, 4> kKinds = {"anonymous", "file", "vdso", "vsyscall"};
+  constexpr std::array<std::string_view, 5> kKinds = {"anonymous", "file", "vdso", "vsyscall", "io_uring"};
   for (const auto& mapping : process.memory.mappings) {
     if (!mapping.of_kept_file() && std::ranges::find(kKinds, mapping.kind) == kKinds.end())
       return Err("a mapping of the kind '{}'", mapping.kind);

@@ -16,6 +16,7 @@
 
 #include "engine/native/rebuild/made_anew.h"
 #include "engine/native/rebuild/made_by.h"
+#include "engine/native/rebuild/open_rings.h"
 #include "engine/native/rebuild/open_sockets.h"
 #include "engine/native/rebuild/open_terminals.h"
 #include "engine/native/rebuild/open_watchers.h"
@@ -208,6 +209,7 @@ class Opener {
     if (file.kind == "signalfd") return make_signalfd(*file.signalfd);
     if (file.kind == "epoll") return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
     if (file.kind == "inotify") return make_inotify(*file.inotify);
+    if (file.kind == "io_uring") return make_io_uring(*file.io_uring);
     if (file.kind == "terminal") return terminals_.open(file);
     return Err("this version cannot make a '{}'", file.kind);
   }

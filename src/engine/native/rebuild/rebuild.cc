@@ -28,6 +28,7 @@
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/pid_namespaces.h"
+#include "engine/native/rebuild/open_rings.h"
 #include "engine/native/rebuild/watches.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/child.h"
@@ -80,6 +81,7 @@ class Builder {
     TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, queues, tasks_.connections()));
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
+    TRY(add_rings_for_mappings(snapshot_, files, kept_for_mappings));
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;

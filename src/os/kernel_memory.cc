@@ -1,0 +1,206 @@
+#include "os/kernel_memory.h"
+
+#include <linux/bpf.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstring>
+
+#include "os/file.h"
+
+namespace upkeep::os {
+
+// What the program is given, and where it puts its answers.
+struct KernelMemory::Question {
+  static constexpr std::size_t kRoom = 256;
+  std::uint64_t address = 0;
+  std::int64_t answer = 0;
+  std::uint64_t task = 0, map = 0, slot = 0, cpu = 0;
+  std::array<std::byte, kRoom> bytes = {};
+};
+
+namespace {
+
+constexpr std::int32_t kProbeReadKernel = 113, kGetCurrentTask = 35, kLookupPerCpu = 195;  // enum bpf_func_id
+
+template <typename Attributes>
+int bpf(int command, Attributes& attributes) {
+  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
+}
+
+bpf_insn instruction(int code, int to, int from, int offset, std::int32_t immediate) {
+  bpf_insn one = {};
+  one.code = static_cast<std::uint8_t>(code);
+  one.dst_reg = static_cast<std::uint8_t>(to & 0xf);
+  one.src_reg = static_cast<std::uint8_t>(from & 0xf);
+  one.off = static_cast<std::int16_t>(offset);
+  one.imm = immediate;
+  return one;
+}
+bpf_insn move(int to, int from) { return instruction(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
+bpf_insn set(int to, std::int32_t value) { return instruction(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value); }
+bpf_insn add(int to, std::int32_t value) { return instruction(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value); }
+bpf_insn load(int to, int from, std::size_t at) {
+  return instruction(BPF_LDX | BPF_MEM | BPF_DW, to, from, static_cast<int>(at), 0);
+}
+bpf_insn store(int to, std::size_t at, int from) {
+  return instruction(BPF_STX | BPF_MEM | BPF_DW, to, from, static_cast<int>(at), 0);
+}
+bpf_insn call(std::int32_t function) { return instruction(BPF_JMP | BPF_CALL, 0, 0, 0, function); }
+
+Result<UniqueFd> make_map() {
+  bpf_attr attributes = {};
+  attributes.map_type = BPF_MAP_TYPE_PERCPU_ARRAY;
+  attributes.key_size = 4;
+  attributes.value_size = 8;
+  attributes.max_entries = 1;
+  UniqueFd map(bpf(BPF_MAP_CREATE, attributes));
+  if (!map.valid()) return ErrnoErr("a BPF map cannot be made");
+  return map;
+}
+
+Result<UniqueFd> load_program(std::span<const bpf_insn> instructions) {
+  // bpf_probe_read_kernel() is only for programs under the kernel's own licence: this one is, or under MIT's.
+  const char* license = "Dual MIT/GPL";
+  bpf_attr attributes = {};
+  attributes.prog_type = BPF_PROG_TYPE_SYSCALL;
+  attributes.prog_flags = BPF_F_SLEEPABLE;
+  attributes.insns = reinterpret_cast<std::uintptr_t>(instructions.data());
+  attributes.insn_cnt = static_cast<std::uint32_t>(instructions.size());
+  attributes.license = reinterpret_cast<std::uintptr_t>(license);
+  UniqueFd program(bpf(BPF_PROG_LOAD, attributes));
+  if (!program.valid()) return ErrnoErr("a BPF program that reads the kernel's memory cannot be loaded");
+  return program;
+}
+
+// "0-3,8"
+Result<std::vector<std::uint32_t>> possible_cpus() {
+  TRY_ASSIGN(const auto text, read_file("/sys/devices/system/cpu/possible"));
+  std::vector<std::uint32_t> cpus;
+  constexpr std::uint32_t kMost = 1U << 16U;
+  const char *at = text.data(), *end = text.data() + text.size();
+  while (at < end && *at != '\n') {
+    std::uint32_t first = 0, last = 0;
+    at = std::from_chars(at, end, first).ptr;
+    last = first;
+    if (at < end && *at == '-') at = std::from_chars(at + 1, end, last).ptr;
+    if (last < first || last > kMost || (at < end && *at != ',' && *at != '\n')) break;
+    for (auto cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
+    if (at < end && *at == ',') ++at;
+  }
+  if (cpus.empty()) return Err("the list of CPUs cannot be read");
+  return cpus;
+}
+
+}  // namespace
+
+Result<KernelMemory> KernelMemory::open() {
+  KernelMemory memory;
+  TRY_ASSIGN(memory.layout_, Btf::of_kernel());
+  TRY_ASSIGN(memory.map_, make_map());
+  constexpr int kArgument = 6, kFrame = 10;
+  const bpf_insn map = instruction(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, memory.map_.get());
+  constexpr auto kRoom = static_cast<std::int32_t>(Question::kRoom);
+  std::vector<bpf_insn> program = {
+      move(kArgument, 1), call(kGetCurrentTask), store(kArgument, offsetof(Question, task), 0),
+      // Only to its stack does the kernel let it copy.
+      move(1, kFrame), add(1, -kRoom), set(2, kRoom), load(3, kArgument, offsetof(Question, address)),
+      call(kProbeReadKernel), store(kArgument, offsetof(Question, answer), 0)};
+  for (std::int32_t at = 0; at < kRoom; at += 8) {
+    program.push_back(instruction(BPF_LDX | BPF_MEM | BPF_DW, 1, kFrame, at - kRoom, 0));
+    program.push_back(store(kArgument, offsetof(Question, bytes) + static_cast<std::size_t>(at), 1));
+  }
+  // The first element of the map as that CPU has it, and the map.
+  program.insert(program.end(), {instruction(BPF_ST | BPF_MEM | BPF_DW, kFrame, 0, -8, 0), map, bpf_insn{},
+                                 store(kArgument, offsetof(Question, map), 1), move(2, kFrame), add(2, -8),
+                                 load(3, kArgument, offsetof(Question, cpu)), call(kLookupPerCpu),
+                                 store(kArgument, offsetof(Question, slot), 0), set(0, 0),
+                                 instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)});
+  TRY_ASSIGN(memory.program_, load_program(program));
+  TRY(memory.learn_cpus());
+  return memory;
+}
+
+const Result<KernelMemory>& KernelMemory::own() {
+  static const Result<KernelMemory> memory = open();
+  return memory;
+}
+
+Result<void> KernelMemory::ask(Question& question) const {
+  bpf_attr attributes = {};
+  attributes.test.prog_fd = static_cast<std::uint32_t>(program_.get());
+  attributes.test.ctx_in = reinterpret_cast<std::uintptr_t>(&question);
+  attributes.test.ctx_size_in = sizeof question;
+  if (bpf(BPF_PROG_TEST_RUN, attributes) < 0) return ErrnoErr("reading the kernel's memory");
+  return {};
+}
+
+Result<void> KernelMemory::read(std::uint64_t address, std::span<std::byte> into) const {
+  while (!into.empty()) {
+    Question question;
+    // All of the room is read: it ends with the page that the last wanted byte lies in, at the latest.
+    constexpr std::uint64_t kPage = 4096;
+    const auto piece = std::min(into.size(), Question::kRoom);
+    const auto left_in_page = kPage - (address + piece - 1) % kPage - 1 + piece;
+    const auto before = left_in_page < Question::kRoom ? Question::kRoom - left_in_page : 0;
+    question.address = address - before;
+    TRY(ask(question));
+    if (question.answer != 0) return Err("the kernel has no memory at {:#x}", address);
+    std::copy_n(question.bytes.begin() + static_cast<std::ptrdiff_t>(before), piece, into.begin());
+    into = into.subspan(piece);
+    address += piece;
+  }
+  return {};
+}
+
+Result<std::uint64_t> KernelMemory::number(std::uint64_t address, const char* structure,
+                                           const char* path) const {
+  const auto member = layout_.member(structure, path);
+  std::uint64_t value = 0;
+  if (!member || member->size > sizeof value) return Err("this kernel has no {}.{}", structure, path);
+  TRY(read(address + member->offset, std::as_writable_bytes(std::span(&value, 1)).first(member->size)));
+  return value;
+}
+
+Result<std::uint64_t> KernelMemory::current_task() const {
+  Question question;
+  TRY(ask(question));
+  return question.task;
+}
+
+Result<std::uint64_t> KernelMemory::file(Fd fd) const {
+  TRY_ASSIGN(const auto task, current_task());
+  TRY_ASSIGN(const auto files, number(task, "task_struct", "files"));
+  TRY_ASSIGN(const auto table, number(files, "files_struct", "fdt"));
+  TRY_ASSIGN(const auto pointers, number(table, "fdtable", "fd"));
+  return value<std::uint64_t>(pointers + static_cast<std::uint64_t>(fd.get()) * 8);
+}
+
+Result<void> KernelMemory::learn_cpus() {
+  TRY_ASSIGN(const auto cpus, possible_cpus());
+  for (const auto cpu : cpus) {
+    Question question;
+    question.cpu = cpu;
+    TRY(ask(question));
+    if (question.slot == 0) return Err("the kernel knows no CPU {}", cpu);
+    const auto pointers = layout_.member("bpf_array", "pptrs");
+    if (!pointers) return Err("this kernel has no bpf_array.pptrs");
+    TRY_ASSIGN(const auto common, value<std::uint64_t>(question.map + pointers->offset));
+    cpus_.push_back(question.slot - common);
+  }
+  return {};
+}
+
+Result<std::uint64_t> KernelMemory::per_cpu_sum(std::uint64_t address) const {
+  std::uint64_t sum = 0;
+  for (const auto offset : cpus_) {
+    TRY_ASSIGN(const auto its, value<std::uint64_t>(address + offset));
+    sum += its;
+  }
+  return sum;
+}
+
+}  // namespace upkeep::os
