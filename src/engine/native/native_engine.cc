@@ -141,8 +141,10 @@ class NativeEngine : public engine::Engine {
     std::uint64_t bytes = 0;
     for (pid_t pid : set.pids()) {
       auto copied = image.copy_ahead(pid);
-      if (!copied && os::read_stat(pid)) return tl::unexpected(std::move(copied).error());
-      bytes += copied.value_or(0);  // one that has ended has nothing to copy
+      const auto stat = os::read_stat(pid);
+      const bool ended = !stat || stat->state == 'Z' || stat->state == 'X';  // it has no memory any more
+      if (!copied && !ended) return tl::unexpected(std::move(copied).error());
+      bytes += copied.value_or(0);
     }
     tell(facts, "memory copied beforehand",
          {{"engine.prepare_pause_ms", 0}, {"engine.prepare_pages", bytes / kPage}});

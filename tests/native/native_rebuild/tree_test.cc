@@ -2,7 +2,9 @@
 
 #include <sys/stat.h>
 
+#include "engine/carry_set.h"
 #include "engine/native/inspect/inspect.h"
+#include "engine/native/native_engine.h"
 #include "fixture.h"
 #include "os/procfs.h"
 
@@ -169,6 +171,23 @@ TEST_F(Trees, ZombiesWaitForTheirParents) {
   ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 3) == 0; }));
   EXPECT_EQ(peek(subject.pid(), 1), 42U << 8U);
   EXPECT_EQ(peek(subject.pid(), 2), static_cast<std::uint64_t>(SIGTERM));
+}
+
+// It has no pagemap either. An upgrade of a tree with one in it was undone when memory was copied ahead.
+TEST_F(Trees, AZombieHasNoMemoryToCopyAhead) {
+  Subject subject([] {
+    const pid_t pid = ::fork();
+    if (pid == 0) ::_exit(42);
+    siginfo_t info = {};
+    ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+  });
+  auto set = engine::collect({subject.pid()});
+  ASSERT_OK(set);
+  ASSERT_EQ(set->pids().size(), 2U);
+  auto prepared = make_engine()->prepare(*set, folder_.path() + "/ahead", {});
+  ASSERT_OK(prepared);
+  if (!*prepared) GTEST_SKIP() << "needs soft-dirty bits";
+  EXPECT_TRUE(moves(subject.pid()));
 }
 
 // Kills whoever saves at random moments; the tree runs on, or is wholly saved and ended.
