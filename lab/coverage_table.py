@@ -1,7 +1,9 @@
 """docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, one with each engine,
-`redis_unit` and `programs`, and from the native tests; what is not, from the source of those refusals.
+`redis_unit` and `programs`, and from the native tests, here and as `kinds` takes them to other kernels; what is not, from the source of
+those refusals.
 
   lab/run accepts; lab/run accepts --set engine=criu; lab/run redis_unit; lab/run programs
+  lab/run kinds; lab/run kinds --from 7.3 --to 6.12
   build/tests/native/native_rebuild/native_native_rebuild --gtest_output=json:build/kinds.json
   python3 lab/coverage_table.py build/kinds.json > docs/coverage.md
 """
@@ -71,21 +73,60 @@ def in_machines():
       print()
 
 
+# What the scenario says of tests that are none for it.
+ITSELF, NOTHING = "it saves what it has made itself", "it carries nothing"
+
+
 def words(name):
   return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=A)(?=[A-Z][a-z])", " ", name).capitalize()
 
 
+def across():
+  """{(from, to): {test: {"result", "why"}}} of the newest runs of `kinds` between two kernels, with all of its tests."""
+  found = {}
+  for path in sorted((place.CACHE / "runs").glob("kinds-*/result.json")):
+    run = json.loads(path.read_text())
+    if len(run.get("facts", {}).get("kinds", ())) > 100:
+      found[(run["from"], run["to"])] = run["facts"]["kinds"]
+  return found
+
+
+def arrow(way):
+  return " -> ".join(release.partition("+")[0] for release in way)
+
+
+def not_across(ways, name):
+  """Why a test that held here was not seen across kernels in all directions: "" where it was, None where it is none of those."""
+  whys = {}
+  for way, tests in sorted(ways.items()):
+    found = tests.get(name, {"result": "failed", "why": "it did not run"})
+    if found["result"] != "held":
+      whys.setdefault(found["why"].splitlines()[0] if found["why"] else found["result"], []).append(way)
+  if set(whys) & {ITSELF, NOTHING}:
+    return None
+  return "; ".join(why + ("" if len(of) == len(ways) else f" ({', '.join(map(arrow, of))})") for why, of in whys.items())
+
+
 def kinds(report):
+  ways = across()
   print("\n## Objects, one test each\n\nMade again on the kernel that they were on, or with the vdso of another one "
-        "(`tests/native/native_rebuild`).\n\n| | carried |\n| --- | --- |")
+        "(`tests/native/native_rebuild`)"
+        + (f"; and carried to another kernel with their tests (scenario `kinds`: {', '.join(map(arrow, sorted(ways)))}), where something is "
+           "carried and not refused, and the test does not do the carrying itself." if ways else ".")
+        + "\n\n| | carried | seen across kernels | not seen there |\n| --- | --- | --- | --- |")
   for suite in report["testsuites"]:
-    names = {}
+    names, crossed = {}, {}
     for test in suite["testsuite"]:   # of a test with parameters all have to hold
       name = words(test["name"].split("/")[0])
       names[name] = names.get(name, True) and test["result"] == "COMPLETED" and not test.get("failures")
+      why = not_across(ways, f"{suite['name']}.{test['name']}") if ways else None
+      crossed[name] = crossed.get(name) or why
     held = [name for name, good in names.items() if good]
     failed = [f"**not:** {name}" for name, good in names.items() if not good]
-    print(f"| {words(suite['name'].split('/')[-1])} | {'; '.join(held + failed)} |")
+    there = [name for name in names if crossed[name] == ""]
+    elsewhere = [f"{name}: {crossed[name]}" for name in names if crossed[name]]
+    print(f"| {words(suite['name'].split('/')[-1])} | {'; '.join(held + failed)} | "
+          f"{'all' if len(there) == len(names) else '; '.join(there)} | {'; '.join(elsewhere)} |")
 
 
 def refusals():

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -52,12 +53,26 @@ inline bool poke(pid_t pid, std::size_t word, std::uint64_t value) {
   return ::process_vm_writev(pid, &local, 1, &remote, 1, 0) == sizeof value;
 }
 
+// How many tests share the processors, more or less: 1, or what $UPKEEP_TEST_CROWD says. All limits are so
+// many times as long then, and subjects count so many times as seldom.
+inline int crowd() {
+  static const int number = [] {
+    const char* text = std::getenv("UPKEEP_TEST_CROWD");
+    return text == nullptr ? 1 : std::max(1, std::atoi(text));
+  }();
+  return number;
+}
+
+// Between two steps.
+inline void rest() { ::poll(nullptr, 0, crowd()); }
+
 // Waits for CONDITION, which is looked at often; false: it never came.
 inline bool eventually(const std::function<bool()>& condition,
                        std::chrono::seconds limit = std::chrono::seconds(20)) {
-  for (auto end = std::chrono::steady_clock::now() + limit; std::chrono::steady_clock::now() < end;) {
+  const auto end = std::chrono::steady_clock::now() + limit * crowd();
+  while (std::chrono::steady_clock::now() < end) {
     if (condition()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(crowd()));
   }
   return condition();
 }
@@ -72,7 +87,7 @@ inline bool moves(pid_t pid) {
 // Watched for long enough that a running subject would have counted many times.
 inline bool stands_still(pid_t pid) {
   auto before = peek(pid);
-  std::this_thread::sleep_for(std::chrono::milliseconds(60));
+  std::this_thread::sleep_for(std::chrono::milliseconds(60 + 5 * crowd()));
   return before != ~0ULL && peek(pid) == before;
 }
 
@@ -101,7 +116,7 @@ class Subject {
     for (;;) {
       if (step) step();
       board().counter.fetch_add(1);
-      ::poll(nullptr, 0, 1);
+      rest();
     }
   }
   Subject(const Subject&) = delete;

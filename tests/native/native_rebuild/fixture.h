@@ -1,5 +1,7 @@
 #pragma once
-// Trees of the test's own, saved to a folder and made again on this machine's kernel.
+// Trees of the test's own, saved to a folder and made again on this machine's kernel; or carried to another
+// one with the machine that the test runs in, and the test with them (lab/scenarios/kinds.py): the first time
+// that a test carries what it has made, it waits for that instead.
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,19 +13,35 @@
 
 namespace upkeep::testing {
 
+// The machine carries: $UPKEEP_TEST_CARRIED_BY is there, a folder for this process alone.
+bool machine_carries();
+// Of what is so only here, in SetUp() or a test.
+#define SKIP_WHERE_THE_MACHINE_CARRIES(why) \
+  if (::upkeep::testing::machine_carries()) GTEST_SKIP() << "not carried with a machine: " << (why)
+
 class TreeTest : public ::testing::Test {
  protected:
   void SetUp() override {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   }
-  std::string images() const { return folder_.path() + "/saved"; }
+  // Where a tree is saved to. Ends a test that a machine is to carry, for it does its carrying itself.
+  std::string images() const;
 
   // Saved, ended and made again: it counts on under its PID.
   ::testing::AssertionResult carry(const Subject& subject) { return carry({&subject}); }
   ::testing::AssertionResult carry(const std::vector<const Subject*>& subjects);
   ::testing::AssertionResult carry(const std::vector<pid_t>& roots);
-  Folder folder_;
-  upkeep::native::NetworkHooks network_;  // none: a tree with TCP connections is refused
+  // Likewise, of those that do not count.
+  ::testing::AssertionResult make_again(const std::vector<pid_t>& roots);
+  // Whether whatever is carried next is carried with the machine.
+  bool machine_is_next() const { return machine_carries() && !crossed_; }
+  // Says that all is ready, and waits until it is told to go on, in another kernel.
+  ::testing::AssertionResult cross_with_the_machine();
+  Folder folder_{machine_carries() ? "/var/tmp" : "/tmp"};  // the latter is often the old kernel's memory
+  upkeep::native::NetworkHooks network_;                    // none: a tree with TCP connections is refused
+
+ private:
+  bool crossed_ = false;
 };
 
 #define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()

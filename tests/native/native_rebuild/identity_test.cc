@@ -82,10 +82,10 @@ TEST_F(Identity, FiltersOfAThreadOfItsOwn) {
             board().value[1] =
                 static_cast<std::uint64_t>(error_of(SYS_getpgid) == ENOTTY && error_of(SYS_getsid) == EXDEV);
             board().value[2]++;
-            ::poll(nullptr, 0, 1);
+            rest();
           }
         }).detach();
-        while (board().value[2] == 0) ::poll(nullptr, 0, 1);
+        while (board().value[2] == 0) rest();
         board().value[0] = 1;
       },
       [] {
@@ -104,9 +104,9 @@ TEST_F(Identity, ThreadsShareTheFiltersThatTheyHaveInCommon) {
       [] {
         refuse(SYS_getpgid, ENOTTY);
         std::thread([] {
-          for (;; ::poll(nullptr, 0, 1)) board().value[1] = static_cast<std::uint64_t>(error_of(SYS_getsid));
+          for (;; rest()) board().value[1] = static_cast<std::uint64_t>(error_of(SYS_getsid));
         }).detach();
-        while (board().value[1] == 0) ::poll(nullptr, 0, 1);
+        while (board().value[1] == 0) rest();
         board().value[0] = 1;
       },
       [] {

@@ -14,7 +14,8 @@ namespace {
 using namespace upkeep::testing;
 using ::testing::HasSubstr;
 
-constexpr key_t kSetKey = 0x7570, kQueueKey = 0x7571;
+// The same ones in the test and its subjects.
+const key_t kSetKey = 0x10000000 + 2 * ::getpid(), kQueueKey = kSetKey + 1;
 constexpr std::size_t kLong = 6000;
 
 struct Message {
@@ -64,7 +65,19 @@ class IpcObjects : public TreeTest {
   void SetUp() override {
     TreeTest::SetUp();
     if (IsSkipped()) return;
-    ASSERT_EQ(::unshare(CLONE_NEWIPC), 0);
+    if (!machine_carries()) {
+      ASSERT_EQ(::unshare(CLONE_NEWIPC), 0);
+    }
+  }
+  // Ended, and made again in another boot, which the manifest tells.
+  ::testing::AssertionResult carry_to_another_boot(const Subject& subject) {
+    if (machine_is_next()) return carry(subject);
+    if (auto saved = save(subject); !saved) return saved;
+    EXPECT_THAT(manifest().losses.at(0).why, HasSubstr("SEM_UNDO"));
+    another_boot();
+    auto restored = restore_trees(images(), false);
+    return restored ? ::testing::AssertionSuccess()
+                    : ::testing::AssertionFailure() << restored.error().message();
   }
   ::testing::AssertionResult save(const Subject& subject) {
     if (!moves(subject.pid())) return ::testing::AssertionFailure() << "it does not run";
@@ -94,12 +107,7 @@ class IpcObjects : public TreeTest {
 
 TEST_F(IpcObjects, AreMadeAgain) {
   Subject subject(make_objects, use_objects);
-  ASSERT_TRUE(save(subject));
-  ASSERT_GE(set_, 0);
-  ASSERT_GE(queue_, 0);
-  EXPECT_THAT(manifest().losses.at(0).why, HasSubstr("SEM_UNDO"));
-  another_boot();
-  ASSERT_OK(restore_trees(images(), false));
+  ASSERT_TRUE(carry_to_another_boot(subject));
   poke(subject.pid(), 3, 1);
   EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 3) == 2; }));
   EXPECT_NO_COMPLAINT(subject);

@@ -187,9 +187,7 @@ TEST_F(KindsOfMemory, ReplacedProgram) {
   ASSERT_OK(before);
   ASSERT_OK(os::run_checked({"rm", program}));
   ASSERT_OK(os::run_checked({"cp", "/bin/true", program}));
-  ASSERT_OK(save_trees({pid}, images(), false));
-  ::waitpid(pid, nullptr, 0);
-  ASSERT_OK(restore_trees(images(), false));
+  ASSERT_TRUE(make_again({pid}));
   const auto after = os::read_file(exe);
   EXPECT_TRUE(after && *after == *before);
   EXPECT_TRUE(os::read_link(exe).value_or("").ends_with(" (deleted)"));

@@ -49,7 +49,7 @@ void count_forever(const std::function<void()>& step) {
   for (;;) {
     step();
     board().counter.fetch_add(1);
-    ::poll(nullptr, 0, 1);
+    rest();
   }
 }
 
@@ -277,7 +277,7 @@ TEST_F(Terminals, TypedLinesAndOutputThatNobodyHasReadYet) {
         HOLDS(read_now(3) == "out\r\n\x03\x11\xff");
         board().value[6] = 0;
       });
-  ASSERT_OK(save_trees({subject.pid()}, images(), true));  // and it is all there as before
+  ASSERT_OK(save_trees({subject.pid()}, folder_.path() + "/before", true));  // and it is all there
   for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
