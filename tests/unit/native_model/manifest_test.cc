@@ -359,7 +359,9 @@ TEST(Manifest, ImpossibleRingsAreRefused) {
     auto& file = snapshot.files.emplace_back();
     file.kind = "io_uring";
     auto& ring = file.io_uring.emplace();
-    ring = {.inode = 9, .flags = 0, .sq_entries = 4, .cq_entries = 8, .sq_head = 12, .cq_tail = 12};
+    ring.inode = 9, ring.flags = 0;
+    ring.sq_entries = 4, ring.cq_entries = 8;
+    ring.sq_head = ring.cq_tail = 12;
     ring.places = {0, 4, 16, 24, 36, 32, 192, 8, 12, 20, 28, 44, 64, 40};
     ring.rings.data.resize(4096);
     ring.entries.data.resize(4096);

@@ -1,6 +1,7 @@
 #include "engine/native/inspect/sharing.h"
 
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <vector>
@@ -48,6 +49,19 @@ bool waits_in_vfork(pid_t pid) {
   return call && (call->number == SYS_vfork || call->number == SYS_clone || call->number == SYS_clone3);
 }
 
+// Whether they still have it in common when whoever only starts a program has had the time for it: shells and
+// many others do that all the time.
+bool goes_on_sharing(const Shareable& what, pid_t one, pid_t other) {
+  constexpr timespec kPause = {0, 5'000'000};
+  constexpr int kPauses = 100;
+  for (int i = 0; i < kPauses; ++i) {
+    if (::syscall(SYS_kcmp, one, other, what.kind, 0, 0) != 0) return false;
+    if (!waits_in_vfork(one) && !waits_in_vfork(other)) return true;
+    ::nanosleep(&kPause, nullptr);
+  }
+  return true;
+}
+
 std::string remedy_for(pid_t one, pid_t other) {
   for (const pid_t pid : {one, other}) {
     if (waits_in_vfork(pid))
@@ -65,13 +79,14 @@ void look_for(const Shareable& what, Snapshot& snapshot) {
       ours.add(process.pid);
       continue;
     }
+    if (!goes_on_sharing(what, process.pid, other)) continue;
     snapshot.obstacles.push_back({process.pid, what.name, fmt::format("shared with process {}", other),
                                   remedy_for(process.pid, other)});
   }
   for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
     if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
     const pid_t one = ours.find(pid);
-    if (one == 0) continue;
+    if (one == 0 || !goes_on_sharing(what, one, pid)) continue;
     snapshot.obstacles.push_back({one, what.name,
                                   fmt::format("shared with process {} ({}), which is not part of the tree",
                                               pid, os::command_line(pid)),
