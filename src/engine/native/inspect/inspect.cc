@@ -133,8 +133,11 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
   if (!process.exit_status) {
     TRY(readers.namespaces.read(process));
     TRY(read_descriptors(from, process, snapshot, readers, false));
+    // One that is about to end has left its namespaces: what was read of them is not true.
+    TRY(os::namespace_id(process.pid, "mnt"));
   } else {
     readers.namespaces.read_pid_namespaces(process);
+    TRY(os::read_stat(process.pid));  // nobody has asked for its end meanwhile
   }
   std::move(from.obstacles.begin(), from.obstacles.end(), std::back_inserter(snapshot.obstacles));
   snapshot.processes.push_back(std::move(process));
@@ -186,8 +189,11 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     const pid_t pid = pids[i];
     auto read = glance_at(all[i], snapshot, readers);
-    // One that has ended meanwhile is a zombie, or nothing any more.
-    if (const auto now = os::read_stat(pid); !read && now && now->state == 'Z') {
+    // One that has ended meanwhile is a zombie, or nothing any more; or it is about to be.
+    constexpr int kMostTries = 20;
+    constexpr timespec kPause = {0, 1'000'000};
+    for (int tries = 0; !read && os::read_stat(pid) && tries < kMostTries; ++tries) {
+      if (tries > 0) ::nanosleep(&kPause, nullptr);
       auto anew = glance_at_proc({pid});
       read = glance_at(anew.front(), snapshot, readers);
     }

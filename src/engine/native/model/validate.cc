@@ -372,9 +372,8 @@ Result<void> check_file(const OpenFile& file, std::size_t files) {
       (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
       (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
       ((file.kind != "kept" && file.kind != "mqueue") || file.path) &&
-      (file.kind != "io_uring" || file.io_uring) &&
-      (file.kind != "fifo" || (file.path && file.pipe)) && (file.kind != "socket" || file.socket) &&
-      (file.kind != "terminal" || file.terminal);
+      (file.kind != "io_uring" || file.io_uring) && (file.kind != "fifo" || (file.path && file.pipe)) &&
+      (file.kind != "socket" || file.socket) && (file.kind != "terminal" || file.terminal);
   if (!has_details) return Err("it says nothing about its {}", file.kind);
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket, files));
