@@ -22,10 +22,10 @@ Result<std::uint64_t> number_behind(Fd ns, unsigned long request, const char* na
 }  // namespace
 
 int clone_flag(std::string_view kind) {
-  constexpr std::pair<std::string_view, int> kFlags[] = {
+  constexpr std::pair<std::string_view, int> kCloneFlags[] = {
       {"mnt", CLONE_NEWNS},    {"uts", CLONE_NEWUTS},       {"ipc", CLONE_NEWIPC}, {"net", CLONE_NEWNET},
       {"user", CLONE_NEWUSER}, {"cgroup", CLONE_NEWCGROUP}, {"pid", CLONE_NEWPID}, {"time", CLONE_NEWTIME}};
-  for (const auto& [name, flag] : kFlags) {
+  for (const auto& [name, flag] : kCloneFlags) {
     if (name == kind) return flag;
   }
   return 0;

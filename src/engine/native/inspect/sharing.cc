@@ -50,14 +50,16 @@ bool waits_in_vfork(pid_t pid) {
 }
 
 // Whether they still have it in common when whoever only starts a program has had the time for it: shells and
-// many others do that all the time.
+// many others do that all the time. One look is not enough to say that nobody does: the child may have begun
+// its program between the comparison and the look at its parent.
 bool goes_on_sharing(const Shareable& what, pid_t one, pid_t other) {
   constexpr timespec kPause = {0, 5'000'000};
-  constexpr int kPauses = 100;
-  for (int i = 0; i < kPauses; ++i) {
+  constexpr int kMostLooks = 100, kEnough = 3;
+  int looks_without = 0;
+  for (int look = 0; look < kMostLooks && looks_without < kEnough; ++look) {
+    if (look > 0) ::nanosleep(&kPause, nullptr);
     if (::syscall(SYS_kcmp, one, other, what.kind, 0, 0) != 0) return false;
-    if (!waits_in_vfork(one) && !waits_in_vfork(other)) return true;
-    ::nanosleep(&kPause, nullptr);
+    looks_without = waits_in_vfork(one) || waits_in_vfork(other) ? 0 : looks_without + 1;
   }
   return true;
 }
