@@ -47,6 +47,9 @@ if(UPKEEP_SANITIZE)
   set(CMAKE_PCH_INSTANTIATE_TEMPLATES ON)
   target_compile_options(upkeep_flags INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -Wno-null-dereference)
   target_link_options(upkeep_flags INTERFACE -fsanitize=address,undefined)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_compile_options(upkeep_flags INTERFACE -fsanitize-ignorelist=${PROJECT_SOURCE_DIR}/cmake/sanitizers-ignore)
+  endif()
 endif()
 
 # What nearly every source file reads, read once: fmt and json alone are some seconds of each. Having json costs each
