@@ -55,11 +55,13 @@ void put_memory_right(AddressSpace& memory) {
     one.shared = one.of_kept_file() || one.kind == "io_uring";
     one.inode = one.kind == "segment" ? 8 : one.kind == "io_uring" ? 9 : 7;
     one.flags = {"mw", "gd", "lo"};
+    one.huge_page = 0, one.protection_key = 0;
     at += 16 * kPage;
   }
   memory.pages = {{0x10000, 2, 0}, {0x10000 + 16 * kPage, 1, 2 * kPage}};
   memory.guards = {{0x10000 + 2 * kPage, 0x10000 + 3 * kPage}};
   memory.executable_device = 1, memory.executable_inode = 7;
+  memory.protection_keys = 0;
 }
 
 void put_socket_right(Socket& socket) {
@@ -111,7 +113,9 @@ void put_kept_files_right(Snapshot& snapshot) {
     kept.kind = i == 0 ? "shared_memory" : "segment";
     kept.size = 4 * kPage;
     kept.pages = {{0, 1, 3 * kPage}};
+    kept.huge_page = 0;
   }
+  snapshot.posix_queues = {{"/text", 1, 10, false, 0600, 0, 0, 10, 8192}};
 }
 
 void put_files_right(Snapshot& snapshot) {
