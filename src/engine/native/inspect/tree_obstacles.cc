@@ -33,11 +33,23 @@ std::set<std::string> shared_names(const Snapshot& snapshot) {
   return names;
 }
 
+// A running tree has children that were born after it was listed: they are part of it when it is stopped.
+bool is_of_the_tree_by_now(const Snapshot& snapshot, pid_t pid) {
+  constexpr int kDeepest = 64;
+  for (int level = 0; level < kDeepest && pid > 1; ++level) {
+    const auto stat = os::read_stat(pid);
+    if (!stat) return level == 0;  // it has ended
+    pid = stat->ppid;
+    if (snapshot.find(pid) != nullptr) return true;
+  }
+  return false;
+}
+
 // Calls LOOK with each descriptor of each process that is neither part of the tree nor the caller.
 template <typename Look>
 void for_each_outside_descriptor(const Snapshot& snapshot, const Look& look) {
   for (pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+    if (snapshot.find(pid) != nullptr || pid == ::getpid() || is_of_the_tree_by_now(snapshot, pid)) continue;
     for (const auto& descriptor : os::list_descriptors(pid)) look(pid, descriptor);
   }
 }
