@@ -234,7 +234,6 @@ void Decoder::read(const rapidjson::Value& json, T& value) {
   } else if constexpr (IsVector<T>::value) {
     if (!json.IsArray()) return fail("not a list");
     value.clear();
-    value.reserve(json.Size());
     for (rapidjson::SizeType i = 0; i < json.Size() && !error; ++i)
       read_element(json[i], i, value.emplace_back());
   } else if constexpr (IsArray<T>::value) {
