@@ -13,8 +13,6 @@ namespace upkeep::os {
 namespace {
 
 constexpr std::size_t kPageSize = 4096;
-constexpr std::size_t kSqHead = 0, kSqTail = 1, kSqArray = 6, kCqHead = 7, kCqTail = 8, kCqes = 12,
-                      kPlaces = 14;
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageSize - 1) / kPageSize * kPageSize; }
 
@@ -48,7 +46,7 @@ Result<NewRing> make_ring(const RingShape& shape) {
 
 std::size_t rings_size(const RingShape& shape, const std::vector<std::uint32_t>& places) {
   const std::size_t completion = (shape.flags & kRingCqe32) != 0 ? 32 : 16;
-  auto end = places.at(kCqes) + completion * shape.cq_entries;
+  auto end = places.at(kCqCompletions) + completion * shape.cq_entries;
   if ((shape.flags & kRingNoSqArray) == 0)
     end = std::max(end, places.at(kSqArray) + sizeof(std::uint32_t) * shape.sq_entries);
   return whole_pages(end);
@@ -77,7 +75,7 @@ Result<void> advance_ring(Fd ring, const RingShape& shape, const std::vector<std
   const auto word = [&](std::size_t place) {
     return std::atomic_ref(*reinterpret_cast<std::uint32_t*>(memory.rings().data() + places.at(place)));
   };
-  if (places.size() != kPlaces || wanted.completions > wanted.requests)
+  if (places.size() != kRingPlaces || wanted.completions > wanted.requests)
     return Err("an io_uring with more completions than requests");
   const auto stride = entry_size(shape);
   std::fill(memory.entries().begin(), memory.entries().end(), std::byte{0});  // IORING_OP_NOP

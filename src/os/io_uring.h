@@ -25,12 +25,28 @@ struct RingShape {
   std::uint32_t flags = 0, sq_entries = 0, cq_entries = 0;
 };
 
+// What lies in its memory: sq_off and cq_off of struct io_uring_params, each in its order.
+enum RingPlace : std::size_t {
+  kSqHead,
+  kSqTail,
+  kSqMask,
+  kSqEntries,
+  kSqFlags,
+  kSqDropped,
+  kSqArray,
+  kCqHead,
+  kCqTail,
+  kCqMask,
+  kCqEntries,
+  kCqOverflow,
+  kCqCompletions,
+  kCqFlags,
+  kRingPlaces
+};
+
 struct NewRing {
   UniqueFd fd;
-  // Where what lies in its memory, as the kernel tells: sq_off and cq_off of struct io_uring_params, each in
-  // its order: head, tail, ring_mask, ring_entries, flags, dropped, array; head, tail, ring_mask,
-  // ring_entries, overflow, cqes, flags.
-  std::vector<std::uint32_t> places;
+  std::vector<std::uint32_t> places;  // where the kernel says that lies, by RingPlace
 };
 // The error says if this kernel does not know one of the flags (EINVAL), or may not be asked (EPERM:
 // kernel.io_uring_disabled).

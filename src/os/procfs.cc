@@ -207,8 +207,11 @@ Result<std::vector<pid_t>> process_tree(pid_t root) {
 }
 
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind) {
-  TRY_ASSIGN(auto link,
-             read_link(pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind)));
+  return namespace_id_at(pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind));
+}
+
+Result<std::uint64_t> namespace_id_at(const std::string& path) {
+  TRY_ASSIGN(auto link, read_link(path));
   auto open = link.find('['), close = link.find(']');
   std::uint64_t id = 0;
   if (open == std::string::npos || close == std::string::npos ||

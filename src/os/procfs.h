@@ -67,6 +67,7 @@ Result<std::vector<pid_t>> process_tree(pid_t root);
 
 // "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns. PID 0: our own.
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind);
+Result<std::uint64_t> namespace_id_at(const std::string& path);  // in whichever /proc
 // Path of the cgroup in the version 2 hierarchy, "/" for the root one.
 Result<std::string> cgroup_of(pid_t pid);
 Result<std::string> parse_cgroup(std::string_view text);

@@ -163,11 +163,10 @@ class UringReader {
       std::memcpy(&value, memory.rings().data() + uring_.places.at(place), sizeof value);
       return value;
     };
-    constexpr std::size_t kFlags = 4, kDropped = 5, kOverflow = 11;
-    const bool lost = counter(kDropped) != 0 || counter(kOverflow) != 0;
+    const bool lost = counter(os::kSqDropped) != 0 || counter(os::kCqOverflow) != 0;
     if (lost && facts.cached_sq_head != facts.cached_cq_tail)
       refuse("it has dropped requests or completions");
-    if (counter(kFlags) != 0) refuse("it tells its program of work to be done", kLater, true);
+    if (counter(os::kSqFlags) != 0) refuse("it tells its program of work to be done", kLater, true);
     if (!stopped) return {};
     const auto copy = [](std::span<const std::byte> from, Bytes& into) {
       into.data.resize(from.size());

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <map>
 #include <memory>
 #include <set>
@@ -234,13 +233,7 @@ class ProcReader {
   static dev_t device_of(const Mount& mount) { return makedev(mount.major, mount.minor); }
 
   std::uint64_t shown_by(const Mount& mount) const {
-    const auto link =
-        os::read_link(fmt::format("/proc/{}/root{}/1/ns/pid", pid_, mount.mount_point)).value_or("");
-    const auto open = link.find('[');
-    std::uint64_t number = 0;
-    if (open != std::string::npos)
-      (void)std::from_chars(link.data() + open + 1, link.data() + link.size(), number);
-    return number;
+    return os::namespace_id_at(fmt::format("/proc/{}/root{}/1/ns/pid", pid_, mount.mount_point)).value_or(0);
   }
 
   // Those of other namespaces are mounted last, with what shows parts of them.

@@ -8,8 +8,6 @@
 namespace upkeep::native {
 namespace {
 
-constexpr std::size_t kReadPlace = 7;  // of the head of the completions (NewRing::places)
-
 Result<void> put_back(std::span<std::byte> memory, const Bytes& bytes) {
   if (memory.size() != bytes.data.size())
     return Err("a ring has {} bytes of memory here, and had {}", memory.size(), bytes.data.size());
@@ -27,7 +25,7 @@ Result<os::UniqueFd> make_io_uring(const IoUring& uring) {
   TRY_ASSIGN(const auto memory,
              os::RingMemory::map(made.fd, os::rings_size(shape, made.places), os::entries_size(shape)));
   os::RingCounters counters = {uring.sq_head, uring.cq_tail, 0};
-  std::memcpy(&counters.read, uring.rings.data.data() + uring.places.at(kReadPlace), sizeof counters.read);
+  std::memcpy(&counters.read, uring.rings.data.data() + uring.places.at(os::kCqHead), sizeof counters.read);
   TRY(os::advance_ring(made.fd, shape, made.places, memory, counters));
   TRY(put_back(memory.rings(), uring.rings));
   TRY(put_back(memory.entries(), uring.entries));
