@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "engine/native/inspect/strangers.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -72,8 +73,7 @@ class Look {
   }
 
   void look_at_members() {
-    for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-      if (snapshot_.find(pid) != nullptr || pid == ::getpid()) continue;
+    for (const pid_t pid : strangers_to(snapshot_)) {
       for (const pid_t id : {::getsid(pid), ::getpgid(pid)}) {
         const auto led = led_.find(id);
         if (led == led_.end() || has_ended(pid)) continue;

@@ -13,6 +13,7 @@
 
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/strangers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -63,8 +64,7 @@ std::optional<dev_t> own_device() {
 // Who outside of the tree has which queue open. NAMES: of queues.
 std::map<Identity, pid_t> outside_holders(const Snapshot& snapshot, const std::vector<std::string>& names) {
   std::map<Identity, pid_t> holders;
-  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+  for (const pid_t pid : strangers_to(snapshot)) {
     for (const auto& descriptor : os::list_descriptors(pid)) {
       if (!descriptor.link.starts_with('/') ||
           std::ranges::find(names, name_of(descriptor.link)) == names.end())

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/native/inspect/description_order.h"
+#include "engine/native/inspect/strangers.h"
 #include "engine/native/inspect/timed_wait.h"
 #include "os/file.h"
 #include "os/procfs.h"
@@ -72,7 +73,7 @@ std::string remedy_for(pid_t one, pid_t other) {
   return "end one of them: only threads of one process can be made with it in common";
 }
 
-void look_for(const Shareable& what, Snapshot& snapshot) {
+void look_for(const Shareable& what, const std::vector<pid_t>& strangers, Snapshot& snapshot) {
   Sharers ours(what.kind);
   for (const auto& process : snapshot.processes) {
     if (process.exit_status) continue;
@@ -85,8 +86,7 @@ void look_for(const Shareable& what, Snapshot& snapshot) {
     snapshot.obstacles.push_back({process.pid, what.name, fmt::format("shared with process {}", other),
                                   remedy_for(process.pid, other)});
   }
-  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+  for (const pid_t pid : strangers) {
     const pid_t one = ours.find(pid);
     if (one == 0 || !goes_on_sharing(what, one, pid)) continue;
     snapshot.obstacles.push_back({one, what.name,
@@ -99,7 +99,8 @@ void look_for(const Shareable& what, Snapshot& snapshot) {
 }  // namespace
 
 void look_at_sharing(Snapshot& snapshot) {
-  for (const auto& what : kShareable) look_for(what, snapshot);
+  const auto strangers = strangers_to(snapshot);
+  for (const auto& what : kShareable) look_for(what, strangers, snapshot);
 }
 
 }  // namespace upkeep::native

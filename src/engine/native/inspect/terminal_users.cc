@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/native/inspect/proc_text.h"
+#include "engine/native/inspect/strangers.h"
 #include "engine/native/inspect/terminal.h"
 #include "os/file.h"
 #include "os/procfs.h"
@@ -29,8 +30,7 @@ Outside look_outside(const Snapshot& snapshot) {
   Outside found;
   struct stat mount = {};
   if (::stat("/dev/pts", &mount) < 0) return found;
-  for (pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+  for (const pid_t pid : strangers_to(snapshot)) {
     // The same numbers mean other terminals where another devpts is mounted.
     struct stat its = {};
     if (::stat(fmt::format("/proc/{}/root/dev/pts", pid).c_str(), &its) < 0 || its.st_dev != mount.st_dev)

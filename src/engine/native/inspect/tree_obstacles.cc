@@ -16,6 +16,7 @@
 #include "engine/native/inspect/leaders.h"
 #include "engine/native/inspect/pid_namespaces.h"
 #include "engine/native/inspect/sharing.h"
+#include "engine/native/inspect/strangers.h"
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/model/births.h"
 #include "os/procfs.h"
@@ -33,23 +34,10 @@ std::set<std::string> shared_names(const Snapshot& snapshot) {
   return names;
 }
 
-// A running tree has children that were born after it was listed: they are part of it when it is stopped.
-bool is_of_the_tree_by_now(const Snapshot& snapshot, pid_t pid) {
-  constexpr int kDeepest = 64;
-  for (int level = 0; level < kDeepest && pid > 1; ++level) {
-    const auto stat = os::read_stat(pid);
-    if (!stat) return level == 0;  // it has ended
-    pid = stat->ppid;
-    if (snapshot.find(pid) != nullptr) return true;
-  }
-  return false;
-}
-
-// Calls LOOK with each descriptor of each process that is neither part of the tree nor the caller.
+// Calls LOOK with each descriptor of each stranger.
 template <typename Look>
 void for_each_outside_descriptor(const Snapshot& snapshot, const Look& look) {
-  for (pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (snapshot.find(pid) != nullptr || pid == ::getpid() || is_of_the_tree_by_now(snapshot, pid)) continue;
+  for (const pid_t pid : strangers_to(snapshot)) {
     for (const auto& descriptor : os::list_descriptors(pid)) look(pid, descriptor);
   }
 }
@@ -236,17 +224,6 @@ void look_at_user_namespaces(Snapshot& snapshot) {
   }
 }
 
-// It was made after the tree was looked at.
-bool comes_from_the_tree(const Snapshot& snapshot, pid_t pid) {
-  for (int generations = 0; generations < 64; ++generations) {
-    if (snapshot.find(pid) != nullptr) return true;
-    const auto stat = os::read_stat(pid);
-    if (!stat || stat->ppid <= 1) return !stat;
-    pid = stat->ppid;
-  }
-  return false;
-}
-
 // What is in these is seen by everybody in them, and would be there twice.
 void find_others_in_namespaces(Snapshot& snapshot) {
   for (const char* kind : {"net", "ipc", "pid"}) {
@@ -257,10 +234,9 @@ void find_others_in_namespaces(Snapshot& snapshot) {
       if (its && own && *its != *own) ours.emplace(*its, process.pid);
     }
     if (ours.empty()) continue;
-    for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-      if (snapshot.find(pid) != nullptr || pid == ::getpid()) continue;
+    for (const pid_t pid : strangers_to(snapshot)) {
       const auto found = ours.find(os::namespace_id(pid, kind).value_or(0));
-      if (found == ours.end() || comes_from_the_tree(snapshot, pid)) continue;
+      if (found == ours.end()) continue;
       snapshot.obstacles.push_back(
           {found->second, fmt::format("{} namespace of its own", kind),
            fmt::format("process {} ({}), which is not part of the tree, is in it too", pid,
