@@ -9,8 +9,8 @@
 
 namespace upkeep::native {
 
-// Ascending. Children that a running tree has had since it was listed are none of them: they are part of it when
-// it is stopped. Nobody where /proc cannot be read.
+// Ascending. Children that a running tree has had since it was listed are none of them: they are part of it
+// when it is stopped. Nobody where /proc cannot be read.
 std::vector<pid_t> strangers_to(const Snapshot& snapshot);
 
 }  // namespace upkeep::native
