@@ -2,6 +2,7 @@
 
 #include "engine/native/rebuild/made_anew.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
 #include <sys/stat.h>
@@ -24,49 +25,51 @@ namespace upkeep::native {
 namespace {
 
 // One that has just ended may be there until its parent has heard of it.
-bool is_zombie(std::int32_t id) {
-  auto stat = os::read_stat(id);
-  return stat && (stat->state == 'Z' || stat->state == 'X');
+bool has_ended(pid_t pid) {
+  const auto stat = os::read_stat(pid);
+  return !stat || stat->state == 'Z' || stat->state == 'X';
 }
 
-constexpr int kTries = 1000;
 void wait_a_moment() {
   const timespec pause = {0, 1'000'000};
   ::nanosleep(&pause, nullptr);
 }
 
-Result<void> id_is_free(std::int32_t id) {
-  for (int tries = 0; ::kill(id, 0) == 0 || errno != ESRCH; ++tries) {
-    if (!is_zombie(id)) return Err("the ID {} is taken by '{}'", id, os::command_line(id));
+// Whoever lives in a process group or session that ID belongs to, though its leader has ended.
+struct Member {
+  pid_t pid;
+  const char* kind;
+};
+std::optional<Member> member_of(std::int32_t id) {
+  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
+    const bool of_session = ::getsid(pid) == id;
+    if ((of_session || ::getpgid(pid) == id) && !has_ended(pid))
+      return Member{pid, of_session ? "session" : "process group"};
+  }
+  return {};
+}
+
+// Also of a task that nobody can see any more, for the kernel lets go of the ID later than of the task: no
+// clone3(2) gets it until then. The owner of a file's signals (F_SETOWN of fcntl(2)) has to be somebody's ID, and
+// is not looked at further.
+bool is_taken(std::int32_t id, int any_file) {
+  return ::fcntl(any_file, F_SETOWN, id) == 0 || errno != ESRCH;
+}
+
+constexpr int kTries = 1000;
+
+Result<void> id_is_free(std::int32_t id, int any_file) {
+  for (int tries = 0; is_taken(id, any_file); ++tries) {
+    if (::kill(id, 0) == 0 && !has_ended(id))
+      return Err("the ID {} is taken by '{}'", id, os::command_line(id));
+    if (const auto member = member_of(id)) {
+      return Err("the ID {} is taken by a {} that process {} ('{}') is in: end that process", id, member->kind,
+                 member->pid, os::command_line(member->pid));
+    }
     if (tries == kTries) return Err("the ID {} is taken by a zombie: its parent has not waited for it", id);
     wait_a_moment();
   }
   return {};
-}
-
-// Whoever is in a process group or session that one of IDS belongs to, though its leader has ended.
-struct Member {
-  pid_t pid;
-  std::int32_t id;
-  const char* kind;
-};
-std::optional<Member> member_of_any(const std::set<std::int32_t>& ids) {
-  for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
-    if (const pid_t session = ::getsid(pid); ids.contains(session)) return Member{pid, session, "session"};
-    if (const pid_t group = ::getpgid(pid); ids.contains(group)) return Member{pid, group, "process group"};
-  }
-  return {};
-}
-
-Result<void> nobody_is_left(const std::set<std::int32_t>& ids) {
-  for (int tries = 0;; ++tries) {
-    const auto member = member_of_any(ids);
-    if (!member) return {};
-    if (!is_zombie(member->pid) || tries == kTries)
-      return Err("the ID {} is taken by a {} that process {} ('{}') is in: end that process", member->id,
-                 member->kind, member->pid, os::command_line(member->pid));
-    wait_a_moment();
-  }
 }
 
 Result<void> ids_are_possible(std::int32_t highest) {
@@ -83,8 +86,9 @@ Result<void> ids_are_free(const Snapshot& snapshot, const Births& births) {
     for (const auto& thread : process.threads) ids.insert(thread.tid);
   }
   TRY(ids_are_possible(*ids.rbegin()));
-  for (const auto id : ids) TRY(id_is_free(id));
-  return nobody_is_left(ids);
+  TRY_ASSIGN(const auto any_file, os::open_file("/dev/null", O_RDONLY));
+  for (const auto id : ids) TRY(id_is_free(id, any_file.get()));
+  return {};
 }
 
 // Our own, which every new process gets too.

@@ -44,6 +44,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;  // only what a program fills takes memory
+constexpr const char* kLastId = "/proc/sys/kernel/ns_last_pid";
 
 std::int64_t now(clockid_t clock) {
   timespec time = {};
@@ -252,7 +253,7 @@ class Builder {
   Result<void> make_numbered_thread(const Process& process, pid_t tid) {
     constexpr int kTries = 200;
     for (int tries = 0; tries < kTries; ++tries) {
-      TRY(os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(tid - 1)));
+      TRY(os::write_value(kLastId, std::to_string(tid - 1)));
       std::vector<os::Tracee> made;
       TRY(shop_->run(leader(process.pid), compile_any_thread(), [&](os::Tracee task) -> Result<void> {
         made.push_back(std::move(task));
@@ -268,16 +269,20 @@ class Builder {
     return Err("the ID {} is always taken by somebody else", tid);
   }
 
+  Result<void> make_numbered_threads(const Process& process) {
+    TRY_ASSIGN(const auto last, os::read_file(kLastId));
+    for (const auto& thread : process.threads) {
+      if (thread.tid != process.pid)
+        TRY_IN(fmt::format("process {}", process.pid), make_numbered_thread(process, thread.tid));
+    }
+    // No ID is given again sooner than it would have been.
+    return os::write_value(kLastId, last);
+  }
+
   Result<void> make_threads(const Process& process) {
     if (process.threads.size() < 2) return {};
     TRY(shop_->run(leader(process.pid), compile_common_filters(snapshot_, process)));
-    if (in_user_namespace(process)) {
-      for (const auto& thread : process.threads) {
-        if (thread.tid != process.pid)
-          TRY_IN(fmt::format("process {}", process.pid), make_numbered_thread(process, thread.tid));
-      }
-      return {};
-    }
+    if (in_user_namespace(process)) return make_numbered_threads(process);
     // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
     TRY(leader(process.pid).set_options(options() & ~os::Tracee::kFollowNewTasks));
     auto made = shop_->run(leader(process.pid), compile_threads(process));
