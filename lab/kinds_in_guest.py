@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-READY_WITHIN, END_WITHIN = 180, 600   # seconds
+READY_WITHIN, END_WITHIN = 60, 300   # seconds
 CROWD = 100
 
 
@@ -32,13 +32,13 @@ def begin(folder, number, name):
                             stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
 
 
-def kill_tree(pid):
-  """A process and all that came from it."""
+def kill_trees(pids):
+  """Processes and all that came from them."""
   children = {}
   for entry in pathlib.Path("/proc").iterdir():
     if entry.name.isdigit() and (parent := parent_of(entry.name)):
       children.setdefault(parent, []).append(int(entry.name))
-  todo = [pid]
+  todo = list(pids)
   while todo:
     one = todo.pop()
     todo += children.get(one, [])
@@ -69,7 +69,7 @@ def start(folder):
       elif time.monotonic() > deadline:
         running.remove(one)
         late.append(name)
-        kill_tree(process.pid)
+        kill_trees([process.pid])
     time.sleep(0.02)
   return {"late": late, "waiting": {name: pid for name, (pid, _) in waiting(folder).items()}, "ended": results(folder)}
 
@@ -129,9 +129,7 @@ def owners(folder):
 
 def end(folder):
   there = waiting(folder)
-  for name in json.load(sys.stdin):
-    if name in there:
-      kill_tree(there[name][0])
+  kill_trees(there[name][0] for name in json.load(sys.stdin) if name in there)
   return {}
 
 
@@ -155,7 +153,7 @@ def go_on_with(there, names, most):
       ended = not alive(pidfd)
       if not ended and time.monotonic() > deadline:
         late.append(name)
-        kill_tree(there[name][0])
+        kill_trees([there[name][0]])
         ended = True
       if ended:
         os.close(pidfd)

@@ -17,15 +17,28 @@ EXTRA = ("6.1", "6.18")
 PAIRS = {"long": [("6.12", "7.3"), ("7.3", "6.12")]}
 TIMEOUT = 1800
 NEEDS_DEB = True
-# tests: the program; only: a pattern of tests, as gtest takes it
-SETTINGS = {"tests": "", "only": "*"}
+# tests: the program; only: a pattern of tests, as gtest takes it; batch: as many are carried at once, from a machine booted anew
+SETTINGS = {"tests": "", "only": "*", "batch": "40"}
 FOLDER = "/root/kinds"
 NOT_WITH_A_MACHINE = "not carried with a machine: "
 OUTSIDE = "systemd-run --quiet --pipe --wait --collect "   # nobody stops himself
 
 
 def run(m):
-  names = bring(m)
+  program, names = choose(m)
+  most = int(m.settings["batch"])
+  outcome = {}
+  for at in range(0, len(names), most):
+    if at:
+      m.boot()
+      m.check(m.wait_systemd() == "running", f"systemd is content ({m.failed_units()})")
+    bring(m, program)
+    outcome |= carry(m, names[at:at + most])
+  m.fact("kinds", outcome)
+
+
+def carry(m, names):
+  """{test: what came of it}, all through one upgrade, or as many as can be."""
   begun = in_guest(m, "start", names, 900)
   outcome = {name: dict(left_out(found)) for name, found in begun["ended"].items()}
   outcome |= {name: {"result": "failed", "why": "it was not ready in time"} for name in begun["late"]}
@@ -36,16 +49,16 @@ def run(m):
     outcome[name] = {"result": "refused", "why": why}
     del waiting[name]
   with upgrades.Journey(m) as journey:
-    journey.upgrade(waiting.values(), timeout=600)
+    journey.upgrade(waiting.values(), timeout=300)
   s = journey.summary
   m.check(s["outcome"] == "upgraded" and m.uname() == m.to_release, f"{len(waiting)} tests and their subjects: {s['outcome']} {s.get('message', '')}")
   m.check(m.wait_systemd() == "running", f"systemd is content ({m.failed_units()})")
   ended = in_guest(m, "go_on", None, 900)
   for name in waiting:
     outcome[name] = ended["ended"].get(name, {"result": "failed", "why": "it did not come to its end" if name in ended["late"] else "it is gone"})
-  m.fact("kinds", {name: outcome.get(name, {"result": "failed", "why": "nothing is known of it"}) for name in names})
   for name in names:
-    tell(m, name, outcome.get(name), name in waiting)
+    tell(m, name, outcome.setdefault(name, {"result": "failed", "why": "nothing is known of it"}), name in waiting)
+  return outcome
 
 
 def tell(m, name, found, carried):
@@ -62,18 +75,21 @@ def left_out(found):
   return found
 
 
-def bring(m):
-  """The program, and the names of its tests."""
-  program = pathlib.Path(m.settings["tests"] or m.deb.parent / "tests/native/native_rebuild/native_native_rebuild")
-  if not program.exists():
-    raise place.LabError(f"{program} is not there: scripts/build native_tests, or --set tests=PROGRAM")
+def bring(m, program):
   small = m.run_dir / "tests"
   subprocess.run(["strip", "-o", small, program], check=True)
-  m.ssh(f"mkdir -p {FOLDER}")
+  m.ssh(f"rm -rf {FOLDER} && mkdir -p {FOLDER}")
   m.put(small, f"{FOLDER}/tests", 0o755)
   small.unlink()
   m.put(pathlib.Path(place.LAB / "kinds_in_guest.py"), f"{FOLDER}/in_guest.py")
   m.ssh("dmesg -n 3")   # some filters of system calls are told of
+
+
+def choose(m):
+  """The program, and the names of its tests."""
+  program = pathlib.Path(m.settings["tests"] or m.deb.parent / "tests/native/native_rebuild/native_native_rebuild")
+  if not program.exists():
+    raise place.LabError(f"{program} is not there: scripts/build native_tests, or --set tests=PROGRAM")
   listed = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={m.settings['only']}"], check=True, capture_output=True, text=True, timeout=60).stdout
   names, suite = [], ""
   for line in listed.splitlines():
@@ -82,7 +98,7 @@ def bring(m):
     elif line.startswith("  "):
       names.append(suite + line.split("#")[0].strip())
   # Those last that leave the processors no rest, or wait for a time, which has to be until after the jump.
-  return sorted(names, key=lambda name: name.startswith(("Identity.StrictMode", "Crossing.", "InterruptedCalls.")))
+  return program, sorted(names, key=lambda name: name.startswith(("Identity.StrictMode", "Crossing.", "InterruptedCalls.")))
 
 
 def in_guest(m, word, given, timeout):
@@ -109,5 +125,5 @@ def refused(m, waiting):
         place.say(f"  refused, and no test's: {f['what']}: {f['why']}")
     if len(why) == before:
       break
-    in_guest(m, "end", list(why), 60)
+    in_guest(m, "end", list(why), 120)
   raise place.LabError("what is refused is not one test's or another's: " + json.dumps(found)[:1500])

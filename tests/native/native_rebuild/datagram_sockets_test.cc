@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
+#include <linux/net_tstamp.h>
 
 #include <linux/if_packet.h>
 #include <linux/netlink.h>
@@ -102,6 +103,73 @@ bool ask(const Subject& subject) {
 }
 
 class DatagramSockets : public TreeTest {};
+
+// Options of SOL_SOCKET that a program may have set on any socket, and what each says.
+struct SetOption {
+  int name;
+  std::string value;
+};
+template <typename Value>
+SetOption an_option(int name, Value value) {
+  return {name, std::string(reinterpret_cast<const char*>(&value), sizeof value)};
+}
+const std::vector<SetOption>& some_options() {
+  static const std::vector<SetOption> all = {
+      an_option(SO_RCVTIMEO, timeval{7, 500'000}),
+      an_option(SO_SNDTIMEO, timeval{8, 0}),
+      an_option(SO_SELECT_ERR_QUEUE, 1),
+      an_option(SO_MAX_PACING_RATE, 1'000'000UL),
+      an_option(SO_TIMESTAMPNS, 1),
+      {SO_BINDTODEVICE, std::string("lo", 3)},
+  };
+  return all;
+}
+
+TEST_F(DatagramSockets, OptionsOfAllSockets) {
+  static constexpr int kFirst = 3, kCount = 5;
+  static constexpr unsigned kStamps = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE;
+  Subject subject(
+      [] {
+        must(make(AF_INET) == kFirst && make(AF_INET6) == 4 && make(AF_INET, SOCK_STREAM) == 5);
+        must(make(AF_UNIX) == 6 && make(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE) == 7);
+        for (int fd = kFirst; fd < kFirst + kCount; ++fd) {
+          for (const auto& [name, value] : some_options()) {
+            if (fd > 5 && name == SO_BINDTODEVICE) continue;
+            must(::setsockopt(fd, SOL_SOCKET, name, value.data(), static_cast<socklen_t>(value.size())) == 0);
+          }
+        }
+        must(::setsockopt(4, SOL_SOCKET, SO_TIMESTAMPING, &kStamps, sizeof kStamps) == 0);
+      },
+      [] {
+        for (int fd = kFirst; fd < kFirst + kCount; ++fd) {
+          for (const auto& [name, value] : some_options()) {
+            if (fd > 5 && name == SO_BINDTODEVICE) continue;
+            std::string found(16, '\0');
+            socklen_t size = 16;
+            HOLDS(::getsockopt(fd, SOL_SOCKET, name, found.data(), &size) == 0);
+            HOLDS(found.substr(0, size) == value);
+          }
+        }
+        unsigned stamps[2] = {};
+        socklen_t size = sizeof stamps;
+        HOLDS(::getsockopt(4, SOL_SOCKET, SO_TIMESTAMPING, stamps, &size) == 0 && stamps[0] == kStamps);
+      });
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
+// The kernel tells which packet each is by a number that goes on from the first one.
+TEST_F(DatagramSockets, CountedTimeStampsAreRefused) {
+  Subject subject([] {
+    const unsigned stamps =
+        SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID;
+    must(make(AF_INET) == 3);
+    must(::setsockopt(3, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps) == 0);
+  });
+  const auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("option 37 of level 1 is not rebuilt by this version"));
+}
 
 TEST_F(DatagramSockets, UdpOfBothFamilies) {
   // 3 is bound to one address, 4 to any, 5 connected to 3, 6 to nothing; 7 and 8: IPv6, 8 connected to 7; 9:

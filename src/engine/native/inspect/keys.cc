@@ -29,6 +29,9 @@ std::optional<std::uint32_t> outside(std::uint32_t id, const std::vector<IdRange
   return std::nullopt;
 }
 
+// The keyring that each user has. It belongs to no group.
+bool is_users_own(const Key& key) { return key.type == "keyring" && key.description.starts_with("_uid."); }
+
 class KeyReader {
  public:
   KeyReader(GuestCalls& calls, const Process& process, Snapshot& snapshot)
@@ -108,7 +111,7 @@ class KeyReader {
     key.description = text;
     const auto outer_uid = outside(uid, mapped_ ? &uids_ : nullptr);
     const auto outer_gid = outside(gid, mapped_ ? &gids_ : nullptr);
-    has_owner_ = outer_uid && outer_gid;
+    has_owner_ = outer_uid && (outer_gid || is_users_own(key));
     key.uid = outer_uid.value_or(0), key.gid = outer_gid.value_or(0);
     return true;
   }
@@ -125,7 +128,7 @@ class KeyReader {
       (void)refuse(name, "its owner is not known in the user namespace");
       return {};
     }
-    if (key.type == "keyring" && key.description.starts_with("_uid.")) {  // of a user: it is there for each
+    if (is_users_own(key)) {
       keyring.keys.push_back(std::move(key));
       return {};
     }

@@ -1,6 +1,7 @@
 // Sockets, asked through a descriptor of our own (pidfd_getfd(2)): what all of them have.
 
 #include <linux/if_packet.h>
+#include <linux/net_tstamp.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -36,15 +37,16 @@ struct Numbers {
 
 // Numbers of asm-generic/socket.h, linux/tcp.h, linux/udp.h, linux/in.h, linux/in6.h, linux/icmp.h,
 // linux/icmpv6.h, linux/if_packet.h and linux/netlink.h.
-const Numbers kSocketNumbers = {
-    SOL_SOCKET,
-    82,
-    {3, 4, 17, 26, 28, 30, 31, 38, 39, 49, 55, 56, 57, 59, 71, 77},
-    {2, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 20, 21, 25, 29, 34, 36, 42, 44, 46, 60, 72}};
+const Numbers kSocketNumbers = {SOL_SOCKET,
+                                82,
+                                {3, 4, 17, 26, 28, 30, 31, 38, 39, 49, 55, 56, 57, 59, 71, 77, 62, 66,
+                                 67},  // once more what 25 (SO_BINDTODEVICE), 20 and 21 (timeouts) tell
+                                {2,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15, 16, 18, 20, 21, 25, 29, 34,
+                                 35, 36, 37, 42, 43, 44, 45, 46, 47, 60, 69, 72, 73, 74, 75, 76, 80, 81}};
 const Numbers kTcpNumbers = {IPPROTO_TCP,
                              37,
                              {2, 10, 11, 12, 19, 20, 21, 22, 24, 26, 28, 29, 35},
-                             {1, 3, 4, 5, 6, 7, 8, 9, 13, 18, 23, 25, 27, 34, 36}};
+                             {1, 3, 4, 5, 6, 7, 8, 9, 13, 16, 18, 23, 25, 27, 34, 36}};
 const Numbers kUdpNumbers = {IPPROTO_UDP, 104, {1, 100}, {101, 102, 103, 104}};
 const Numbers kIpNumbers = {
     IPPROTO_IP, 51, {4, 9, 14, 16, 17, 40, 41, 48}, {1,  2,  3,  6,  7,  8,  10, 11, 12, 13, 15, 18,
@@ -87,6 +89,14 @@ std::string interface_of(int level, int name, const Bytes& value) {
   return interface_name(network_order ? ntohl(number) : number);
 }
 
+// Of SO_TIMESTAMPING, how many packets there were.
+bool counts_packets(int level, int name, const Bytes& value) {
+  std::uint32_t flags = 0;
+  if (level != SOL_SOCKET || name != SO_TIMESTAMPING || value.data.size() < sizeof flags) return false;
+  std::memcpy(&flags, value.data.data(), sizeof flags);
+  return (flags & SOF_TIMESTAMPING_OPT_ID) != 0;
+}
+
 // What a new socket answers to every number of a level.
 using FreshAnswers = std::vector<std::optional<Bytes>>;
 
@@ -98,7 +108,7 @@ void read_options(SocketReading& reading, const Numbers& numbers, const FreshAns
     auto value = option(reading.fd, numbers.level, name);
     if (!value || value == fresh[static_cast<std::size_t>(name)]) continue;
     auto interface = interface_of(numbers.level, name, *value);
-    if (contains(numbers.carried, name))
+    if (contains(numbers.carried, name) && !counts_packets(numbers.level, name, *value))
       socket.options.push_back({numbers.level, name, std::move(*value), std::move(interface)});
     else
       reading.refuse(

@@ -104,9 +104,11 @@ Program compile_key_owners(const Keyring& keyring, const std::vector<std::int64_
 Program compile_login(const Process& process) {
   Program program;
   const auto text = std::to_string(process.login_uid);
-  program.call(SYS_open, {program.text("/proc/self/loginuid"), O_WRONLY});  // descriptor 0
-  program.call(SYS_write, {0, program.text(text), text.size()});
-  program.call(SYS_close, {0});
+  // The lowest that is free: the restorer has 0 in a PID namespace (open_restorer()).
+  const int fd = depth_of(process) == 0 ? 0 : 1;
+  program.call(SYS_open, {program.text("/proc/self/loginuid"), O_WRONLY});
+  program.call(SYS_write, {fd, program.text(text), text.size()});
+  program.call(SYS_close, {fd});
   return program;
 }
 

@@ -50,8 +50,8 @@ std::optional<Member> member_of(std::int32_t id) {
 }
 
 // Also of a task that nobody can see any more, for the kernel lets go of the ID later than of the task: no
-// clone3(2) gets it until then. The owner of a file's signals (F_SETOWN of fcntl(2)) has to be somebody's ID, and
-// is not looked at further.
+// clone3(2) gets it until then. The owner of a file's signals (F_SETOWN of fcntl(2)) has to be somebody's ID,
+// and is not looked at further.
 bool is_taken(std::int32_t id, int any_file) {
   return ::fcntl(any_file, F_SETOWN, id) == 0 || errno != ESRCH;
 }
@@ -63,8 +63,8 @@ Result<void> id_is_free(std::int32_t id, int any_file) {
     if (::kill(id, 0) == 0 && !has_ended(id))
       return Err("the ID {} is taken by '{}'", id, os::command_line(id));
     if (const auto member = member_of(id)) {
-      return Err("the ID {} is taken by a {} that process {} ('{}') is in: end that process", id, member->kind,
-                 member->pid, os::command_line(member->pid));
+      return Err("the ID {} is taken by a {} that process {} ('{}') is in: end that process", id,
+                 member->kind, member->pid, os::command_line(member->pid));
     }
     if (tries == kTries) return Err("the ID {} is taken by a zombie: its parent has not waited for it", id);
     wait_a_moment();
