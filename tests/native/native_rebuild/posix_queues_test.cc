@@ -17,11 +17,15 @@ class PosixQueues : public TreeTest {
   void SetUp() override {
     TreeTest::SetUp();
     if (IsSkipped()) return;
-    ASSERT_EQ(::unshare(CLONE_NEWIPC), 0);
+    if (!machine_carries()) {
+      ASSERT_EQ(::unshare(CLONE_NEWIPC), 0);
+    }
   }
 };
 
-constexpr const char* kName = "/upkeep-test";
+// Those that a machine carries side by side live in one namespace.
+const std::string own_name = fmt::format("/upkeep-test-{}", ::getpid());
+const char* const kName = own_name.c_str();
 
 // 3: for reading, does not wait; 4: for writing.
 void open_queue() {

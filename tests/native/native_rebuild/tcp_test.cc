@@ -281,6 +281,29 @@ TEST_F(Connections, TheirOptions) {
   EXPECT_NO_COMPLAINT(subject);
 }
 
+TEST_F(Connections, BesideATerminalWhereSomebodyHasTyped) {
+  listen("127.0.0.1", "127.0.0.1");
+  Subject subject(
+      [this] {
+        connect_to(to_);
+        const int master = ::posix_openpt(O_RDWR | O_NOCTTY);
+        char name[64] = {};
+        if (::unlockpt(master) != 0 || ::ptsname_r(master, name, sizeof name) != 0) ::_exit(1);
+        const int slave = ::open(name, O_RDWR | O_NOCTTY);
+        board().value[0] = static_cast<std::uint64_t>(slave);
+        if (::write(master, "line\n", 5) != 5) ::_exit(1);
+        for (int typed = 0; typed != 5; ::poll(nullptr, 0, 1))
+          ::ioctl(slave, FIONREAD, &typed);  // a worker's
+      },
+      [] {
+        int typed = 0;
+        HOLDS(::ioctl(static_cast<int>(board().value[0].load()), FIONREAD, &typed) == 0 && typed == 5);
+      });
+  auto client = accept();
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
 // A server with its listening socket and a client of its own, over loopback: both ends are carried.
 TEST_F(Connections, BothEndsOfOne) {
   Subject subject(

@@ -17,6 +17,7 @@
 #include "engine/native/inspect/job_stops.h"
 #include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/socket_parts.h"
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/file.h"
@@ -164,6 +165,8 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   TRY(read_by_calls(tree, statuses, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
+  if (!request.surroundings)  // a tree that has just been made
+    std::erase_if(snapshot.obstacles, [](const auto& o) { return o.why == kLeftInRepairMode; });
   look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
@@ -176,7 +179,8 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     look_at_whole_tree(snapshot);
     look_outside(snapshot, true);
   }
-  TRY(read_terminal_queues(snapshot));
+  // Reading takes it away for a moment: not for nothing.
+  if (snapshot.obstacles.empty()) TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
 

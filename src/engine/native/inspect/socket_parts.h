@@ -42,6 +42,10 @@ struct SocketReading {
   void refuse_unread_packets() { refuse("packets that it has not read cannot be put back", kTryAgain); }
 };
 
+// Of a connection. Our own are in it, too, between their making and the end of a rebuild.
+inline constexpr const char* kLeftInRepairMode =
+    "it is in repair mode: somebody else's checkpoint of it was broken off";
+
 // socket.cc
 int number_option(os::Fd fd, int level, int name);  // -1: there is none
 short events_now(os::Fd fd);  // POLLIN, POLLRDHUP, POLLERR, POLLHUP; takes no error away

@@ -125,8 +125,7 @@ Result<void> read_connection(SocketReading& reading, const tcp_info& info) {
   if (peek_offset >= 0) TRY(os::set_socket_option(fd, SOL_SOCKET, SO_PEEK_OFF, from_start, "SO_PEEK_OFF"));
   auto read = [&]() -> Result<void> {
     TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
-    if (repair.was_in_it())
-      reading.refuse("it is in repair mode: somebody else's checkpoint of it was broken off");
+    if (repair.was_in_it()) reading.refuse(kLeftInRepairMode);
     TRY(read_in_repair_mode(fd, socket));
     return repair.leave(os::TcpRepairMode::Leaving::silently);
   }();
