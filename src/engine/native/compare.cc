@@ -157,6 +157,11 @@ void forget_flags_of_the_object(Mapping& mapping) {
   if (mapping.kind == "io_uring") std::erase(mapping.flags, "me");
 }
 
+// PR_SET_MEMORY_MERGE: all that the kernel can merge, which from 6.17 on is more.
+void forget_what_is_merged(AddressSpace& memory) {
+  for (auto& mapping : memory.mappings) std::erase(mapping.flags, "mg");
+}
+
 // The kernel tunes the sizes of those buffers that nobody has set.
 unsigned locked_buffers(const Socket& socket) {
   unsigned locked = 0;
@@ -403,6 +408,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     renumber(process.pid_namespace, spaces);
     renumber(process.pid_namespace_for_children, spaces);
     for (auto& mapping : process.memory.mappings) forget_flags_of_the_object(mapping);
+    if (process.stopped && process.stopped->memory_merge) forget_what_is_merged(process.memory);
     if (const auto* same = other.find(process.pid)) forget_keys(process.memory, same->memory);
     kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
     for (auto& mapping : process.memory.mappings) {
