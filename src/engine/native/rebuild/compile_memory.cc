@@ -292,7 +292,7 @@ class MemoryCompiler {
       const auto from = program_.value(iovec{nullptr, contents.bytes.size()});
       program_.pointer(from, offsetof(iovec, iov_base), bytes);
       const auto to = program_.value(iovec{reinterpret_cast<void*>(contents.address), contents.bytes.size()});
-      program_.call(SYS_process_vm_writev, {process_.pid, from, 1, to, 1, 0});
+      program_.call(SYS_process_vm_writev, {own_id(process_), from, 1, to, 1, 0});
     }
   }
 
