@@ -16,6 +16,7 @@
 
 #include "../engine/subject.h"
 #include "engine/native/inspect/inspect.h"
+#include "os/procfs.h"
 
 namespace upkeep::native {
 namespace {
@@ -211,6 +212,29 @@ TEST_F(Inspection, GlancingStopsNobody) {
   EXPECT_FALSE(process.threads[0].stopped);
   EXPECT_EQ(process.descriptors.size(), 3U);
   EXPECT_FALSE(process.memory.mappings.empty());
+}
+
+// As shells do for each command: the number is that of a file, of a device, of a pipe.
+TEST_F(Inspection, GlancingAtDescriptorsThatChange) {
+  char file[] = "/tmp/upkeep-test-XXXXXX";
+  ASSERT_GE(::mkstemp(file), 0);
+  Subject subject([&] {
+    const int kinds[] = {::open(file, O_RDWR), ::open("/dev/zero", O_RDONLY), ::eventfd(0, 0)};
+    if (::fork() == 0) {
+      for (std::size_t i = 0;; ++i) ::dup2(kinds[i % 3], 1);
+    }
+  });
+  const auto tree = os::process_tree(subject.pid());
+  ASSERT_OK(tree);
+  for (int i = 0; i < 100; ++i) {
+    auto snapshot = glance({subject.pid()});
+    ASSERT_OK(snapshot);
+    for (const auto& obstacle : snapshot->obstacles)
+      ASSERT_EQ(obstacle.what.find("descriptor 1"), std::string::npos)
+          << obstacle.what << ": " << obstacle.why;
+  }
+  ::kill(tree->back(), SIGKILL);
+  ::unlink(file);
 }
 
 TEST_F(Inspection, ZombiesAndStoppedTasks) {

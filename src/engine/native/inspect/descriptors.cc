@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <span>
 
 #include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/proc_text.h"
@@ -88,13 +89,35 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
   const auto place = find_description(facts.pid, facts.fd, sorted.size(),
                                       [&](std::size_t i) -> const Place& { return places_[sorted[i]]; });
   if (place.same) return sorted[place.at];
+  const auto known = snapshot_.obstacles.size();
   TRY_ASSIGN(auto read, read_open_file(facts, stopped, snapshot_));
+  if (!stopped && snapshot_.obstacles.size() > known) {
+    snapshot_.obstacles.resize(known);
+    TRY_ASSIGN(read, read_held(facts));
+  }
   const auto index = static_cast<std::uint32_t>(snapshot_.files.size());
   snapshot_.files.push_back(std::move(read.file));
   places_.push_back({facts.pid, facts.fd, index, facts.inode});
   sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(place.at), index);
   TRY(read_in_flight(index, std::move(read.in_flight), facts.own_root));
   return index;
+}
+
+// A running task may open another file under the same number between two looks, as shells do for each
+// command: what is refused is looked at once more, by a descriptor of our own.
+Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
+  const auto known = snapshot_.obstacles.size();
+  TRY_ASSIGN(const auto held, borrow_descriptor(facts.pid, facts.fd));
+  TRY_ASSIGN(auto now, facts_of(::getpid(), held.get()));
+  now.own_root = facts.own_root, now.inner = facts.inner;
+  TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
+  const auto called = fmt::format("descriptor {} ", held.get());
+  for (auto& obstacle : std::span(snapshot_.obstacles).subspan(known)) {
+    obstacle.pid = facts.pid;
+    if (obstacle.what.starts_with(called))
+      obstacle.what.replace(0, called.size(), fmt::format("descriptor {} ", facts.fd));
+  }
+  return read;
 }
 
 // A socket may be on its way through itself: it is known by now.

@@ -115,6 +115,11 @@ Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopp
 // memory_locks.cc: what mlockall(2) has asked for, of mappings that are still to be made.
 Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& process);
 
+struct OpenFileReading {
+  OpenFile file;
+  std::vector<InFlight> in_flight;  // descriptors on their way through it, where it is a socket
+};
+
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
@@ -131,6 +136,7 @@ class DescriptorReader {
     std::uint64_t inode;
   };
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
+  Result<OpenFileReading> read_held(const DescriptorFacts& facts);
   Result<void> read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight, os::Fd own_root);
   const Place* watched(const Place& set, const EpollWatch& watch, std::uint32_t occurrence) const;
   Snapshot& snapshot_;
@@ -149,10 +155,6 @@ Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
 Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
-struct OpenFileReading {
-  OpenFile file;
-  std::vector<InFlight> in_flight;  // descriptors on their way through it, where it is a socket
-};
 Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot);
 
 // inotify.cc, kernel_files.cc. They return why it cannot be rebuilt; empty where it can.
