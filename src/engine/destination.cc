@@ -53,6 +53,12 @@ std::string why_not_this_ring(std::uint32_t flags, const Destination& destinatio
   return fmt::format("it was made with IORING_SETUP_NO_SQARRAY, which {} does not know", destination.release);
 }
 
+std::string why_not_guard_regions(const Destination& destination) {
+  if (!older(destination.release, 6, 13)) return "";
+  return fmt::format("it has guard regions in its memory (MADV_GUARD_INSTALL), which {} does not know",
+                     destination.release);
+}
+
 void keep_clear_of(pid_t highest) {
   const std::string path = "/proc/sys/kernel/ns_last_pid";
   auto last = os::read_file(path);

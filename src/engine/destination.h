@@ -35,6 +35,10 @@ unsigned rseq_size_of(const std::string& folder);
 std::string why_not_this_ring(std::uint32_t flags, const Destination& destination);
 inline constexpr const char* kOlderRing = "go to Linux 6.6 or newer";
 
+// Of a process with guard regions (MADV_GUARD_INSTALL of madvise(2)).
+std::string why_not_guard_regions(const Destination& destination);
+inline constexpr const char* kNewerGuards = "go to Linux 6.13 or newer";
+
 // In this kernel, before tasks are made: new processes take the next free PID, beyond those that are needed.
 void keep_clear_of(pid_t highest);
 Result<void> nobody_is_there(const CarrySet& set);

@@ -1,5 +1,7 @@
 #include "engine/native/native_engine.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
@@ -10,8 +12,10 @@
 
 #include "engine/cgroup.h"
 #include "engine/native/image.h"
+#include "engine/native/inspect/own_pages.h"
 #include "engine/native/kernel_crossing.h"
 #include "engine/native/verify.h"
+#include "os/file.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -58,6 +62,7 @@ class Checker {
       const auto flags = file.io_uring ? file.io_uring->flags.value_or(0) : 0;
       refuse(file.name, engine::why_not_this_ring(flags, destination_), engine::kOlderRing);
     }
+    look_for_guard_regions(*seen);
     for (const auto& tree : set_.trees) {
       for (const auto& task : tree.tasks) look_at(task);
     }
@@ -65,6 +70,18 @@ class Checker {
   }
 
  private:
+  // Through all of their memory: only where it matters.
+  void look_for_guard_regions(const Snapshot& seen) {
+    const auto why = engine::why_not_guard_regions(destination_);
+    if (why.empty()) return;
+    for (const auto& process : seen.processes) {
+      const auto pagemap = os::open_file(fmt::format("/proc/{}/pagemap", process.pid), O_RDONLY);
+      if (!pagemap) continue;  // it has ended
+      const auto pages = own_pages(*pagemap, process.memory.mappings);
+      if (pages && std::ranges::any_of(*pages, [](const auto& of_one) { return !of_one.guards.empty(); }))
+        refuse(title_of(process.pid), why, engine::kNewerGuards);
+    }
+  }
   void look_at(const engine::CarriedTask& task) {
     for (pid_t id : task.threads)
       refuse(title_of(task.pid), engine::why_not_this_id(id, destination_), engine::kHigherId);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -16,7 +17,6 @@
 
 #include "../engine/subject.h"
 #include "engine/native/inspect/inspect.h"
-#include "os/procfs.h"
 
 namespace upkeep::native {
 namespace {
@@ -221,11 +221,10 @@ TEST_F(Inspection, GlancingAtDescriptorsThatChange) {
   Subject subject([&] {
     const int kinds[] = {::open(file, O_RDWR), ::open("/dev/zero", O_RDONLY), ::eventfd(0, 0)};
     if (::fork() == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       for (std::size_t i = 0;; ++i) ::dup2(kinds[i % 3], 1);
     }
   });
-  const auto tree = os::process_tree(subject.pid());
-  ASSERT_OK(tree);
   for (int i = 0; i < 100; ++i) {
     auto snapshot = glance({subject.pid()});
     ASSERT_OK(snapshot);
@@ -233,7 +232,6 @@ TEST_F(Inspection, GlancingAtDescriptorsThatChange) {
       ASSERT_EQ(obstacle.what.find("descriptor 1"), std::string::npos)
           << obstacle.what << ": " << obstacle.why;
   }
-  ::kill(tree->back(), SIGKILL);
   ::unlink(file);
 }
 

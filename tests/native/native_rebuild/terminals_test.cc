@@ -394,7 +394,8 @@ TEST_F(Terminals, OneThatNobodyHasOpenAnyMore) {
         HOLDS(::read(3, &byte, 1) < 0 && errno == EIO);
         board().value[6] = 0;
       });
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  // Side by side with others the number is soon somebody else's.
+  for (int round = 0; round < (machine_carries() ? 1 : 2); ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
 }
