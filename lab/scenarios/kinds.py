@@ -62,6 +62,9 @@ def carry(m, names):
 
 
 def tell(m, name, found, carried):
+  if found["result"] == "refused" and m.to_release in found["why"]:
+    m.check(True, f"{name}: refused, because {found['why'].partition(', which ')[2]} it")
+    return
   if carried or found["result"] in ("failed", "refused"):
     m.check(found["result"] == "held", f"{name}: held across" if found["result"] == "held" else f"{name}: {found['result']}: {found['why'][:300]}")
 
