@@ -1,8 +1,10 @@
-// POSIX message queues, in an IPC namespace of the test's own.
+// POSIX message queues, in an IPC namespace of the test's own where no machine carries it.
 
 #include <mqueue.h>
 #include <sched.h>
 #include <sys/stat.h>
+
+#include <algorithm>
 
 #include "fixture.h"
 
@@ -65,6 +67,7 @@ TEST_F(PosixQueues, ThatHasAName) {
   Subject subject(open_queue, queue_is_as_it_was);
   ASSERT_TRUE(carried(*this, [&] { return carry(subject); })) << "it was still there";
   EXPECT_NO_COMPLAINT(subject);
+  if (machine_carries()) return;  // others have queues in the same namespace
   // As in another kernel, where there is none.
   std::vector<pid_t> pids;
   ASSERT_TRUE(carried(*this, [&]() -> ::testing::AssertionResult {
@@ -163,11 +166,12 @@ TEST_F(PosixQueues, ThatNobodyHasOpen) {
   Subject subject;
   auto saved = inspect_trees({subject.pid()}, true);
   ASSERT_OK(saved);
-  ASSERT_EQ(saved->snapshot.posix_queues.size(), 1U);
-  EXPECT_EQ(saved->snapshot.posix_queues.front().name, kName);
-  EXPECT_EQ(saved->snapshot.posix_queues.front().mode, 0604U);
+  const auto& all = saved->snapshot.posix_queues;
+  const auto ours = std::ranges::find(all, kName, &PosixQueue::name);
+  ASSERT_NE(ours, all.end());
+  EXPECT_EQ(ours->mode, 0604U);
   EXPECT_TRUE(carry(subject));
-  ::mq_unlink(kName);
+  EXPECT_EQ(::mq_unlink(kName), 0);
 }
 
 }  // namespace

@@ -394,8 +394,9 @@ TEST_F(Connections, WhoeverWaitsToBeAcceptedHasToTryAgain) {
   const auto seen = inspect_trees({subject.pid()}, true);
   ASSERT_OK(seen);
   EXPECT_TRUE(seen->snapshot.obstacles.empty());
-  ASSERT_EQ(seen->snapshot.losses.size(), 1U);
-  EXPECT_EQ(seen->snapshot.losses[0].why, "1 connections wait to be accepted");
+  EXPECT_TRUE(std::ranges::any_of(seen->snapshot.losses, [](const auto& loss) {
+    return loss.why == "1 connections wait to be accepted";
+  }));
   ASSERT_TRUE(carry(subject));
   (void)send(waiting, "is anybody there?");
   char byte = 0;

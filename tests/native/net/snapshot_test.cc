@@ -254,6 +254,9 @@ TEST_F(SnapshotTest, SettlingCanBeLeftForLater) {
   expect_same(wanted, take(after_));
   // A link whose other end went down meanwhile has no carrier: a warning, in time.
   peer_.ip({"link set p1 down"});
+  // The kernel tells of it up to a second later (linkwatch).
+  after_.run(
+      "for i in $(seq 100); do ip link show e0 | grep -q 'state UP' || exit 0; sleep 0.1; done; exit 1");
   after_.in([&] {
     auto warnings = settle_links(wanted, std::chrono::milliseconds(100));
     ASSERT_TRUE(warnings);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
 #include "os/uapi_supplement.h"
 

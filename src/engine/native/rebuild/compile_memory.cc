@@ -12,6 +12,7 @@
 #include <bit>
 #include <unordered_set>
 
+#include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
 #include "os/huge_pages.h"
 #include "os/uapi_supplement.h"
