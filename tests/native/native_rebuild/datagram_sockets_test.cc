@@ -120,7 +120,7 @@ const std::vector<SetOption>& some_options() {
       an_option(SO_SELECT_ERR_QUEUE, 1),
       an_option(SO_MAX_PACING_RATE, 1'000'000UL),
       an_option(SO_TIMESTAMPNS, 1),
-      {SO_BINDTODEVICE, std::string("lo", 3)},
+      {SO_BINDTODEVICE, {'l', 'o', '\0'}},
   };
   return all;
 }

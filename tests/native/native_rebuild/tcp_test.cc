@@ -86,7 +86,7 @@ class Connections : public TreeTest {
 // In a subject, whose descriptor 3 it becomes.
 void connect_to(const sockaddr_in6& name) {
   ::socket(name.sin6_family, SOCK_STREAM, 0);
-  ::connect(kConnection, reinterpret_cast<const sockaddr*>(&name), sizeof name);
+  (void)::connect(kConnection, reinterpret_cast<const sockaddr*>(&name), sizeof name);
 }
 
 // What the subject does: gives everything back that it gets.
@@ -313,11 +313,11 @@ TEST_F(Connections, BothEndsOfOne) {
         name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         socklen_t size = sizeof name;
         ::socket(AF_INET, SOCK_STREAM, 0);  // 3, 4 and 5
-        ::bind(3, reinterpret_cast<sockaddr*>(&name), size);
+        (void)::bind(3, reinterpret_cast<sockaddr*>(&name), size);
         ::listen(3, 5);
         ::getsockname(3, reinterpret_cast<sockaddr*>(&name), &size);
         ::socket(AF_INET, SOCK_STREAM, 0);
-        ::connect(4, reinterpret_cast<sockaddr*>(&name), size);
+        (void)::connect(4, reinterpret_cast<sockaddr*>(&name), size);
         ::accept(3, nullptr, nullptr);
       },
       [] {
@@ -377,7 +377,7 @@ TEST_F(Connections, WhoeverWaitsToBeAcceptedHasToTryAgain) {
     ::socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in any = {};
     any.sin_family = AF_INET;
-    ::bind(kConnection, reinterpret_cast<sockaddr*>(&any), sizeof any);
+    (void)::bind(kConnection, reinterpret_cast<sockaddr*>(&any), sizeof any);
     ::listen(kConnection, 5);
     socklen_t size = sizeof any;
     ::getsockname(kConnection, reinterpret_cast<sockaddr*>(&any), &size);

@@ -444,7 +444,9 @@ TEST_F(Terminals, NumbersStayTheSame) {
   ASSERT_TRUE(os::remove_tree(images()));
   ASSERT_OK(save_trees({subject.pid()}, images(), false));
   std::vector<Pair> taken;
-  for (int i = 0; i < 64; ++i) taken.push_back(open_pair());
+  constexpr std::size_t kMore = 64;
+  taken.reserve(kMore);
+  while (taken.size() < kMore) taken.push_back(open_pair());
   auto restored = restore_trees(images(), false);
   for (const auto& pair : taken) ::close(pair.master), ::close(pair.slave);
   ASSERT_FALSE(restored);
