@@ -13,10 +13,10 @@
 #include <string_view>
 
 #include "common/result.h"
-#include "engine/native/compare.h"
 #include "engine/native/inspect/inspect.h"
 #include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/rebuild.h"
+#include "engine/native/verify.h"
 #include "os/file.h"
 
 namespace upkeep {
@@ -73,25 +73,6 @@ Result<void> snapshot(pid_t pid, const std::string& manifest) {
   return {};
 }
 
-// As restoring does it: the new tasks are looked at and compared.
-Result<native::StoppedTree> verify(const native::Snapshot& model, native::NewTasks tasks) {
-  std::vector<native::HeldProcess> held;
-  for (const auto& process : model.processes) {
-    auto* made = tasks.find(process.pid);
-    auto& one = held.emplace_back();
-    one.pid = process.pid;
-    one.zombie = made->threads.empty();
-    for (auto& thread : made->threads) one.threads.push_back({std::move(thread), false});
-  }
-  tasks.processes().clear();
-  auto tree = native::StoppedTree::adopt(std::move(held));
-  TRY_ASSIGN(
-      const auto found,
-      native::inspect(tree, {.page_runs = false, .sink = {}, .ahead = nullptr, .surroundings = false}));
-  TRY(native::compare(model, found));
-  return tree;
-}
-
 Result<void> restore(const std::string& manifest) {
   Stopwatch watch;
   TRY_ASSIGN(const auto text, os::read_file(manifest));
@@ -99,7 +80,7 @@ Result<void> restore(const std::string& manifest) {
   watch.mark("read");
   TRY_ASSIGN(auto tasks, native::rebuild(model, "/dev/null"));
   watch.mark("rebuild");
-  TRY_ASSIGN(auto tree, verify(model, std::move(tasks)));
+  TRY_ASSIGN(auto tree, native::verify(model, std::move(tasks)));
   watch.mark("verify");
   watch.print();
   return tree.kill();

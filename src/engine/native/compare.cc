@@ -153,11 +153,11 @@ void forget_flags_of_the_object(Mapping& mapping) {
   std::erase_if(mapping.flags, [&](const std::string& flag) {
     return std::ranges::find(kOfTheObject, flag) != kOfTheObject.end();
   });
-  // From 6.16 on nothing on the kernel's own file system of anonymous inodes may be executed.
+  // In 6.12 it may be made executable, in 7.3 no more.
   if (mapping.kind == "io_uring") std::erase(mapping.flags, "me");
 }
 
-// PR_SET_MEMORY_MERGE: all that the kernel can merge, which from 6.17 on is more.
+// PR_SET_MEMORY_MERGE: all that the kernel can merge, which in 7.3 is more than in 6.12.
 void forget_what_is_merged(AddressSpace& memory) {
   for (auto& mapping : memory.mappings) std::erase(mapping.flags, "mg");
 }
@@ -493,9 +493,9 @@ Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
   }
   const auto differences = json::diff(a, b);
   if (differences.empty()) return Err("what was made differs from what was saved");
-  auto value_at = [](const json& document, const std::string& path) {
+  auto wanted_at = [&a](const std::string& path) {
     const json::json_pointer pointer(path);
-    return document.contains(pointer) ? shortened(document.at(pointer).dump()) : std::string("nothing");
+    return a.contains(pointer) ? shortened(a.at(pointer).dump()) : std::string("nothing");
   };
   constexpr std::size_t kShown = 4;
   std::string shown;
@@ -504,7 +504,7 @@ Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
     // At the end of a list there is none of this path yet.
     const auto is =
         differences[i].contains("value") ? shortened(differences[i].at("value").dump()) : "nothing";
-    shown += fmt::format("{}{}: {} instead of {}", i == 0 ? "" : "; ", path, is, value_at(a, path));
+    shown += fmt::format("{}{}: {} instead of {}", i == 0 ? "" : "; ", path, is, wanted_at(path));
   }
   return Err("what was made differs from what was saved at {} ({} differences)", shown, differences.size());
 }

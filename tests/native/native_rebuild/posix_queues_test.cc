@@ -167,6 +167,7 @@ TEST_F(PosixQueues, ThatNobodyHasOpen) {
   auto saved = inspect_trees({subject.pid()}, true);
   ASSERT_OK(saved);
   const auto& all = saved->snapshot.posix_queues;
+  EXPECT_TRUE(machine_carries() || all.size() == 1U);  // in a machine others have some
   const auto ours = std::ranges::find(all, kName, &PosixQueue::name);
   ASSERT_NE(ours, all.end());
   EXPECT_EQ(ours->mode, 0604U);

@@ -394,6 +394,7 @@ TEST_F(Connections, WhoeverWaitsToBeAcceptedHasToTryAgain) {
   const auto seen = inspect_trees({subject.pid()}, true);
   ASSERT_OK(seen);
   EXPECT_TRUE(seen->snapshot.obstacles.empty());
+  EXPECT_TRUE(machine_carries() || seen->snapshot.losses.size() == 1U);  // a machine has others' too
   EXPECT_TRUE(std::ranges::any_of(seen->snapshot.losses, [](const auto& loss) {
     return loss.why == "1 connections wait to be accepted";
   }));

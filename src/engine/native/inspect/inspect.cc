@@ -179,8 +179,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     look_at_whole_tree(snapshot);
     look_outside(snapshot, true);
   }
-  // Reading takes it away for a moment: not for nothing.
-  if (snapshot.obstacles.empty()) TRY(read_terminal_queues(snapshot));
+  TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
 

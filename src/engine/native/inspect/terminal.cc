@@ -238,6 +238,7 @@ Result<void> read_terminals(Snapshot& snapshot) {
 }
 
 Result<void> read_terminal_queues(Snapshot& snapshot) {
+  if (!snapshot.obstacles.empty()) return {};
   const auto holders = find_holders(snapshot);
   for (auto& terminal : snapshot.terminals) {
     const auto& held = holders.at(terminal.device);
