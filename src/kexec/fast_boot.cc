@@ -1,5 +1,6 @@
 #include "kexec/fast_boot.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 

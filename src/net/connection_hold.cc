@@ -4,6 +4,7 @@
 #include <linux/netfilter.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <numeric>
 #include <random>

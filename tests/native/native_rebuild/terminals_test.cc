@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <termios.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/native/inspect/inspect.h"

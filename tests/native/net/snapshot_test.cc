@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "namespace.h"

@@ -1,5 +1,6 @@
 #include "engine/native/rebuild/pid_namespaces.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
