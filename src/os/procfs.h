@@ -62,7 +62,9 @@ struct LinkedDescriptor {
   std::string link;
 };
 std::vector<LinkedDescriptor> list_descriptors(pid_t pid);
-// ROOT and all its descendants, parents before children; kernel threads never are among them.
+// ROOT and all its descendants, parents before children; kernel threads never are among them. Of a tree that
+// runs, children may be missing whose brother ended meanwhile, while he may be listed (proc_pid_task(5),
+// children): who must not miss any asks again until nobody listed is new or gone.
 Result<std::vector<pid_t>> process_tree(pid_t root);
 
 // "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns. PID 0: our own.

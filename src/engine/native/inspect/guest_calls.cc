@@ -20,7 +20,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr std::uint64_t kRedZone = 128, kScratch = 512, kFrameAlignment = 64;
-constexpr std::uint64_t kRoom = kSignalFrameRoom + kScratch;
+constexpr std::uint64_t kRoom = kSignalFrameRoom + kScratch + CallChain::kRoom;
 constexpr std::uint64_t kDirectionFlag = 0x400, kTrapFlag = 0x100;
 
 constexpr std::string_view kSystemCallReturn("\x0f\x05\xc3", 3);
@@ -40,12 +40,12 @@ void search(std::string_view code, std::uint64_t at, GuestCode& found) {
 }
 
 void search_mapping(const Mapping& mapping, const os::TaskMemory& memory, GuestCode& found) {
-  constexpr std::uint64_t kPiece = 1U << 20U, kOverlap = 16;
-  std::string piece;
+  constexpr std::uint64_t kPiece = 1U << 16U, kOverlap = 16;
+  std::array<char, kPiece + kOverlap> buffer;
   for (std::uint64_t at = mapping.start; at < mapping.end; at += kPiece) {
-    piece.resize(std::min(mapping.end - at, kPiece + kOverlap));
-    if (!memory.read(at, std::as_writable_bytes(std::span(piece)))) return;
-    search(piece, at, found);
+    const auto piece = std::span(buffer).first(std::min(mapping.end - at, buffer.size()));
+    if (!memory.read(at, std::as_writable_bytes(piece))) return;
+    search({piece.data(), piece.size()}, at, found);
     if (found.system_call != 0 && found.sigreturn != 0) return;
   }
 }
@@ -137,6 +137,43 @@ Result<GuestCode> GuestCodeFinder::find(pid_t pid, const std::vector<Mapping>& m
   return Err("the program has no code of its own with which a system call can be made and returned from");
 }
 
+void GuestCodeFinder::find_chain(const std::vector<Mapping>& mappings, const os::TaskMemory& memory,
+                                 GuestCode& found) {
+  constexpr std::uint64_t kMost = 16U << 20U;
+  const auto library = std::ranges::find_if(mappings, [&](const auto& m) {
+    return is_code(m) && m.start <= found.system_call && found.system_call < m.end;
+  });
+  if (library == mappings.end() || library->length() > kMost) return;
+  auto known = std::ranges::find_if(libraries_, [&](const auto& one) {
+    return one.device == library->device && one.inode == library->inode;
+  });
+  if (known == libraries_.end()) {
+    SearchedLibrary searched{library->device, library->inode, {}};
+    std::string code(library->length(), '\0');
+    if (memory.read(library->start, std::as_writable_bytes(std::span(code))))
+      search_chain_code(code, library->offset, searched.offsets);
+    known = libraries_.insert(libraries_.end(), searched);
+  }
+  // Programs may write to their code: what was found in one is looked at again in each.
+  ChainCode here;
+  constexpr std::uint64_t ChainCode::*kParts[] = {&ChainCode::pop_rax, &ChainCode::pop_rdi,
+                                                  &ChainCode::pop_rsi, &ChainCode::pop_rdx_rbx,
+                                                  &ChainCode::store};
+  for (const auto part : kParts) {
+    const auto offset = known->offsets.*part;
+    std::string code(kLongestPattern, '\0');
+    const auto at = library->start + (offset - library->offset);
+    if (offset < library->offset || at + code.size() > library->end ||
+        !memory.read(at, std::as_writable_bytes(std::span(code))))
+      return;
+    ChainCode found_here;
+    search_chain_code(code, at, found_here);
+    if (found_here.*part != at) return;
+    here.*part = at;
+  }
+  found.chain = here;
+}
+
 PageRange GuestCode::frame_range(std::uint64_t stack_pointer) const {
   if (room != 0) return {frames, frames + room};
   return {stack_pointer - kRedZone - kRoom - kFrameAlignment, stack_pointer};
@@ -145,24 +182,27 @@ PageRange GuestCode::frame_range(std::uint64_t stack_pointer) const {
 Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
                                      const GuestCode& code) {
   std::uint64_t used = 0;
-  return begin(thread, memory, code, used);
+  return begin(thread, memory, code, used, 0);
 }
 
 Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
-                                     const GuestCode& code, std::uint64_t& used) {
+                                     const GuestCode& code, std::uint64_t& used, int signal) {
   GuestCalls calls(thread, memory);
   TRY_ASSIGN(calls.before_, thread.registers());
   TRY_ASSIGN(calls.mask_, thread.signal_mask());
   TRY_ASSIGN(const auto xstate, thread.xstate());
   calls.own_page_ = code.room != 0;
+  if (calls.own_page_ && code.chain.complete()) calls.signal_ = signal;
+  calls.chain_ = code.chain;
+  const std::uint64_t below = kScratch + (calls.makes_chains() ? CallChain::kRoom : 0);
   const std::uint64_t bottom =
       calls.own_page_ ? code.frames + used : (calls.before_.rsp - kRedZone - kRoom) & ~(kFrameAlignment - 1);
   calls.scratch_ = bottom;
-  calls.frame_ = bottom + kScratch;
+  calls.frame_ = bottom + below;
   const auto frame = build_signal_frame(calls.frame_, code.sigreturn, calls.before_, calls.mask_, xstate);
   if (frame.size() > kSignalFrameRoom) return Err("this processor's registers do not fit into a frame");
-  calls.written_ = frame.size();
-  used += (kScratch + frame.size() + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
+  calls.written_ = below + frame.size();
+  used += (calls.written_ + kFrameAlignment - 1) & ~(kFrameAlignment - 1);
   TRY(memory.write(calls.frame_, std::as_bytes(std::span(frame))));
 
   calls.inside_ = calls.before_;
@@ -174,7 +214,7 @@ Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMem
   // Registers before the mask here, and after it at the end: in between the frame gives the mask back.
   calls.active_ = true;
   TRY(thread.set_registers(calls.inside_));
-  TRY(thread.set_signal_mask(~0ULL));
+  TRY(thread.set_signal_mask(calls.makes_chains() ? ~(1ULL << static_cast<unsigned>(signal - 1)) : ~0ULL));
   return calls;
 }
 
@@ -186,6 +226,9 @@ GuestCalls::GuestCalls(GuestCalls&& other) noexcept
       frame_(other.frame_),
       scratch_(other.scratch_),
       written_(other.written_),
+      signal_(other.signal_),
+      chain_(other.chain_),
+      chain_address_(other.chain_address_),
       before_(other.before_),
       inside_(other.inside_),
       mask_(other.mask_) {}
@@ -200,7 +243,8 @@ Result<void> GuestCalls::await_system_call() {
       return tl::unexpected(Error("the task ended while it was being read", ESRCH));
     }
     if (stop.kind == os::Stop::Kind::system_call) return {};
-    if (stop.kind == os::Stop::Kind::signal_delivery)  // only what nobody can block
+    // Only what nobody can block, and what does nothing.
+    if (stop.kind == os::Stop::Kind::signal_delivery && stop.signal != signal_)
       return Err("signal {} came while a system call was run in the task", stop.signal);
     TRY(thread_->resume_to_system_call());
   }
@@ -236,6 +280,44 @@ Result<long> GuestCalls::call(long number, std::array<std::uint64_t, 6> argument
   return end_call();
 }
 
+Result<void> GuestCalls::begin_chain(std::span<const GuestCall> calls) {
+  const CallChain chain(chain_, inside_.rip, calls, frame_, scratch_, thread_->tid(), signal_);
+  TRY(memory_->write(chain.address(), std::as_bytes(chain.words())));
+  auto registers = inside_;
+  registers.rip = chain_.pop_rax;
+  registers.rsp = chain.stack();
+  registers.r10 = calls.front().arguments[3];
+  registers.r8 = calls.front().arguments[4];
+  registers.r9 = calls.front().arguments[5];
+  chain_address_ = chain.address();
+  TRY(thread_->set_registers(registers));
+  return thread_->resume();
+}
+
+Result<void> GuestCalls::await_end_of_chain() {
+  for (;;) {
+    TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
+    if (stop.kind == os::Stop::Kind::ended) {
+      active_ = false;
+      return tl::unexpected(Error("the task ended while it was being read", ESRCH));
+    }
+    if (stop.kind == os::Stop::Kind::signal_delivery) {
+      if (stop.signal != signal_)
+        return Err("signal {} came while system calls were run in the task", stop.signal);
+      TRY_ASSIGN(const auto registers, thread_->registers());
+      if (registers.rsp == frame_) return {};  // else it was somebody else's, and does nothing
+    }
+    TRY(thread_->resume());
+  }
+}
+
+Result<std::vector<CallChain::Answer>> GuestCalls::end_chain(std::size_t count) {
+  TRY(await_end_of_chain());
+  std::vector<CallChain::Answer> answers(count);
+  TRY(memory_->read(chain_address_, std::as_writable_bytes(std::span(answers))));
+  return answers;
+}
+
 // Out of the system call's exit into a stop at which the kernel looks at interrupted system calls afterwards:
 // what the thread was interrupted in before is then taken up again.
 Result<void> GuestCalls::go_to_rest() {
@@ -255,7 +337,7 @@ Result<void> GuestCalls::end_at_rest() {
   TRY(thread_->set_registers(before_));
   active_ = false;
   if (!own_page_) return {};
-  const std::vector<std::byte> zeros(kScratch + written_);
+  const std::vector<std::byte> zeros(written_);
   return memory_->write(scratch_, zeros);
 }
 
@@ -275,29 +357,70 @@ Result<GuestThreads> GuestThreads::begin(std::span<const One> threads) {
     if (std::exchange(process, one.code) != one.code) used = 0;
     const bool has_room = one.code->room == 0 || used + kRoom <= one.code->room;
     if (group.size() == kMost || !has_room) break;
-    TRY_ASSIGN(auto calls, GuestCalls::begin(*one.thread, *one.memory, *one.code, used));
+    TRY_ASSIGN(auto calls, GuestCalls::begin(*one.thread, *one.memory, *one.code, used, one.signal));
     group.threads_.push_back(std::move(calls));
   }
   return group;
 }
 
-Result<void> GuestThreads::ask(const std::vector<std::vector<GuestQuestion>>& questions) {
+Result<void> GuestThreads::take(std::size_t thread, const GuestQuestion& question, long answer) {
+  if (answer < 0 && question.name != nullptr)
+    return Err("{} in task {}: {}", question.name, threads_[thread].thread_->tid(),
+               errno_text(static_cast<int>(-answer)));
+  return question.take(threads_[thread], answer);
+}
+
+Result<void> GuestThreads::ask(const Questions& questions) {
+  TRY(ask_by_chains(questions));
+  return ask_one_by_one(questions);
+}
+
+Result<void> GuestThreads::ask_by_chains(const Questions& questions) {
+  struct Asked {
+    std::size_t thread, first, last;  // of its questions
+  };
+  std::vector<std::size_t> next(threads_.size(), 0);
+  for (;;) {
+    std::vector<Asked> asked;
+    for (std::size_t i = 0; i < threads_.size(); ++i) {
+      const auto& its = questions.at(i);
+      if (!threads_[i].makes_chains() || next[i] == its.size()) continue;
+      std::vector<GuestCall> calls;
+      const auto first = next[i];
+      for (; next[i] < its.size() && calls.size() < CallChain::kMost; ++next[i]) {
+        if (!fit_together(its[first].call, its[next[i]].call)) break;
+        calls.push_back(its[next[i]].call);
+      }
+      TRY(threads_[i].begin_chain(calls));
+      asked.push_back({i, first, next[i]});
+    }
+    if (asked.empty()) return {};
+    for (const auto& [thread, first, last] : asked) {
+      auto& guest = threads_[thread];
+      TRY_ASSIGN(const auto answers, guest.end_chain(last - first));
+      for (auto number = first; number < last; ++number) {
+        guest.answer_ = &answers[number - first];
+        auto taken = take(thread, questions[thread][number], guest.answer_->returned);
+        guest.answer_ = nullptr;
+        TRY(taken);
+      }
+    }
+  }
+}
+
+Result<void> GuestThreads::ask_one_by_one(const Questions& questions) {
   std::vector<std::size_t> asked;
   for (std::size_t number = 0;; ++number) {
     asked.clear();
     for (std::size_t i = 0; i < threads_.size(); ++i) {
-      if (number < questions.at(i).size()) asked.push_back(i);
+      if (!threads_[i].makes_chains() && number < questions.at(i).size()) asked.push_back(i);
     }
     if (asked.empty()) return {};
     for (const auto i : asked) TRY(threads_[i].begin_call(questions[i][number].call));
     for (const auto i : asked) TRY(threads_[i].go_on_to_its_end());
     for (const auto i : asked) {
-      const auto& question = questions[i][number];
       TRY_ASSIGN(const long answer, threads_[i].end_call());
-      if (answer < 0 && question.name != nullptr)
-        return Err("{} in task {}: {}", question.name, threads_[i].thread_->tid(),
-                   errno_text(static_cast<int>(-answer)));
-      TRY(question.take(threads_[i], answer));
+      TRY(take(i, questions[i][number], answer));
     }
   }
 }

@@ -8,14 +8,17 @@
 // signal's would. If this process dies between any two instructions the thread comes out of the call, returns
 // into the frame, and stands where it stood.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <optional>
 #include <span>
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/inspect/call_chain.h"
 #include "engine/native/inspect/own_pages.h"
 #include "engine/native/model/address_space.h"
 #include "os/ptrace.h"
@@ -30,6 +33,7 @@ struct GuestCode {
   // Memory for frames that the program has never touched, and how much of it there is; none: frames lie on
   // threads' own stacks.
   std::uint64_t frames = 0, room = 0;
+  ChainCode chain;  // only what GuestCodeFinder::find_chain() was asked for
 
   // Where the frame of a thread may lie whose stack pointer is this.
   PageRange frame_range(std::uint64_t stack_pointer) const;
@@ -43,19 +47,23 @@ Result<GuestCode> find_guest_code(pid_t pid, const std::vector<Mapping>& mapping
 class GuestCodeFinder {
  public:
   Result<GuestCode> find(pid_t pid, const std::vector<Mapping>& mappings, const os::TaskMemory& memory);
+  // Looks where the system call was FOUND, which is nearly always the C library. Worth it where many threads
+  // are asked: all of it is searched, once. What is not there stays 0.
+  void find_chain(const std::vector<Mapping>& mappings, const os::TaskMemory& memory, GuestCode& found);
 
  private:
   struct Place {
     std::uint64_t device, inode, offset;  // in the file
   };
+  // One that was searched, and what it has, by offset in the file.
+  struct SearchedLibrary {
+    std::uint64_t device, inode;
+    ChainCode offsets;
+  };
   bool find_where_it_was(const std::vector<Mapping>& mappings, const os::TaskMemory& memory,
                          GuestCode& found) const;
   std::optional<Place> system_call_, sigreturn_;
-};
-
-struct GuestCall {
-  long number = 0;
-  std::array<std::uint64_t, 6> arguments = {};
+  std::vector<SearchedLibrary> libraries_;
 };
 
 class GuestCalls {
@@ -74,7 +82,11 @@ class GuestCalls {
   template <typename T>
   Result<T> answer() const {
     static_assert(sizeof(T) <= 512);
-    return memory_->value<T>(scratch_);
+    if (answer_ == nullptr) return memory_->value<T>(scratch_);
+    if (sizeof(T) > answer_->written.size()) return Err("an answer of {} bytes", sizeof(T));
+    T value = {};
+    std::memcpy(&value, answer_->written.data(), std::min(sizeof(T), answer_->written.size()));
+    return value;
   }
   Result<void> put(std::span<const std::byte> bytes) { return memory_->write(scratch_, bytes); }
 
@@ -86,11 +98,15 @@ class GuestCalls {
   GuestCalls(const os::Tracee& thread, const os::TaskMemory& memory) : thread_(&thread), memory_(&memory) {}
   // USED: how much of the memory for frames others have; what this one takes is added to it.
   static Result<GuestCalls> begin(const os::Tracee& thread, const os::TaskMemory& memory,
-                                  const GuestCode& code, std::uint64_t& used);
+                                  const GuestCode& code, std::uint64_t& used, int signal);
   Result<void> begin_call(const GuestCall& call);
   Result<void> go_on_to_its_end();
   Result<long> end_call();
   Result<void> await_system_call();
+  Result<void> begin_chain(std::span<const GuestCall> calls);
+  Result<void> await_end_of_chain();
+  Result<std::vector<CallChain::Answer>> end_chain(std::size_t count);
+  bool makes_chains() const { return signal_ != 0; }
   Result<void> go_to_rest();
   Result<void> end_at_rest();
 
@@ -99,7 +115,11 @@ class GuestCalls {
   bool active_ = false;
   bool own_page_ = false;
   std::uint64_t frame_ = 0, scratch_ = 0;
-  std::size_t written_ = 0;
+  std::size_t written_ = 0;  // from the scratch on
+  int signal_ = 0;
+  ChainCode chain_;
+  std::uint64_t chain_address_ = 0;
+  const CallChain::Answer* answer_ = nullptr;  // of the call in a chain whose answer is being taken
   user_regs_struct before_ = {}, inside_ = {};
   std::uint64_t mask_ = 0;
 };
@@ -120,17 +140,24 @@ class GuestThreads {
     const os::Tracee* thread;
     const os::TaskMemory* memory;
     const GuestCode* code;  // the same object for all threads of a process, which follow each other
+    // With which a thread tells that it has made many calls (call_chain.h): one that it neither handles nor
+    // blocks, and that does nothing by itself. 0: they are made one by one.
+    int signal = 0;
   };
   // As many of THREADS, from the first one on, as there is room for; one at least.
   static Result<GuestThreads> begin(std::span<const One> threads);
   std::size_t size() const { return threads_.size(); }
   GuestCalls& operator[](std::size_t index) { return threads_[index]; }
 
-  // Those of each thread in their order. An answer is taken before the next question is asked.
+  // Those of each thread in their order; no question depends on an answer.
   Result<void> ask(const std::vector<std::vector<GuestQuestion>>& questions);
   Result<void> end();
 
  private:
+  using Questions = std::vector<std::vector<GuestQuestion>>;
+  Result<void> ask_by_chains(const Questions& questions);
+  Result<void> ask_one_by_one(const Questions& questions);
+  Result<void> take(std::size_t thread, const GuestQuestion& question, long answer);
   std::vector<GuestCalls> threads_;
 };
 

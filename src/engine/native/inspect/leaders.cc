@@ -4,7 +4,6 @@
 
 #include <map>
 
-#include "engine/native/inspect/strangers.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -44,7 +43,8 @@ std::string named(pid_t pid) { return fmt::format("process {} ({})", pid, os::co
 
 class Look {
  public:
-  explicit Look(Snapshot& snapshot) : snapshot_(snapshot), led_(led_from_elsewhere(snapshot)) {}
+  Look(const Strangers& strangers, Snapshot& snapshot)
+      : strangers_(strangers), snapshot_(snapshot), led_(led_from_elsewhere(snapshot)) {}
 
   bool finds_nothing() {
     const auto before = snapshot_.obstacles.size();
@@ -73,7 +73,7 @@ class Look {
   }
 
   void look_at_members() {
-    for (const pid_t pid : strangers_to(snapshot_)) {
+    for (const pid_t pid : strangers_) {
       for (const pid_t id : {::getsid(pid), ::getpgid(pid)}) {
         const auto led = led_.find(id);
         if (led == led_.end() || has_ended(pid)) continue;
@@ -85,12 +85,15 @@ class Look {
     }
   }
 
+  const Strangers& strangers_;
   Snapshot& snapshot_;
   LedById led_;
 };
 
 }  // namespace
 
-bool look_at_leaders(Snapshot& snapshot) { return Look(snapshot).finds_nothing(); }
+bool look_at_leaders(const Strangers& strangers, Snapshot& snapshot) {
+  return Look(strangers, snapshot).finds_nothing();
+}
 
 }  // namespace upkeep::native

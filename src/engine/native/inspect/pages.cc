@@ -30,7 +30,7 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& c
   if (!request.page_runs && !request.guards) return {};
   TRY_ASSIGN(const auto pagemap, os::open_file(fmt::format("/proc/{}/pagemap", pid), O_RDONLY));
   PageCollector collector(memory.pages, request);
-  std::vector<std::byte> buffer(1U << 20U);
+  std::vector<std::byte> buffer(request.page_runs ? 1U << 20U : 0);
   std::vector<Mapping> mappings;  // that have pages of any interest
   std::copy_if(memory.mappings.begin(), memory.mappings.end(), std::back_inserter(mappings),
                [](const auto& mapping) {

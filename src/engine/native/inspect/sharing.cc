@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "engine/native/inspect/description_order.h"
-#include "engine/native/inspect/strangers.h"
 #include "engine/native/inspect/timed_wait.h"
 #include "os/file.h"
 #include "os/procfs.h"
@@ -73,7 +72,7 @@ std::string remedy_for(pid_t one, pid_t other) {
   return "end one of them: only threads of one process can be made with it in common";
 }
 
-void look_for(const Shareable& what, const std::vector<pid_t>& strangers, Snapshot& snapshot) {
+void look_for(const Shareable& what, const Strangers& strangers, Snapshot& snapshot) {
   Sharers ours(what.kind);
   for (const auto& process : snapshot.processes) {
     if (process.exit_status) continue;
@@ -98,8 +97,7 @@ void look_for(const Shareable& what, const std::vector<pid_t>& strangers, Snapsh
 
 }  // namespace
 
-void look_at_sharing(Snapshot& snapshot) {
-  const auto strangers = strangers_to(snapshot);
+void look_at_sharing(const Strangers& strangers, Snapshot& snapshot) {
   for (const auto& what : kShareable) look_for(what, strangers, snapshot);
 }
 

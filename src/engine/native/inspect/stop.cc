@@ -202,7 +202,10 @@ Result<bool> StoppedTree::take_new(const std::vector<pid_t>& pids, milliseconds 
   bool news = false;
   for (pid_t pid : pids) {
     auto zombie = is_zombie(pid);
-    if (!zombie) continue;  // ended
+    if (!zombie) {  // ended; its brothers may not all have been listed
+      news = true;
+      continue;
+    }
     const auto [position, is_new] = positions_.emplace(pid, processes_.size());
     if (is_new) processes_.push_back({pid, *zombie, {}});
     news = news || is_new;

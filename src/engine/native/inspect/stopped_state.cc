@@ -350,6 +350,19 @@ struct Asked {
   bool leads() const { return thread == &process->threads.front(); }
 };
 
+// With which a thread may tell itself that it has made its calls; 0: none. If we died it would make those
+// that are left without us, which filters may not allow.
+int signal_for_chains(const Process& process, const Thread& thread, std::string_view status) {
+  if (thread.seccomp.mode != 0 || process.pid_namespace != 0 || process.stopped->stop_signal != 0) return 0;
+  const auto caught = number_of(status, "SigCgt", 16);
+  if (!caught) return 0;
+  for (const int signal : {SIGWINCH, SIGURG, SIGCHLD}) {
+    if (((*caught | thread.stopped->signal_mask) >> static_cast<unsigned>(signal - 1) & 1U) == 0)
+      return signal;
+  }
+  return 0;
+}
+
 Result<void> ask_some(GuestThreads& guests, std::span<Asked> some, Snapshot& snapshot) {
   std::vector<Questions> questions(some.size());
   for (std::size_t i = 0; i < some.size(); ++i) {
@@ -405,6 +418,11 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
                            Snapshot& snapshot) {
   constexpr std::size_t kEnough = 64;  // each process takes a descriptor of ours
+  constexpr std::size_t kManyThreads = 32;
+  std::size_t threads = 0;
+  for (const auto& held : tree.processes()) threads += held.threads.size();
+  // Where something stands in the way (shadow stacks, rules of a security module) nobody is in a hurry.
+  const bool chains = threads >= kManyThreads && snapshot.obstacles.empty();
   struct Guest {
     os::TaskMemory memory;
     GuestCode code;
@@ -422,10 +440,13 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
       snapshot.obstacles.push_back({held.pid, "signal actions and timers", code.error().message(), ""});
       continue;
     }
+    if (chains) finder.find_chain(process.memory.mappings, memory, *code);
     const auto& guest = guests.emplace_back(Guest{std::move(memory), *code});
     for (std::size_t number = 0; number < held.threads.size(); ++number) {
       if (!may_run_calls(process, process.threads[number], guest.code, snapshot.obstacles)) continue;
-      asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code},
+      const auto& thread = process.threads[number];
+      const int signal = chains ? signal_for_chains(process, thread, statuses[i][number]) : 0;
+      asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code, signal},
                        &process,
                        &process.threads[number],
                        &statuses[i][number],

@@ -1,5 +1,5 @@
 #pragma once
-// Who else runs on the machine: processes that are neither part of the tree nor we.
+// Who else runs on the machine: programs that are neither part of the tree nor we.
 
 #include <sys/types.h>
 
@@ -9,8 +9,11 @@
 
 namespace upkeep::native {
 
-// Ascending. Children that a running tree has had since it was listed are none of them: they are part of it
-// when it is stopped. Nobody where /proc cannot be read.
-std::vector<pid_t> strangers_to(const Snapshot& snapshot);
+using Strangers = std::vector<pid_t>;
+
+// Ascending, without threads of the kernel's. Looked up once for all who ask about them: it takes a look at
+// every process there is. Children that a running tree has had since it was listed are none of them: they are
+// part of it when it is stopped. Nobody where /proc cannot be read.
+Strangers strangers_to(const Snapshot& snapshot);
 
 }  // namespace upkeep::native

@@ -7,6 +7,7 @@
 
 #include "common/result.h"
 #include "engine/native/inspect/readers.h"
+#include "engine/native/inspect/strangers.h"
 #include "engine/native/model/snapshot.h"
 
 namespace upkeep::native {
@@ -24,6 +25,6 @@ Result<void> read_terminal_queues(Snapshot& snapshot);
 
 // terminal_users.cc: processes that are not part of the tree and use one of its terminals, or hold the other
 // side of one.
-void find_outside_users_of_terminals(Snapshot& snapshot);
+void find_outside_users_of_terminals(const Strangers& strangers, Snapshot& snapshot);
 
 }  // namespace upkeep::native

@@ -9,7 +9,6 @@
 #include <set>
 
 #include "engine/native/inspect/proc_text.h"
-#include "engine/native/inspect/strangers.h"
 #include "engine/native/inspect/terminal.h"
 #include "os/file.h"
 #include "os/procfs.h"
@@ -26,11 +25,11 @@ struct Outside {
   std::map<std::string, pid_t> masters, slaves, controlled;
 };
 
-Outside look_outside(const Snapshot& snapshot) {
+Outside look_outside(const Strangers& strangers) {
   Outside found;
   struct stat mount = {};
   if (::stat("/dev/pts", &mount) < 0) return found;
-  for (const pid_t pid : strangers_to(snapshot)) {
+  for (const pid_t pid : strangers) {
     // The same numbers mean other terminals where another devpts is mounted.
     struct stat its = {};
     if (::stat(fmt::format("/proc/{}/root/dev/pts", pid).c_str(), &its) < 0 || its.st_dev != mount.st_dev)
@@ -101,12 +100,12 @@ void name_missing_masters(const Outside& outside, Snapshot& snapshot) {
 
 }  // namespace
 
-void find_outside_users_of_terminals(Snapshot& snapshot) {
+void find_outside_users_of_terminals(const Strangers& strangers, Snapshot& snapshot) {
   bool any = !snapshot.terminals.empty();
   for (const auto& process : snapshot.processes) any = any || process.terminal != 0;
   for (const auto& file : snapshot.files) any = any || (file.terminal && file.terminal->device != 0);
   if (!any) return;
-  const auto outside = look_outside(snapshot);
+  const auto outside = look_outside(strangers);
   for (const auto& terminal : snapshot.terminals) {
     if (!terminal.pseudo) continue;
     pid_t holder = 0;

@@ -36,17 +36,17 @@ std::set<std::string> shared_names(const Snapshot& snapshot) {
 
 // Calls LOOK with each descriptor of each stranger.
 template <typename Look>
-void for_each_outside_descriptor(const Snapshot& snapshot, const Look& look) {
-  for (const pid_t pid : strangers_to(snapshot)) {
+void for_each_outside_descriptor(const Strangers& strangers, const Look& look) {
+  for (const pid_t pid : strangers) {
     for (const auto& descriptor : os::list_descriptors(pid)) look(pid, descriptor);
   }
 }
 
-void find_outside_holders(Snapshot& snapshot) {
+void find_outside_holders(const Strangers& strangers, Snapshot& snapshot) {
   const auto wanted = shared_names(snapshot);
   if (wanted.empty()) return;
   std::map<std::string, pid_t> holders;
-  for_each_outside_descriptor(snapshot, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+  for_each_outside_descriptor(strangers, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
     if (wanted.contains(theirs.link)) holders.emplace(theirs.link, pid);
   });
   for (const auto& process : snapshot.processes) {
@@ -94,7 +94,7 @@ class SortedDescriptors {
 };
 
 // Objects without a name of their own (eventfd and the like) are told apart by kcmp(2).
-void find_outside_holders_of_unnamed(Snapshot& snapshot) {
+void find_outside_holders_of_unnamed(const Strangers& strangers, Snapshot& snapshot) {
   std::map<std::string, SortedDescriptors> ours;
   std::set<std::uint32_t> seen;
   for (const auto& process : snapshot.processes) {
@@ -105,7 +105,7 @@ void find_outside_holders_of_unnamed(Snapshot& snapshot) {
     }
   }
   if (ours.empty()) return;
-  for_each_outside_descriptor(snapshot, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+  for_each_outside_descriptor(strangers, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
     const auto same_kind = ours.find(theirs.link);
     if (same_kind == ours.end()) return;
     if (const auto* one = same_kind->second.find(pid, theirs.number))
@@ -192,8 +192,8 @@ void look_at_keyrings_of_orphans(const Births& births, Snapshot& snapshot) {
 }
 
 // How they can be made again, if everything that they are made of is here.
-void look_at_births(Snapshot& snapshot) {
-  if (!look_at_leaders(snapshot)) return;
+void look_at_births(const Strangers& strangers, Snapshot& snapshot) {
+  if (!look_at_leaders(strangers, snapshot)) return;
   const auto births = plan_births(snapshot);
   if (!births) {
     snapshot.obstacles.push_back(births.error());
@@ -225,7 +225,7 @@ void look_at_user_namespaces(Snapshot& snapshot) {
 }
 
 // What is in these is seen by everybody in them, and would be there twice.
-void find_others_in_namespaces(Snapshot& snapshot) {
+void find_others_in_namespaces(const Strangers& strangers, Snapshot& snapshot) {
   for (const char* kind : {"net", "ipc", "pid"}) {
     std::map<std::uint64_t, std::int32_t> ours;
     for (const auto& process : snapshot.processes) {
@@ -234,7 +234,7 @@ void find_others_in_namespaces(Snapshot& snapshot) {
       if (its && own && *its != *own) ours.emplace(*its, process.pid);
     }
     if (ours.empty()) continue;
-    for (const pid_t pid : strangers_to(snapshot)) {
+    for (const pid_t pid : strangers) {
       const auto found = ours.find(os::namespace_id(pid, kind).value_or(0));
       if (found == ours.end()) continue;
       snapshot.obstacles.push_back(
@@ -265,17 +265,18 @@ void look_at_networks_of_sockets(Snapshot& snapshot) {
 }  // namespace
 
 void look_at_whole_tree(Snapshot& snapshot) {
-  look_at_sharing(snapshot);
+  const auto strangers = strangers_to(snapshot);
+  look_at_sharing(strangers, snapshot);
   for (const auto& process : snapshot.processes) look_at_threads(process, snapshot);
-  look_at_births(snapshot);
+  look_at_births(strangers, snapshot);
   look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);
   look_at_pid_namespaces(snapshot);
-  find_others_in_namespaces(snapshot);
+  find_others_in_namespaces(strangers, snapshot);
   look_at_networks_of_sockets(snapshot);
-  find_outside_holders(snapshot);
-  find_outside_holders_of_unnamed(snapshot);
-  find_outside_users_of_terminals(snapshot);
+  find_outside_holders(strangers, snapshot);
+  find_outside_holders_of_unnamed(strangers, snapshot);
+  find_outside_users_of_terminals(strangers, snapshot);
 }
 
 }  // namespace upkeep::native
