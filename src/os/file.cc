@@ -20,17 +20,33 @@ Result<UniqueFd> open_at(Fd directory, const std::string& path, int flags, mode_
   return UniqueFd(fd);
 }
 
-Result<std::string> read_all(Fd fd) {
+namespace {
+
+Result<std::string> read_to_end(Fd fd, bool in_one_piece) {
   std::string content;
   std::array<char, 65536> buffer;
   for (;;) {
     ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return ErrnoErr("read");
-    if (n == 0) return content;
-    content.append(buffer.data(), static_cast<std::size_t>(n));
+    const auto size = static_cast<std::size_t>(n);
+    content.append(buffer.data(), size);
+    if (size == 0 || (in_one_piece && size < buffer.size())) return content;
   }
 }
+
+}  // namespace
+
+Result<std::string> read_all(Fd fd) { return read_to_end(fd, false); }
+
+Result<std::string> read_record_at(Fd directory, const std::string& path) {
+  TRY_ASSIGN(auto fd, open_at(directory, path, O_RDONLY));
+  auto content = read_to_end(fd, true);
+  if (!content) return tl::unexpected(std::move(content).error().in(path));
+  return content;
+}
+
+Result<std::string> read_record(const std::string& path) { return read_record_at(Fd(AT_FDCWD), path); }
 
 Result<std::string> read_file_at(Fd directory, const std::string& path) {
   TRY_ASSIGN(auto fd, open_at(directory, path, O_RDONLY));
@@ -107,9 +123,11 @@ Result<void> remove_tree(const std::string& path) {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
-Result<std::string> read_link(const std::string& path) {
+Result<std::string> read_link(const std::string& path) { return read_link_at(Fd(AT_FDCWD), path); }
+
+Result<std::string> read_link_at(Fd folder, const std::string& path) {
   std::array<char, 4096> buffer;
-  ssize_t n = ::readlink(path.c_str(), buffer.data(), buffer.size());
+  ssize_t n = ::readlinkat(folder.get(), path.c_str(), buffer.data(), buffer.size());
   if (n < 0) return ErrnoErr("readlink {}", path);
   return std::string(buffer.data(), static_cast<std::size_t>(n));
 }

@@ -22,6 +22,10 @@ Result<UniqueFd> open_at(Fd directory, const std::string& path, int flags, mode_
 Result<std::string> read_file(const std::string& path);
 Result<std::string> read_file_at(Fd directory, const std::string& path);
 Result<std::string> read_all(Fd fd);
+// The same for what the kernel writes in one piece (status, stat and comm of /proc, and others): when one
+// read(2) gives less than was asked for, nobody asks whether there is more.
+Result<std::string> read_record(const std::string& path);
+Result<std::string> read_record_at(Fd directory, const std::string& path);
 
 // One write(2) to a file that must exist: for /proc and /sys, where a value is one write.
 Result<void> write_value(const std::string& path, std::string_view value);
@@ -40,6 +44,7 @@ Result<void> make_directories(const std::string& path, mode_t mode = 0755);
 Result<void> remove_tree(const std::string& path);
 bool exists(const std::string& path);
 Result<std::string> read_link(const std::string& path);
+Result<std::string> read_link_at(Fd folder, const std::string& path);
 Result<std::string> real_path(const std::string& path);                    // absolute, without symbolic links
 Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, without . and ..
 

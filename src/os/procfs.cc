@@ -79,7 +79,7 @@ Result<ProcStat> parse_stat(std::string_view text) {
 }
 
 Result<ProcStat> read_stat(pid_t pid) {
-  TRY_ASSIGN(auto text, read_file(fmt::format("/proc/{}/stat", pid)));
+  TRY_ASSIGN(auto text, read_record(fmt::format("/proc/{}/stat", pid)));
   return parse_stat(text);
 }
 
@@ -165,7 +165,7 @@ Result<std::vector<pid_t>> list_threads(pid_t pid) { return numbers_in(fmt::form
 // Anybody may have such a name; the flag says who it is.
 bool is_io_worker(pid_t pid, pid_t tid) {
   if (tid == pid) return false;
-  const auto name = read_file(fmt::format("/proc/{}/task/{}/comm", pid, tid));
+  const auto name = read_record(fmt::format("/proc/{}/task/{}/comm", pid, tid));
   if (!name || !name->starts_with("iou-")) return false;
   const auto stat = read_stat(tid);
   return stat && stat->io_worker();

@@ -136,11 +136,10 @@ Result<void> Tracee::set_registers(const user_regs_struct& registers) const {
 }
 
 Result<std::vector<std::uint8_t>> Tracee::xstate() const {
-  std::vector<std::uint8_t> bytes(16384);  // with AMX it is 11 kB
+  std::array<std::uint8_t, 16384> bytes;  // with AMX it is 11 kB
   iovec area = {bytes.data(), bytes.size()};
   TRY(checked("PTRACE_GETREGSET", PTRACE_GETREGSET, tid_, NT_X86_XSTATE, &area));
-  bytes.resize(area.iov_len);
-  return bytes;
+  return std::vector<std::uint8_t>(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(area.iov_len));
 }
 
 Result<void> Tracee::set_xstate(const std::vector<std::uint8_t>& xstate) const {

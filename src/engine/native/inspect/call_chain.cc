@@ -23,7 +23,8 @@ void look_for(std::string_view code, std::string_view wanted, std::uint64_t addr
 
 }  // namespace
 
-CallChain::CallChain(const ChainCode& code, std::uint64_t system_call, std::span<const GuestCall> calls, std::uint64_t frame, std::uint64_t scratch, pid_t tid, int signal) {
+CallChain::CallChain(const ChainCode& code, std::uint64_t system_call, std::span<const GuestCall> calls,
+                     std::uint64_t frame, std::uint64_t scratch, pid_t tid, int signal) {
   const auto answers = calls.size() * kWordsOfAnswer;
   const auto all = answers + calls.size() * kWordsOfCall + kWordsOfEnd;
   address_ = frame - all * sizeof(std::uint64_t);
@@ -36,13 +37,12 @@ CallChain::CallChain(const ChainCode& code, std::uint64_t system_call, std::span
       return value == scratch ? answer + offsetof(Answer, written) : value;
     };
     words_.insert(words_.end(), {code.pop_rax, static_cast<std::uint64_t>(calls[i].number), code.pop_rdi,
-                                 argument(0), code.pop_rsi, argument(1), code.pop_rdx_rbx, argument(2), answer,
-                                 system_call, code.store, 0});
+                                 argument(0), code.pop_rsi, argument(1), code.pop_rdx_rbx, argument(2),
+                                 answer, system_call, code.store, 0});
   }
-  words_.insert(words_.end(),
-                {code.pop_rax, static_cast<std::uint64_t>(SYS_tkill), code.pop_rdi,
-                 static_cast<std::uint64_t>(tid), code.pop_rsi, static_cast<std::uint64_t>(signal),
-                 system_call});
+  words_.insert(words_.end(), {code.pop_rax, static_cast<std::uint64_t>(SYS_tkill), code.pop_rdi,
+                               static_cast<std::uint64_t>(tid), code.pop_rsi,
+                               static_cast<std::uint64_t>(signal), system_call});
   stack_ = address_ + (answers + 1) * sizeof(std::uint64_t);
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// System calls that a thread makes one after the other without a stop in between: each of them by itself takes
-// two stops and half a dozen calls of ours, and threads that are asked a dozen things are many.
+// System calls that a thread makes one after the other without a stop in between: each of them by itself
+// takes two stops and half a dozen calls of ours, and threads that are asked a dozen things are many.
 //
 // Nothing is brought along for it. The C library holds instructions like `pop %rdi; ret`, of which a list of
 // their addresses, with the values to pop, makes a program when it lies where the stack pointer points. Its
@@ -25,7 +25,9 @@ struct ChainCode {
   std::uint64_t pop_rax = 0, pop_rdi = 0, pop_rsi = 0;
   std::uint64_t store = 0;        // mov %rax, (%rbx); pop %rbx
   std::uint64_t pop_rdx_rbx = 0;  // pop %rdx; pop %rbx
-  bool complete() const { return pop_rax != 0 && pop_rdi != 0 && pop_rsi != 0 && pop_rdx_rbx != 0 && store != 0; }
+  bool complete() const {
+    return pop_rax != 0 && pop_rdi != 0 && pop_rsi != 0 && pop_rdx_rbx != 0 && store != 0;
+  }
 };
 
 struct GuestCall {

@@ -1,8 +1,11 @@
 #include "engine/native/inspect/from_proc.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <utility>
 
+#include "engine/native/inspect/readers.h"
 #include "os/file.h"
 #include "os/parallel.h"
 #include "os/procfs.h"
@@ -20,7 +23,9 @@ struct Some {
   Result<void> outcome = {};
 };
 
-std::string status_file(pid_t pid, pid_t tid) { return fmt::format("/proc/{}/task/{}/status", pid, tid); }
+Result<os::UniqueFd> open_folder(pid_t pid, pid_t tid) {
+  return os::open_file(fmt::format("/proc/{}/task/{}", pid, tid), O_PATH | O_DIRECTORY);
+}
 
 bool has_our_mounts(pid_t pid) {
   static const auto ours = os::namespace_id(0, "mnt");
@@ -47,29 +52,34 @@ Result<void> glance_at_process(FromProc& from) {
   if (stat.state == 'Z') return read_zombie(pid, process);
   TRY(read_process_alone(from, false));
   process.job_stopped = stat.state == 'T';
-  TRY_ASSIGN(auto tids, os::list_own_threads(pid));
+  TRY_ASSIGN(auto tids, os::list_threads(pid));
   std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
   for (const pid_t tid : tids) process.threads.emplace_back().tid = tid;
   return {};
 }
 
+Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespaces& of_process) {
+  auto& process = some.of->process;
+  auto& thread = process.threads[number];
+  TRY_ASSIGN(const auto folder, open_folder(process.pid, thread.tid));
+  TRY_ASSIGN(auto status, os::read_record_at(folder, "status"));
+  TRY_ASSIGN(auto read, read_thread(thread.tid, folder, status, some.obstacles));
+  of_process.look_at(thread.tid, folder, some.obstacles);
+  const bool io_worker = read.comm.starts_with("iou-") && os::is_io_worker(process.pid, thread.tid);
+  thread = std::move(read);
+  if (io_worker) thread.tid = 0;
+  some.of->statuses[number] = std::move(status);
+  return {};
+}
+
 Result<void> read_some_threads(Some& some, bool stopped) {
   auto& process = some.of->process;
+  const ThreadNamespaces of_process(process.pid);
   for (auto i = some.first; i < some.last; ++i) {
-    auto& thread = process.threads[i];
-    auto status = os::read_file(status_file(process.pid, thread.tid));
-    if (status) {
-      auto read = read_thread(process.pid, thread.tid, *status, some.obstacles);
-      if (read) {
-        thread = std::move(*read);
-        some.of->statuses[i] = std::move(*status);
-        continue;
-      }
-      if (stopped) return tl::unexpected(std::move(read).error());
-    } else if (stopped) {
-      return tl::unexpected(std::move(status).error());
-    }
-    thread.tid = 0;  // it has ended
+    auto read = read_one_thread(some, i, of_process);
+    if (read) continue;
+    if (stopped) return read;
+    process.threads[i].tid = 0;  // it has ended
   }
   return {};
 }

@@ -182,15 +182,24 @@ PageRange GuestCode::frame_range(std::uint64_t stack_pointer) const {
 Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
                                      const GuestCode& code) {
   std::uint64_t used = 0;
-  return begin(thread, memory, code, used, 0);
+  return begin({&thread, &memory, &code}, used);
 }
 
-Result<GuestCalls> GuestCalls::begin(const os::Tracee& thread, const os::TaskMemory& memory,
-                                     const GuestCode& code, std::uint64_t& used, int signal) {
+Result<GuestCalls> GuestCalls::begin(const GuestThread& one, std::uint64_t& used) {
+  const auto& [its_thread, its_memory, its_code, stopped, signal] = one;
+  const auto& thread = *its_thread;
+  const auto& memory = *its_memory;
+  const auto& code = *its_code;
   GuestCalls calls(thread, memory);
   TRY_ASSIGN(calls.before_, thread.registers());
-  TRY_ASSIGN(calls.mask_, thread.signal_mask());
-  TRY_ASSIGN(const auto xstate, thread.xstate());
+  std::vector<std::uint8_t> read;
+  if (stopped == nullptr) {
+    TRY_ASSIGN(calls.mask_, thread.signal_mask());
+    TRY_ASSIGN(read, thread.xstate());
+  } else {
+    calls.mask_ = stopped->signal_mask;
+  }
+  const auto& xstate = stopped != nullptr ? stopped->registers.xstate.data : read;
   calls.own_page_ = code.room != 0;
   if (calls.own_page_ && code.chain.complete()) calls.signal_ = signal;
   calls.chain_ = code.chain;
@@ -229,6 +238,7 @@ GuestCalls::GuestCalls(GuestCalls&& other) noexcept
       signal_(other.signal_),
       chain_(other.chain_),
       chain_address_(other.chain_address_),
+      at_signal_(other.at_signal_),
       before_(other.before_),
       inside_(other.inside_),
       mask_(other.mask_) {}
@@ -260,6 +270,7 @@ Result<void> GuestCalls::begin_call(const GuestCall& call) {
   registers.r8 = call.arguments[4];
   registers.r9 = call.arguments[5];
   TRY(thread_->set_registers(registers));
+  at_signal_ = false;
   return thread_->resume_to_system_call();
 }
 
@@ -291,6 +302,7 @@ Result<void> GuestCalls::begin_chain(std::span<const GuestCall> calls) {
   registers.r9 = calls.front().arguments[5];
   chain_address_ = chain.address();
   TRY(thread_->set_registers(registers));
+  at_signal_ = false;
   return thread_->resume();
 }
 
@@ -305,7 +317,8 @@ Result<void> GuestCalls::await_end_of_chain() {
       if (stop.signal != signal_)
         return Err("signal {} came while system calls were run in the task", stop.signal);
       TRY_ASSIGN(const auto registers, thread_->registers());
-      if (registers.rsp == frame_) return {};  // else it was somebody else's, and does nothing
+      at_signal_ = registers.rsp == frame_;
+      if (at_signal_) return {};  // else it was somebody else's, and does nothing
     }
     TRY(thread_->resume());
   }
@@ -321,18 +334,21 @@ Result<std::vector<CallChain::Answer>> GuestCalls::end_chain(std::size_t count) 
 // Out of the system call's exit into a stop at which the kernel looks at interrupted system calls afterwards:
 // what the thread was interrupted in before is then taken up again.
 Result<void> GuestCalls::go_to_rest() {
+  if (at_signal_) return {};  // such a stop already
   TRY(thread_->interrupt());
   TRY(thread_->set_registers(inside_));
   return thread_->resume();
 }
 
 Result<void> GuestCalls::end_at_rest() {
-  TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
-  if (stop.kind == os::Stop::Kind::ended) {
-    active_ = false;
-    return tl::unexpected(Error("the task ended while it was being read", ESRCH));
+  if (!at_signal_) {
+    TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
+    if (stop.kind == os::Stop::Kind::ended) {
+      active_ = false;
+      return tl::unexpected(Error("the task ended while it was being read", ESRCH));
+    }
+    if (!stop.was_interrupted()) return Err("the task stopped for another reason than was asked");
   }
-  if (!stop.was_interrupted()) return Err("the task stopped for another reason than was asked");
   TRY(thread_->set_signal_mask(mask_));
   TRY(thread_->set_registers(before_));
   active_ = false;
@@ -357,7 +373,7 @@ Result<GuestThreads> GuestThreads::begin(std::span<const One> threads) {
     if (std::exchange(process, one.code) != one.code) used = 0;
     const bool has_room = one.code->room == 0 || used + kRoom <= one.code->room;
     if (group.size() == kMost || !has_room) break;
-    TRY_ASSIGN(auto calls, GuestCalls::begin(*one.thread, *one.memory, *one.code, used, one.signal));
+    TRY_ASSIGN(auto calls, GuestCalls::begin(one, used));
     group.threads_.push_back(std::move(calls));
   }
   return group;

@@ -21,6 +21,7 @@
 #include "engine/native/inspect/call_chain.h"
 #include "engine/native/inspect/own_pages.h"
 #include "engine/native/model/address_space.h"
+#include "engine/native/model/task.h"
 #include "os/ptrace.h"
 #include "os/task_memory.h"
 
@@ -66,6 +67,16 @@ class GuestCodeFinder {
   std::vector<SearchedLibrary> libraries_;
 };
 
+struct GuestThread {
+  const os::Tracee* thread;
+  const os::TaskMemory* memory;
+  const GuestCode* code;                   // the same object for all threads of a process
+  const StoppedThread* stopped = nullptr;  // where its signal mask and its extended registers are known
+  // With which a thread tells that it has made many calls (call_chain.h): one that it neither handles nor
+  // blocks, and that does nothing by itself. 0: they are made one by one.
+  int signal = 0;
+};
+
 class GuestCalls {
  public:
   // The thread stands stopped; from here on until end() it stands in its signal frame, all signals blocked.
@@ -97,8 +108,7 @@ class GuestCalls {
   friend class GuestThreads;
   GuestCalls(const os::Tracee& thread, const os::TaskMemory& memory) : thread_(&thread), memory_(&memory) {}
   // USED: how much of the memory for frames others have; what this one takes is added to it.
-  static Result<GuestCalls> begin(const os::Tracee& thread, const os::TaskMemory& memory,
-                                  const GuestCode& code, std::uint64_t& used, int signal);
+  static Result<GuestCalls> begin(const GuestThread& one, std::uint64_t& used);
   Result<void> begin_call(const GuestCall& call);
   Result<void> go_on_to_its_end();
   Result<long> end_call();
@@ -119,6 +129,7 @@ class GuestCalls {
   int signal_ = 0;
   ChainCode chain_;
   std::uint64_t chain_address_ = 0;
+  bool at_signal_ = false;                     // it stands at the end of a chain
   const CallChain::Answer* answer_ = nullptr;  // of the call in a chain whose answer is being taken
   user_regs_struct before_ = {}, inside_ = {};
   std::uint64_t mask_ = 0;
@@ -136,15 +147,9 @@ struct GuestQuestion {
 // is waiting.
 class GuestThreads {
  public:
-  struct One {
-    const os::Tracee* thread;
-    const os::TaskMemory* memory;
-    const GuestCode* code;  // the same object for all threads of a process, which follow each other
-    // With which a thread tells that it has made many calls (call_chain.h): one that it neither handles nor
-    // blocks, and that does nothing by itself. 0: they are made one by one.
-    int signal = 0;
-  };
-  // As many of THREADS, from the first one on, as there is room for; one at least.
+  using One = GuestThread;
+  // As many of THREADS, from the first one on, as there is room for; one at least. Those of one process
+  // follow each other.
   static Result<GuestThreads> begin(std::span<const One> threads);
   std::size_t size() const { return threads_.size(); }
   GuestCalls& operator[](std::size_t index) { return threads_[index]; }

@@ -32,8 +32,6 @@ std::vector<std::uint32_t> numbers(std::string_view text) {
   return result;
 }
 
-std::string first_line(std::string_view text) { return std::string(text.substr(0, text.find('\n'))); }
-
 Result<Credentials> parse_credentials(std::string_view status) {
   auto list = [&](std::string_view key) {
     auto value = value_of(status, key);
@@ -79,10 +77,6 @@ Result<Scheduling> read_scheduling(pid_t tid) {
   const long priority = ::syscall(SYS_ioprio_get, kIoprioWhoProcess, tid);
   if (priority < 0) return ErrnoErr("ioprio_get {}", tid);
   result.io_priority = static_cast<std::int32_t>(priority);
-  // Not in the folders below task/, but each thread has a folder of its own there, although it is not listed.
-  if (auto slack = os::read_file(fmt::format("/proc/{}/timerslack_ns", tid))) {
-    if (const auto values = numbers(*slack); !values.empty()) result.timer_slack = values[0];
-  }
   return result;
 }
 
@@ -97,10 +91,11 @@ void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& o
 }
 
 // New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
-void look_at_label(const std::string& folder, pid_t tid, std::vector<Obstacle>& obstacles) {
-  static const auto own = os::read_file("/proc/self/attr/current");
-  const auto its = os::read_file(folder + "/attr/current");
-  if (!its || !own || *its == *own) return;
+void look_at_label(os::Fd folder, pid_t tid, std::vector<Obstacle>& obstacles) {
+  static const auto own = os::read_record("/proc/self/attr/current");
+  if (!own) return;
+  const auto its = os::read_record_at(folder, "attr/current");
+  if (!its || *its == *own) return;
   const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
   obstacles.push_back({tid, fmt::format("security label '{}'", label),
                        "tasks with a profile of a security module are not rebuilt by this version",
@@ -110,6 +105,9 @@ void look_at_label(const std::string& folder, pid_t tid, std::vector<Obstacle>& 
 void look_at_core_scheduling(pid_t tid, std::vector<Obstacle>& obstacles) {
   constexpr int kThisThread = 0;  // PIDTYPE_PID
   std::uint64_t cookie = 0;
+  // ENODEV where the processor has nothing to share.
+  static const bool possible = ::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, kThisThread, &cookie) == 0;
+  if (!possible) return;
   if (::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, tid, kThisThread, &cookie) == 0 && cookie != 0)
     obstacles.push_back({tid, "a core scheduling cookie", "cookies cannot be made again", ""});
 }
@@ -193,13 +191,12 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   return {};
 }
 
-Result<Thread> read_thread(pid_t pid, pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
-  const auto folder = fmt::format("/proc/{}/task/{}", pid, tid);
+Result<Thread> read_thread(pid_t tid, os::Fd folder, std::string_view status,
+                           std::vector<Obstacle>& obstacles) {
   Thread thread;
   thread.tid = tid;
   thread.inner_tids = inner_ids(status, "NSpid");
-  TRY_ASSIGN(const auto comm, os::read_file(folder + "/comm"));
-  thread.comm = first_line(comm);
+  thread.comm = name_in_status(status);
   TRY_ASSIGN(thread.credentials, parse_credentials(status));
   TRY_ASSIGN(thread.scheduling, read_scheduling(tid));
   thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));

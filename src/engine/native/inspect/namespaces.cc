@@ -1,11 +1,13 @@
 // Namespaces of their own: what a task sees differently from us.
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "engine/native/inspect/network.h"
@@ -209,21 +211,29 @@ class OneReader {
 };
 
 // A thread may leave these behind by itself; the others only a process can.
-void look_at_threads(const Process& process, std::vector<Obstacle>& obstacles) {
-  auto threads = os::list_threads(process.pid);
-  if (!threads || threads->size() < 2) return;
-  for (const char* kind : {"uts", "ipc", "net", "cgroup", "time_for_children", "pid_for_children"}) {
-    const auto whole = os::namespace_id(process.pid, kind);
-    for (pid_t tid : *threads) {
-      const auto its = os::namespace_id(tid, kind);
-      if (whole && its && *whole != *its)
-        obstacles.push_back({process.pid, fmt::format("thread {}", tid),
-                             fmt::format("it has a {} namespace of its own", kind), ""});
-    }
-  }
+constexpr std::array kOfThreads = {"uts", "ipc", "net", "cgroup", "time_for_children", "pid_for_children"};
+
+std::string link_of(os::Fd folder, const char* kind) {
+  return os::read_link_at(folder, fmt::format("ns/{}", kind)).value_or("");
 }
 
 }  // namespace
+
+ThreadNamespaces::ThreadNamespaces(pid_t pid) : pid_(pid) {
+  const auto folder = os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY);
+  if (!folder) return;
+  for (const char* kind : kOfThreads) links_.push_back(link_of(*folder, kind));
+}
+
+void ThreadNamespaces::look_at(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) const {
+  if (tid == pid_) return;
+  for (std::size_t i = 0; i < links_.size(); ++i) {
+    const auto its = link_of(folder, kOfThreads[i]);
+    if (!its.empty() && !links_[i].empty() && its != links_[i])
+      obstacles.push_back({pid_, fmt::format("thread {}", tid),
+                           fmt::format("it has a {} namespace of its own", kOfThreads[i]), ""});
+  }
+}
 
 Result<void> NamespaceReader::choose_clocks(const std::vector<pid_t>& pids) {
   // Those that are waited for by children only have to be made by whoever waits.
@@ -288,7 +298,6 @@ void NamespaceReader::read_pid_namespaces(Process& process) {
 }
 
 Result<void> NamespaceReader::read(Process& process) {
-  look_at_threads(process, snapshot_.obstacles);
   read_pid_namespaces(process);
   const auto numbers = numbers_of(process.pid);
   if (numbers == NamespaceNumbers{}) return {};

@@ -267,6 +267,19 @@ std::optional<std::uint64_t> number_of(std::string_view text, std::string_view k
   return number;
 }
 
+std::string name_in_status(std::string_view status) {
+  constexpr std::string_view kBefore = "Name:\t";
+  std::string name;
+  if (!status.starts_with(kBefore)) return name;
+  status = status.substr(kBefore.size(), status.find('\n') - kBefore.size());
+  for (std::size_t i = 0; i < status.size(); ++i) {
+    const bool escaped = status[i] == '\\' && i + 1 < status.size();
+    if (escaped) ++i;
+    name.push_back(escaped && status[i] == 'n' ? '\n' : status[i]);
+  }
+  return name;
+}
+
 // "tfd:       5 events: 19 data: 5  pos:0 ino:61af sdev:8": events and data are hexadecimal.
 Result<std::vector<EpollWatch>> parse_epoll(std::string_view fdinfo) {
   std::vector<EpollWatch> watches;

@@ -45,6 +45,8 @@ Result<std::vector<PosixTimer>> parse_timers(std::string_view text);
 
 // The value after "key:" in fdinfo or status, as it stands there; the first such line.
 std::optional<std::string_view> value_of(std::string_view text, std::string_view key);
+// The name of a thread in its status file, where newlines and backslashes are escaped.
+std::string name_in_status(std::string_view status);
 std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key, int base = 10);
 
 // The "tfd:" lines of an epoll descriptor's fdinfo; `file` is not filled in.

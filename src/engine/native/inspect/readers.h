@@ -25,8 +25,9 @@ namespace upkeep::native {
 
 // identity.cc: IDs, names, credentials, scheduling, limits, folders, namespaces.
 Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles);
-// STATUS: /proc/PID/task/TID/status, which others need as well.
-Result<Thread> read_thread(pid_t pid, pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles);
+// FOLDER: /proc/PID/task/TID. STATUS: the file there, which others need as well.
+Result<Thread> read_thread(pid_t tid, os::Fd folder, std::string_view status,
+                           std::vector<Obstacle>& obstacles);
 Result<void> read_zombie(pid_t pid, Process& process);
 
 // namespaces.cc: those of a process that are other ones than our own.
@@ -48,6 +49,17 @@ class NamespaceReader {
   std::map<std::string, std::uint64_t> own_;
   std::map<NamespaceNumbers, std::uint32_t> known_;
   std::set<std::uint64_t> told_, waited_for_;
+};
+// What one thread has by itself (setns(2), unshare(2)), beside those of its process.
+class ThreadNamespaces {
+ public:
+  explicit ThreadNamespaces(pid_t pid);
+  // FOLDER: /proc/PID/task/TID.
+  void look_at(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) const;
+
+ private:
+  pid_t pid_;
+  std::vector<std::string> links_;
 };
 // Whether its /proc is not ours: in another PID namespace, or beside one that is.
 bool shows_other_processes(const Process& process, const Snapshot& snapshot);

@@ -84,6 +84,9 @@ Result<void> read_registers(const os::Tracee& thread, Registers& registers,
   return {};
 }
 
+// As the setting is kept; ENODEV: this processor needs no such thing.
+std::uint32_t as_state(long answer) { return answer > 0 ? static_cast<std::uint32_t>(answer) : 0; }
+
 // The states of prctl(PR_GET_SPECULATION_CTRL). Where they are not a matter of the thread everybody has the
 // same ones, we too; most others are told by /proc/PID/status.
 struct Speculation {
@@ -91,6 +94,7 @@ struct Speculation {
   std::uint32_t ThreadSettings::*state;
   const char* line;
   std::vector<std::pair<std::string_view, std::uint32_t>> texts;
+  std::uint32_t own = as_state(::prctl(PR_GET_SPECULATION_CTRL, kind, 0, 0, 0));
 };
 
 const std::vector<Speculation>& speculations() {
@@ -111,12 +115,8 @@ const std::vector<Speculation>& speculations() {
   return all;
 }
 
-// As the setting is kept; ENODEV: this processor needs no such thing.
-std::uint32_t as_state(long answer) { return answer > 0 ? static_cast<std::uint32_t>(answer) : 0; }
-
 std::optional<std::uint32_t> told_without_asking(const Speculation& speculation, std::string_view status) {
-  const long own = ::prctl(PR_GET_SPECULATION_CTRL, speculation.kind, 0, 0, 0);
-  if ((as_state(own) & PR_SPEC_PRCTL) == 0) return as_state(own);
+  if ((speculation.own & PR_SPEC_PRCTL) == 0) return speculation.own;
   if (speculation.line == nullptr) return std::nullopt;
   const auto text = value_of(status, speculation.line);
   for (const auto& [known, state] : speculation.texts) {
@@ -173,6 +173,9 @@ void ask_thread(const GuestCalls& calls, std::string_view status, Thread& thread
   // EPERM: it takes CAP_SYS_RESOURCE to ask, and to have become one.
   questions.push_back(ask_control(nullptr, PR_GET_IO_FLUSHER,
                                   [&settings](long answer) { settings.io_flusher = answer == 1; }));
+  questions.push_back(ask_control("PR_GET_TIMERSLACK", PR_GET_TIMERSLACK, [&thread](long answer) {
+    thread.scheduling.timer_slack = static_cast<std::uint64_t>(answer);
+  }));
   ask_speculation(status, settings, questions);
   questions.push_back(ask_keyring(KEY_SPEC_THREAD_KEYRING, keyrings.thread));
   questions.push_back(ask_keyring(KEY_SPEC_PROCESS_KEYRING, keyrings.process));
@@ -446,7 +449,7 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
       if (!may_run_calls(process, process.threads[number], guest.code, snapshot.obstacles)) continue;
       const auto& thread = process.threads[number];
       const int signal = chains ? signal_for_chains(process, thread, statuses[i][number]) : 0;
-      asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code, signal},
+      asked.push_back({{&held.threads[number].tracee, &guest.memory, &guest.code, &*thread.stopped, signal},
                        &process,
                        &process.threads[number],
                        &statuses[i][number],
