@@ -208,7 +208,8 @@ std::optional<std::vector<pid_t>> tree_of_few(pid_t root) {
     for (const pid_t thread : *threads) {
       const auto list = read_file(fmt::format("/proc/{}/task/{}/children", tree[i], thread));
       if (!list && read_stat(tree[i])) return std::nullopt;
-      for (const auto word : split(list.value_or(""), ' ')) {
+      if (!list) break;  // it has ended
+      for (const auto word : split(*list, ' ')) {
         pid_t child = 0;
         if (parse_number(word, child) && child > 0 && std::ranges::find(tree, child) == tree.end())
           tree.push_back(child);
