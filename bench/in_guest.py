@@ -56,11 +56,15 @@ def children(pid):
 
 
 def end_tree(root):
-  """Nothing of it is left, zombies neither: its PIDs are free."""
   pids = [root, *children(root)] if os.path.exists(f"/proc/{root}") else []
   for pid in pids:
     with contextlib.suppress(ProcessLookupError):
       os.kill(pid, signal.SIGKILL)
+  until_gone(pids)
+
+
+def until_gone(pids):
+  """Nothing of them is left, zombies neither: the PIDs are free."""
   for pid in pids:
     until(lambda: not os.path.exists(f"/proc/{pid}"), f"the end of {pid}", 120)
 
@@ -262,9 +266,12 @@ def ratios(name, make):
     times["native"]["snapshot"].append(taken)
     times["criu"]["snapshot"].append(criu_dump_lazily(root))
     say(f"{name}: snapshot {i + 1} of {ROUNDS}: native {taken:.3f} s ({in_words(parts)}), criu {times['criu']['snapshot'][-1]:.3f} s")
+  pids = [root, *children(root)]
   images = criu_dump(root)
   for i in range(ROUNDS):
+    until_gone(pids)
     taken, parts = native_restore(manifest)
+    until_gone(pids)
     times["native"]["restore"].append(taken)
     times["criu"]["restore"].append(criu_restore(images))
     say(f"{name}: restore {i + 1} of {ROUNDS}: native {taken:.3f} s ({in_words(parts)}), criu {times['criu']['restore'][-1]:.3f} s")

@@ -162,7 +162,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
     statuses.push_back(std::move(all[i].statuses));
   }
-  TRY(read_by_calls(tree, statuses, snapshot));
+  TRY(read_by_calls(tree, statuses, request.many_threads, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
   if (!request.surroundings)  // a tree that has just been made

@@ -22,6 +22,7 @@ struct InspectRequest {
   bool guards = true;     // which pages are guards (GuardRegion)
   PageSink sink;
   const PagesAhead* ahead = nullptr;  // what was given to the same sink before (ahead.h)
+  std::size_t many_threads = 32;      // so many are asked by chains of calls (call_chain.h), fewer one by one
   bool surroundings =
       true;  // look for objects that tasks outside the tree hold too, among all tasks of the machine
 };

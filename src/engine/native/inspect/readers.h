@@ -90,7 +90,7 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
                           std::vector<Obstacle>& obstacles);
 // What only a task itself can say, for all of them at once; SNAPSHOT has the processes of TREE in its order.
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
-                           Snapshot& snapshot);
+                           std::size_t many_threads, Snapshot& snapshot);
 // keys.cc: the session keyring with this number (none: negative), asked for in the task, which is the one who
 // may read its keys.
 Result<void> read_keyring(GuestCalls& calls, long serial, Process& process, Snapshot& snapshot);

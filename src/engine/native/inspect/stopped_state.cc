@@ -419,13 +419,12 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
 }
 
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
-                           Snapshot& snapshot) {
+                           std::size_t many_threads, Snapshot& snapshot) {
   constexpr std::size_t kEnough = 64;  // each process takes a descriptor of ours
-  constexpr std::size_t kManyThreads = 32;
   std::size_t threads = 0;
   for (const auto& held : tree.processes()) threads += held.threads.size();
   // Where something stands in the way (shadow stacks, rules of a security module) nobody is in a hurry.
-  const bool chains = threads >= kManyThreads && snapshot.obstacles.empty();
+  const bool chains = threads >= many_threads && snapshot.obstacles.empty();
   struct Guest {
     os::TaskMemory memory;
     GuestCode code;
