@@ -23,10 +23,6 @@ struct Some {
   Result<void> outcome = {};
 };
 
-Result<os::UniqueFd> open_folder(pid_t pid, pid_t tid) {
-  return os::open_file(fmt::format("/proc/{}/task/{}", pid, tid), O_PATH | O_DIRECTORY);
-}
-
 bool has_our_mounts(pid_t pid) {
   static const auto ours = os::namespace_id(0, "mnt");
   const auto its = os::namespace_id(pid, "mnt");
@@ -58,13 +54,20 @@ Result<void> glance_at_process(FromProc& from) {
   return {};
 }
 
-Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespaces& of_process) {
+Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespaces& of_process,
+                             bool made_here) {
   auto& process = some.of->process;
   auto& thread = process.threads[number];
-  TRY_ASSIGN(const auto folder, open_folder(process.pid, thread.tid));
-  TRY_ASSIGN(auto status, os::read_record_at(folder, "status"));
-  TRY_ASSIGN(auto read, read_thread(thread.tid, folder, status, some.obstacles));
-  of_process.look_at(thread.tid, folder, some.obstacles);
+  const auto path = fmt::format("/proc/{}/task/{}", process.pid, thread.tid);
+  os::UniqueFd folder;
+  if (!made_here) {
+    TRY_ASSIGN(folder, os::open_file(path, O_PATH | O_DIRECTORY));
+    of_process.look_at(thread.tid, folder, some.obstacles);
+    look_at_label(thread.tid, folder, some.obstacles);
+  }
+  TRY_ASSIGN(auto status,
+             made_here ? os::read_record(path + "/status") : os::read_record_at(folder, "status"));
+  TRY_ASSIGN(auto read, read_thread(thread.tid, status, some.obstacles));
   const bool io_worker = read.comm.starts_with("iou-") && os::is_io_worker(process.pid, thread.tid);
   thread = std::move(read);
   if (io_worker) thread.tid = 0;
@@ -72,19 +75,22 @@ Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespa
   return {};
 }
 
-Result<void> read_some_threads(Some& some, bool stopped) {
+enum class Tasks { running, stopped, made_here };
+
+Result<void> read_some_threads(Some& some, Tasks tasks) {
   auto& process = some.of->process;
-  const ThreadNamespaces of_process(process.pid);
+  const bool made_here = tasks == Tasks::made_here;
+  const ThreadNamespaces of_process(made_here ? 0 : process.pid);
   for (auto i = some.first; i < some.last; ++i) {
-    auto read = read_one_thread(some, i, of_process);
+    auto read = read_one_thread(some, i, of_process, made_here);
     if (read) continue;
-    if (stopped) return read;
+    if (tasks != Tasks::running) return read;
     process.threads[i].tid = 0;  // it has ended
   }
   return {};
 }
 
-void read_threads(std::vector<FromProc>& all, bool stopped) {
+void read_threads(std::vector<FromProc>& all, Tasks tasks) {
   std::vector<Some> jobs;
   for (auto& from : all) {
     const auto count = from.outcome ? from.process.threads.size() : 0;
@@ -93,7 +99,7 @@ void read_threads(std::vector<FromProc>& all, bool stopped) {
       jobs.push_back({&from, first, std::min(count, first + kThreadsTogether)});
   }
   (void)os::for_each_parallel(jobs.size(), os::few_threads(), [&](std::size_t i) -> Result<void> {
-    jobs[i].outcome = read_some_threads(jobs[i], stopped);
+    jobs[i].outcome = read_some_threads(jobs[i], tasks);
     return {};
   });
   for (auto& job : jobs) {
@@ -117,11 +123,11 @@ std::vector<FromProc> glance_at_proc(const std::vector<pid_t>& pids) {
   std::vector<FromProc> all(pids.size());
   for (std::size_t i = 0; i < pids.size(); ++i) all[i].process.pid = pids[i];
   read_each(all, [&](std::size_t i) { return glance_at_process(all[i]); });
-  read_threads(all, false);
+  read_threads(all, Tasks::running);
   return all;
 }
 
-std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes) {
+std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here) {
   std::vector<FromProc> all(processes.size());
   for (std::size_t i = 0; i < processes.size(); ++i) {
     all[i].process.pid = processes[i].pid;
@@ -132,7 +138,7 @@ std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes) 
     if (processes[i].zombie) return read_zombie(processes[i].pid, all[i].process);
     return read_process_alone(all[i], true);
   });
-  read_threads(all, true);
+  read_threads(all, made_here ? Tasks::made_here : Tasks::stopped);
   return all;
 }
 

@@ -26,7 +26,8 @@ struct FromProc {
 
 // Of running tasks: mappings without their flags, threads and descriptors that go away meanwhile left out.
 std::vector<FromProc> glance_at_proc(const std::vector<pid_t>& pids);
-// Of tasks that stand still.
-std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes);
+// Of tasks that stand still. MADE_HERE: we have made them, and they have not run yet: what their threads have
+// from us, security labels and namespaces, is not looked at.
+std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here);
 
 }  // namespace upkeep::native

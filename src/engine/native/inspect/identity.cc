@@ -90,18 +90,6 @@ void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& o
     obstacles.push_back({tid, "a shadow stack", "shadow stacks are not rebuilt by this version", ""});
 }
 
-// New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
-void look_at_label(os::Fd folder, pid_t tid, std::vector<Obstacle>& obstacles) {
-  static const auto own = os::read_record("/proc/self/attr/current");
-  if (!own) return;
-  const auto its = os::read_record_at(folder, "attr/current");
-  if (!its || *its == *own) return;
-  const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
-  obstacles.push_back({tid, fmt::format("security label '{}'", label),
-                       "tasks with a profile of a security module are not rebuilt by this version",
-                       "set the profile aside, or run the program unconfined"});
-}
-
 void look_at_core_scheduling(pid_t tid, std::vector<Obstacle>& obstacles) {
   constexpr int kThisThread = 0;  // PIDTYPE_PID
   std::uint64_t cookie = 0;
@@ -191,8 +179,19 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   return {};
 }
 
-Result<Thread> read_thread(pid_t tid, os::Fd folder, std::string_view status,
-                           std::vector<Obstacle>& obstacles) {
+// New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
+void look_at_label(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) {
+  static const auto own = os::read_record("/proc/self/attr/current");
+  if (!own) return;
+  const auto its = os::read_record_at(folder, "attr/current");
+  if (!its || *its == *own) return;
+  const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
+  obstacles.push_back({tid, fmt::format("security label '{}'", label),
+                       "tasks with a profile of a security module are not rebuilt by this version",
+                       "set the profile aside, or run the program unconfined"});
+}
+
+Result<Thread> read_thread(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
   Thread thread;
   thread.tid = tid;
   thread.inner_tids = inner_ids(status, "NSpid");
@@ -201,7 +200,6 @@ Result<Thread> read_thread(pid_t tid, os::Fd folder, std::string_view status,
   TRY_ASSIGN(thread.scheduling, read_scheduling(tid));
   thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));
   look_at_status(tid, status, obstacles);
-  look_at_label(folder, tid, obstacles);
   look_at_core_scheduling(tid, obstacles);
   return thread;
 }

@@ -153,7 +153,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   std::vector<pid_t> pids;
   for (const auto& held : tree.processes()) pids.push_back(held.pid);
   TRY(readers.namespaces.choose_clocks(pids));
-  auto all = read_from_proc(tree.processes());
+  auto all = read_from_proc(tree.processes(), !request.surroundings);
   snapshot.processes.reserve(all.size());
   std::vector<std::vector<std::string>> statuses;  // of the threads of each process
   for (std::size_t i = 0; i < all.size(); ++i) {

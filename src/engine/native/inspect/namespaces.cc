@@ -220,6 +220,7 @@ std::string link_of(os::Fd folder, const char* kind) {
 }  // namespace
 
 ThreadNamespaces::ThreadNamespaces(pid_t pid) : pid_(pid) {
+  if (pid == 0) return;
   const auto folder = os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY);
   if (!folder) return;
   for (const char* kind : kOfThreads) links_.push_back(link_of(*folder, kind));

@@ -251,13 +251,15 @@ Result<std::vector<PosixTimer>> parse_timers(std::string_view text) {
 }
 
 std::optional<std::string_view> value_of(std::string_view text, std::string_view key) {
-  while (auto line = next_line(text)) {
-    const auto [name, value] = halves(*line, ':');
-    if (name != key) continue;
-    const auto begin = value.find_first_not_of(" \t");
-    return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
+  for (;;) {
+    if (text.starts_with(key) && text.substr(key.size()).starts_with(':')) break;
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return std::nullopt;
+    text.remove_prefix(end + 1);
   }
-  return std::nullopt;
+  const auto value = text.substr(key.size() + 1, text.find('\n') - key.size() - 1);
+  const auto begin = value.find_first_not_of(" \t");
+  return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
 }
 
 std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key, int base) {

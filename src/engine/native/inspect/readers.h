@@ -25,9 +25,10 @@ namespace upkeep::native {
 
 // identity.cc: IDs, names, credentials, scheduling, limits, folders, namespaces.
 Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles);
-// FOLDER: /proc/PID/task/TID. STATUS: the file there, which others need as well.
-Result<Thread> read_thread(pid_t tid, os::Fd folder, std::string_view status,
-                           std::vector<Obstacle>& obstacles);
+// STATUS: /proc/PID/task/TID/status, which others need as well.
+Result<Thread> read_thread(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles);
+// The label of a security module. FOLDER: /proc/PID/task/TID.
+void look_at_label(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles);
 Result<void> read_zombie(pid_t pid, Process& process);
 
 // namespaces.cc: those of a process that are other ones than our own.

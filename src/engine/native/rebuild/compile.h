@@ -9,6 +9,7 @@
 #include "common/result.h"
 #include "engine/native/model/births.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/inherited.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
 #include "engine/native/rebuild/program.h"
@@ -100,18 +101,21 @@ Program compile_thread_end();
 // compile_state.cc
 Program compile_signals(const Process& process, bool timer_ids);  // timer_ids: the kernel takes wanted ones
 Program compile_limits(const Process& process);
-Program compile_thread(const Process& process, const Thread& thread);
+Program compile_thread(const Process& process, const Thread& thread, const Scheduling* inherited);
 // Last, for nothing that needs privilege works after it. IDS: users and groups are set too.
-Program compile_credentials(const Process& process, const Thread& thread, bool ids);
+Program compile_credentials(const Process& process, const Thread& thread, bool ids,
+                            const Credentials* inherited);
 // All of it that a thread does by itself once all tasks are there, as one program: each start and stop of a
 // task costs more than most of the calls in it. USER_NAMESPACE: the process lives in one of its own.
 struct OwnState {
   bool timer_ids = false, user_namespace = false;
+  const Inherited* inherited;
 };
 Program compile_own_state(const Snapshot& snapshot, const Process& process, const Thread& thread,
                           OwnState how);
 // Parts of these for programs that are put together otherwise.
-void add_scheduling(Program& program, const Scheduling& scheduling);
+// INHERITED: what it has already; nullptr: not known.
+void add_scheduling(Program& program, const Scheduling& scheduling, const Scheduling* inherited);
 void add_limits(Program& program, const Process& process);
 void add_ids(Program& program, const Credentials& wanted);
 

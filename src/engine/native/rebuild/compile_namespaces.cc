@@ -78,7 +78,7 @@ Program compile_user_namespace(const Process& process, const MadeNamespaces& nam
   const int from = lowest_free(process, 0), spare = lowest_free(process, from + 1);
   program.call(SYS_pidfd_open, {restorer, 0});
   program.call(SYS_pidfd_getfd, {from, namespaces.user.get(), 0});
-  add_scheduling(program, leader.scheduling);
+  add_scheduling(program, leader.scheduling, nullptr);
   add_limits(program, process);
   add_ids(program, leader.credentials);
   program.call(SYS_setns, {spare, CLONE_NEWUSER});

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "engine/native/model/inner_ids.h"
 #include "engine/native/rebuild/compile.h"
@@ -98,9 +99,7 @@ void set_capabilities(Program& program, std::uint64_t effective, std::uint64_t p
                {program.value(header), program.value(capability_sets(effective, permitted, inheritable))});
 }
 
-}  // namespace
-
-void add_scheduling(Program& program, const Scheduling& scheduling) {
+void add_policy_and_affinity(Program& program, const Scheduling& scheduling) {
   const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
                                                scheduling.policy,
                                                scheduling.flags,
@@ -112,9 +111,20 @@ void add_scheduling(Program& program, const Scheduling& scheduling) {
   program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
   program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
                                        program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
+}
+
+}  // namespace
+
+void add_scheduling(Program& program, const Scheduling& scheduling, const Scheduling* inherited) {
+  const auto timed = [](const Scheduling& s) {
+    return std::tie(s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period, s.affinity);
+  };
+  const bool same = inherited != nullptr && scheduling.flags == 0 && timed(scheduling) == timed(*inherited);
+  if (!same) add_policy_and_affinity(program, scheduling);
   if (scheduling.io_priority != 0)
     program.call(SYS_ioprio_set, {1 /* IOPRIO_WHO_PROCESS */, 0, scheduling.io_priority});
-  if (scheduling.timer_slack != 0)
+  const bool same_slack = inherited != nullptr && scheduling.timer_slack == inherited->timer_slack;
+  if (scheduling.timer_slack != 0 && !same_slack)
     program.call(SYS_prctl, {PR_SET_TIMERSLACK, scheduling.timer_slack, 0, 0, 0});
 }
 
@@ -159,13 +169,14 @@ Program compile_limits(const Process& process) {
   return program;
 }
 
-Program compile_thread(const Process& process, const Thread& thread) {
+Program compile_thread(const Process& process, const Thread& thread, const Scheduling* inherited) {
   Program program;
   const auto& state = *thread.stopped;
   program.call(SYS_prctl, {PR_SET_NAME, program.text(thread.comm), 0, 0, 0});
   const stack_t stack = {reinterpret_cast<void*>(state.alternate_stack.pointer), state.alternate_stack.flags,
                          state.alternate_stack.size};
-  program.call(SYS_sigaltstack, {program.value(stack), 0});
+  if (stack.ss_flags != SS_DISABLE || stack.ss_sp != nullptr || stack.ss_size != 0)
+    program.call(SYS_sigaltstack, {program.value(stack), 0});
   program.call(SYS_set_tid_address, {state.clear_child_tid});
   if (state.robust_list != 0) program.call(SYS_set_robust_list, {state.robust_list, 24});
   if (state.rseq.pointer != 0)
@@ -175,7 +186,7 @@ Program compile_thread(const Process& process, const Thread& thread) {
                  {own_id(process), seen_by(process, thread.tid, thread.inner_tids), signal_of(info),
                   program.bytes(std::as_bytes(std::span(info.data)))});
   }
-  add_scheduling(program, thread.scheduling);
+  add_scheduling(program, thread.scheduling, inherited);
   return program;
 }
 
@@ -189,29 +200,33 @@ void add_ids(Program& program, const Credentials& wanted) {
   program.call(SYS_setfsuid, {wanted.fsuid});
 }
 
-Program compile_credentials(const Process& process, const Thread& thread, bool ids) {
-  Program program;
-  const auto& wanted = thread.credentials;
-  constexpr int kHighestCapability = 63;
-  for (int capability = 0; capability <= kHighestCapability; ++capability) {
+void add_credentials(Program& program, const Credentials& wanted, bool ids) {
+  for (int capability = 0; capability <= highest_capability(); ++capability) {
     const bool keep = (wanted.bounding >> static_cast<unsigned>(capability) & 1U) != 0;
-    if (!keep)
-      program.try_call(SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});  // EINVAL: there is no such one
+    if (!keep) program.call(SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});
   }
   if (ids) add_ids(program, wanted);
   set_capabilities(program, wanted.permitted | (1ULL << CAP_SETPCAP),
                    wanted.permitted | (1ULL << CAP_SETPCAP), wanted.inheritable);
-  for (int capability = 0; capability <= kHighestCapability; ++capability) {
+  for (int capability = 0; capability <= highest_capability(); ++capability) {
     if ((wanted.ambient >> static_cast<unsigned>(capability) & 1U) != 0)
       program.call(SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0});
   }
   program.call(SYS_prctl, {PR_SET_SECUREBITS, wanted.securebits, 0, 0, 0});
   set_capabilities(program, wanted.effective, wanted.permitted, wanted.inheritable);
   if (wanted.no_new_privs) program.call(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
+}
+
+Program compile_credentials(const Process& process, const Thread& thread, bool ids,
+                            const Credentials* inherited) {
+  Program program;
+  const bool same = inherited != nullptr && thread.credentials == *inherited;
+  if (!same) add_credentials(program, thread.credentials, ids);
   // A change of credentials resets these.
   if (thread.stopped->parent_death_signal != 0)
     program.call(SYS_prctl, {PR_SET_PDEATHSIG, thread.stopped->parent_death_signal, 0, 0, 0});
-  if (process.stopped->dumpable <= 1)
+  const bool leader = thread.tid == process.pid;
+  if (process.stopped->dumpable <= 1 && (leader || !same))
     program.call(SYS_prctl, {PR_SET_DUMPABLE, process.stopped->dumpable, 0, 0, 0});
   return program;
 }
@@ -223,11 +238,13 @@ Program compile_own_state(const Snapshot& snapshot, const Process& process, cons
   if (leader) program.append(compile_childrens_pids(snapshot, process));
   if (leader) program.append(compile_signals(process, how.timer_ids));
   if (leader && !how.user_namespace) program.append(compile_limits(process));
-  program.append(compile_thread(process, thread));
+  const auto* inherited = how.user_namespace ? nullptr : how.inherited;
+  program.append(compile_thread(process, thread, inherited == nullptr ? nullptr : &inherited->scheduling));
   if (leader) program.append(compile_process_settings(process));
   program.append(compile_settings(thread));
   program.append(compile_filters(snapshot, process, thread));
-  program.append(compile_credentials(process, thread, !how.user_namespace));
+  program.append(compile_credentials(process, thread, !how.user_namespace,
+                                     inherited == nullptr ? nullptr : &inherited->credentials));
   return program;
 }
 

@@ -70,6 +70,7 @@ class Builder {
 
   Result<NewTasks> build() {
     const bool timer_ids = kernel_takes_timer_ids();
+    TRY_ASSIGN(const auto inherited, what_is_inherited());
     TRY(check_complete(snapshot_, timer_ids));
     TRY_ASSIGN(const auto births, births_of(snapshot_));
     TRY_ASSIGN(clocks_, clock_offsets());  // before the first timer is set: they go on together
@@ -120,7 +121,7 @@ class Builder {
     }
     TRY(stop_jobs(snapshot_, tasks_, shop));
     const auto own_state = [&](const Process& p, const Thread& t) {
-      return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p)});
+      return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited});
     };
     TRY(for_living([&](const Process& p) { return own_state(p, p.threads.front()); }));
     TRY(for_other_threads(own_state));
