@@ -75,8 +75,9 @@ void begin(const Wait* waits, std::size_t count, bool wakes) {
     std::thread([=] {
       entered[i] = now_ns(CLOCK_MONOTONIC);
       const long got = waits[i].wait();
-      returned[i] = now_ns(CLOCK_MONOTONIC);
+      const auto now = now_ns(CLOCK_MONOTONIC);
       outcome[i] = wakes && woken == 0 ? 77777 : got;
+      returned[i] = now;  // last: it says that the outcome is there
       for (;;) ::syscall(SYS_futex, &board().value[6], FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
     }).detach();
   }

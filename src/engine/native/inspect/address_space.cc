@@ -84,30 +84,22 @@ Result<std::uint64_t> vdso_checksum(pid_t pid, const std::vector<Mapping>& mappi
 
 }  // namespace
 
-Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obstacle>& obstacles) {
-  const auto folder = fmt::format("/proc/{}", pid);
-  AddressSpace space;
-  TRY_ASSIGN(space.executable, os::read_link(folder + "/exe"));
-  TRY_ASSIGN(const auto text, os::read_file(folder + (stopped ? "/smaps" : "/maps")));
+Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressSpace& space,
+                                std::vector<Obstacle>& obstacles) {
+  TRY_ASSIGN(space.executable, os::read_link_at(folder, "exe"));
+  TRY_ASSIGN(const auto text, os::read_file_at(folder, stopped ? "smaps" : "maps"));
   if (stopped) {
     TRY_ASSIGN(space.mappings, parse_smaps(text));
   } else {
     TRY_ASSIGN(space.mappings, parse_maps(text));
   }
   for (const auto& mapping : space.mappings) look_at(pid, mapping, obstacles);
-  TRY_ASSIGN(const auto stat_text, os::read_file(folder + "/stat"));
-  TRY_ASSIGN(const auto stat, StatFields::parse(stat_text));
-  auto& layout = space.layout;
-  layout.start_code = stat[26], layout.end_code = stat[27], layout.start_stack = stat[28];
-  layout.start_data = stat[45], layout.end_data = stat[46], layout.start_brk = stat[47];
-  layout.arg_start = stat[48], layout.arg_end = stat[49], layout.env_start = stat[50],
-  layout.env_end = stat[51];
-  TRY_ASSIGN(const auto auxv, os::read_file(folder + "/auxv"));
-  layout.auxv.data.assign(auxv.begin(), auxv.end());
+  TRY_ASSIGN(const auto auxv, os::read_record_at(folder, "auxv"));
+  space.layout.auxv.data.assign(auxv.begin(), auxv.end());
   if (stopped) {
     TRY_ASSIGN(space.vdso_checksum, vdso_checksum(pid, space.mappings));
   }
-  return space;
+  return {};
 }
 
 }  // namespace upkeep::native

@@ -24,6 +24,17 @@ struct EpollSlot {
   std::uint32_t epoll_fd, fd, offset;
 };
 
+// Of one process: names are looked up from there.
+struct DescriptorFolders {
+  os::UniqueFd links, infos;
+  static Result<DescriptorFolders> open(pid_t pid) {
+    DescriptorFolders folders;
+    TRY_ASSIGN(folders.links, os::open_file(fmt::format("/proc/{}/fd", pid), O_PATH | O_DIRECTORY));
+    TRY_ASSIGN(folders.infos, os::open_file(fmt::format("/proc/{}/fdinfo", pid), O_PATH | O_DIRECTORY));
+    return folders;
+  }
+};
+
 Result<std::vector<int>> list_descriptors(pid_t pid) {
   TRY_ASSIGN(const auto names, os::list_directory(fmt::format("/proc/{}/fd", pid)));
   std::vector<int> numbers;
@@ -36,15 +47,16 @@ Result<std::vector<int>> list_descriptors(pid_t pid) {
   return numbers;
 }
 
-Result<DescriptorFacts> facts_of(pid_t pid, int fd) {
+Result<DescriptorFacts> facts_of(const DescriptorFolders& folders, pid_t pid, int fd) {
   DescriptorFacts facts;
   facts.pid = pid;
   facts.fd = fd;
-  TRY_ASSIGN(facts.link, os::read_link(fmt::format("/proc/{}/fd/{}", pid, fd)));
-  TRY_ASSIGN(facts.info, os::read_file(fmt::format("/proc/{}/fdinfo/{}", pid, fd)));
-  const auto path = fmt::format("/proc/{}/fd/{}", pid, fd);
+  const auto name = std::to_string(fd);
+  TRY_ASSIGN(facts.link, os::read_link_at(folders.links, name));
+  TRY_ASSIGN(facts.info, os::read_record_at(folders.infos, name));
   struct stat status = {};
-  if (::stat(path.c_str(), &status) < 0) return ErrnoErr("stat {}", path);
+  if (::fstatat(folders.links.get(), name.c_str(), &status, 0) < 0)
+    return ErrnoErr("stat /proc/{}/fd/{}", pid, fd);
   facts.device = status.st_dev;
   facts.inode = status.st_ino;
   return facts;
@@ -69,10 +81,11 @@ Result<void> read_record_locks(Process& process, const std::string& info) {
 
 Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped) {
   TRY_ASSIGN(const auto numbers, list_descriptors(pid));
+  TRY_ASSIGN(const auto folders, DescriptorFolders::open(pid));
   std::vector<DescriptorFacts> all;
   all.reserve(numbers.size());
   for (int fd : numbers) {
-    auto facts = facts_of(pid, fd);
+    auto facts = facts_of(folders, pid, fd);
     if (facts)
       all.push_back(std::move(*facts));
     else if (stopped)
@@ -108,7 +121,8 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
 Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
   const auto known = snapshot_.obstacles.size();
   TRY_ASSIGN(const auto held, borrow_descriptor(facts.pid, facts.fd));
-  TRY_ASSIGN(auto now, facts_of(::getpid(), held.get()));
+  TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
+  TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
   now.own_root = facts.own_root, now.inner = facts.inner;
   TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
   const auto called = fmt::format("descriptor {} ", held.get());
@@ -123,9 +137,11 @@ Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts
 // A socket may be on its way through itself: it is known by now.
 Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight,
                                               os::Fd own_root) {
+  if (in_flight.empty()) return {};
+  TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
-      TRY_ASSIGN(auto facts, facts_of(::getpid(), descriptor.get()));
+      TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
       facts.own_root = own_root;
       in_flight_.push_back(std::move(descriptor));
       TRY_ASSIGN(const auto file, file_of(facts, true));

@@ -33,8 +33,10 @@ bool has_our_mounts(pid_t pid) {
 Result<void> read_process_alone(FromProc& from, bool stopped) {
   auto& process = from.process;
   const pid_t pid = process.pid;
-  TRY(read_process(pid, process, from.obstacles));
-  TRY_ASSIGN(process.memory, read_address_space(pid, stopped, from.obstacles));
+  TRY_ASSIGN(const auto folder, os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY));
+  from.statuses.emplace_back();
+  TRY_ASSIGN(from.statuses.front(), read_process(pid, folder, process, from.obstacles));
+  TRY(read_address_space(pid, folder, stopped, process.memory, from.obstacles));
   if (has_our_mounts(pid)) {
     TRY_ASSIGN(from.descriptors, read_descriptor_facts(pid, stopped));
   }
@@ -65,13 +67,14 @@ Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespa
     of_process.look_at(thread.tid, folder, some.obstacles);
     look_at_label(thread.tid, folder, some.obstacles);
   }
-  TRY_ASSIGN(auto status,
-             made_here ? os::read_record(path + "/status") : os::read_record_at(folder, "status"));
+  auto& status = some.of->statuses[number];
+  if (status.empty() || thread.tid != process.pid) {  // that of the first one came with the process
+    TRY_ASSIGN(status, made_here ? os::read_record(path + "/status") : os::read_record_at(folder, "status"));
+  }
   TRY_ASSIGN(auto read, read_thread(thread.tid, status, some.obstacles));
   const bool io_worker = read.comm.starts_with("iou-") && os::is_io_worker(process.pid, thread.tid);
   thread = std::move(read);
   if (io_worker) thread.tid = 0;
-  some.of->statuses[number] = std::move(status);
   return {};
 }
 

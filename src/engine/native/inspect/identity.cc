@@ -1,6 +1,7 @@
 // IDs, names, credentials, scheduling, limits, folders: what /proc and system calls about other
 // tasks tell without any stop.
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -108,8 +109,8 @@ std::uint64_t device_number(std::uint64_t encoded) {
   return makedev((encoded >> 8U) & 0xfffU, (encoded & 0xffU) | ((encoded >> 12U) & 0xfff00U));
 }
 
-Result<StatFields> stat_of(pid_t pid) {
-  TRY_ASSIGN(auto text, os::read_file(fmt::format("/proc/{}/stat", pid)));
+Result<StatFields> stat_in(os::Fd folder) {
+  TRY_ASSIGN(auto text, os::read_record_at(folder, "stat"));
   return StatFields::parse(text);
 }
 
@@ -122,6 +123,13 @@ void fill_stat(const StatFields& stat, pid_t pid, Process& process) {
   process.terminal = device_number(stat[7]);
   process.comm = stat.comm();
   process.command = process.comm;
+}
+
+void fill_layout(const StatFields& stat, Layout& layout) {
+  layout.start_code = stat[26], layout.end_code = stat[27], layout.start_stack = stat[28];
+  layout.start_data = stat[45], layout.end_data = stat[46], layout.start_brk = stat[47];
+  layout.arg_start = stat[48], layout.arg_end = stat[49], layout.env_start = stat[50],
+  layout.env_end = stat[51];
 }
 
 // "NSpid:\t1234\t5": ours first. Kernels without PID namespaces say nothing.
@@ -142,33 +150,35 @@ void fill_inner_ids(std::string_view status, Process& process) {
 }  // namespace
 
 Result<void> read_zombie(pid_t pid, Process& process) {
-  TRY_ASSIGN(const auto stat, stat_of(pid));
+  TRY_ASSIGN(const auto folder, os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(const auto stat, stat_in(folder));
   fill_stat(stat, pid, process);
   process.exit_status = small(stat[52]);
-  TRY_ASSIGN(const auto status, os::read_file(fmt::format("/proc/{}/status", pid)));
+  TRY_ASSIGN(const auto status, os::read_record_at(folder, "status"));
   fill_inner_ids(status, process);
   return {};
 }
 
-Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles) {
-  const auto folder = fmt::format("/proc/{}", pid);
-  TRY_ASSIGN(const auto stat, stat_of(pid));
+Result<std::string> read_process(pid_t pid, os::Fd folder, Process& process,
+                                 std::vector<Obstacle>& obstacles) {
+  TRY_ASSIGN(const auto stat, stat_in(folder));
   fill_stat(stat, pid, process);
+  fill_layout(stat, process.memory.layout);
   process.command = os::command_line(pid);
   process.cgroup = os::cgroup_of(pid).value_or("");
-  TRY_ASSIGN(const auto personality, os::read_file(folder + "/personality"));
+  TRY_ASSIGN(const auto personality, os::read_record_at(folder, "personality"));
   (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);
-  TRY_ASSIGN(const auto score, os::read_file(folder + "/oom_score_adj"));
+  TRY_ASSIGN(const auto score, os::read_record_at(folder, "oom_score_adj"));
   (void)std::from_chars(score.data(), score.data() + score.size(), process.oom_score_adj);
-  const auto login = os::read_file(folder + "/loginuid").value_or("");  // only where the kernel audits
+  const auto login = os::read_record_at(folder, "loginuid").value_or("");  // only where the kernel audits
   (void)std::from_chars(login.data(), login.data() + login.size(), process.login_uid);
-  TRY_ASSIGN(const auto filter, os::read_file(folder + "/coredump_filter"));
+  TRY_ASSIGN(const auto filter, os::read_record_at(folder, "coredump_filter"));
   (void)std::from_chars(filter.data(), filter.data() + filter.size(), process.coredump_filter, 16);
-  TRY_ASSIGN(const auto limits, os::read_file(folder + "/limits"));
+  TRY_ASSIGN(const auto limits, os::read_record_at(folder, "limits"));
   TRY_ASSIGN(process.limits, parse_limits(limits));
-  TRY_ASSIGN(process.folders.working_directory, os::read_link(folder + "/cwd"));
-  TRY_ASSIGN(process.folders.root, os::read_link(folder + "/root"));
-  TRY_ASSIGN(const auto status, os::read_file(folder + "/status"));
+  TRY_ASSIGN(process.folders.working_directory, os::read_link_at(folder, "cwd"));
+  TRY_ASSIGN(process.folders.root, os::read_link_at(folder, "root"));
+  TRY_ASSIGN(auto status, os::read_record_at(folder, "status"));
   fill_inner_ids(status, process);
   const auto umask = number_of(status, "Umask", 8);
   if (!umask) return Err("its status lacks a umask");
@@ -176,7 +186,7 @@ Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& ob
   if (process.folders.working_directory.ends_with(" (deleted)"))
     obstacles.push_back(
         {pid, "working directory " + process.folders.working_directory, "it has been removed", ""});
-  return {};
+  return status;
 }
 
 // New tasks have the label that we have. Where a security module knows no labels the file cannot be read.

@@ -151,32 +151,24 @@ Result<StatFields> StatFields::parse(std::string_view text) {
 
 Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
   std::vector<Mapping> mappings;
-  std::uint64_t page_kilobytes = 0;  // of the mapping whose lines these are
   while (auto line = next_line(text)) {
-    if (line->starts_with("VmFlags:")) {
-      if (mappings.empty()) return Err("smaps begins with flags");
-      auto flags = line->substr(8);
-      auto& mapping = mappings.back();
-      while (!flags.empty()) {
-        const auto flag = next_word(flags);
-        if (flag == "ht") mapping.huge_page = page_kilobytes * 1024;
-        if (!worth_keeping(flag, mapping)) continue;
-        // VM_LOCKONFAULT has no letters of its own in all kernels.
-        const bool on_fault = flag == "??" && mapping.has_flag("lo");
-        mapping.flags.emplace_back(on_fault ? "lf" : flag);
-      }
-      continue;
-    }
-    auto words = *line;
-    const auto key = next_word(words);
-    if (key == "ProtectionKey:" && !mappings.empty() &&
-        !parse(next_word(words), mappings.back().protection_key))
-      return Err("not a protection key: '{}'", *line);
-    if (key == "KernelPageSize:" && !parse(next_word(words), page_kilobytes))
-      return Err("not a page size: '{}'", *line);
-    if (key.ends_with(':')) continue;  // "Rss:   12 kB"
     auto mapping = parse_head(*line);
     if (!mapping) return Err("not a line of smaps: '{}'", *line);
+    // What follows are some twenty lines of counts, of which the last one is wanted, and seldom two others.
+    constexpr std::string_view kFlags = "\nVmFlags:";
+    const auto counts = text.substr(0, text.find(kFlags));
+    if (counts.size() == text.size()) return Err("a mapping in smaps has no flags: '{}'", *line);
+    text.remove_prefix(counts.size() + kFlags.size());
+    const auto key = value_of(counts, "ProtectionKey");
+    if (key && !parse(*key, mapping->protection_key)) return Err("not a protection key: '{}'", *key);
+    for (auto flags = next_line(text).value_or(""); !flags.empty();) {
+      const auto flag = next_word(flags);
+      if (flag == "ht") mapping->huge_page = number_of(counts, "KernelPageSize").value_or(0) * 1024;
+      if (!worth_keeping(flag, *mapping)) continue;
+      // VM_LOCKONFAULT has no letters of its own in all kernels.
+      const bool on_fault = flag == "??" && mapping->has_flag("lo");
+      mapping->flags.emplace_back(on_fault ? "lf" : flag);
+    }
     mappings.push_back(std::move(*mapping));
   }
   return mappings;

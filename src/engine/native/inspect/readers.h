@@ -24,7 +24,9 @@
 namespace upkeep::native {
 
 // identity.cc: IDs, names, credentials, scheduling, limits, folders, namespaces.
-Result<void> read_process(pid_t pid, Process& process, std::vector<Obstacle>& obstacles);
+// FOLDER: /proc/PID. Returns the file status there, which is that of its first thread too.
+Result<std::string> read_process(pid_t pid, os::Fd folder, Process& process,
+                                 std::vector<Obstacle>& obstacles);
 // STATUS: /proc/PID/task/TID/status, which others need as well.
 Result<Thread> read_thread(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles);
 // The label of a security module. FOLDER: /proc/PID/task/TID.
@@ -68,7 +70,9 @@ bool shows_other_processes(const Process& process, const Snapshot& snapshot);
 Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacles);
 
 // address_space.cc. The current end of the heap (brk) comes from the task itself, see read_stopped().
-Result<AddressSpace> read_address_space(pid_t pid, bool stopped, std::vector<Obstacle>& obstacles);
+// Its layout is read with the process.
+Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressSpace& space,
+                                std::vector<Obstacle>& obstacles);
 // pages.cc: fills in `pages`, and stores contents where there is a sink.
 Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
                         const InspectRequest& request);
