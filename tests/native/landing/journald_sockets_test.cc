@@ -27,8 +27,6 @@
 namespace upkeep::landing {
 namespace {
 
-using ::testing::HasSubstr;
-
 constexpr const char* kSystemd = "/lib/systemd/systemd";
 
 // In children, where a test cannot fail: the status says in which line.
