@@ -30,7 +30,7 @@ void compile_living(const Snapshot& snapshot, const Process& process, const Memo
   use(compile_told_of_stop(process, process));
   use(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
   for (const auto& thread : process.threads)
-    use(compile_own_state(snapshot, process, thread, {timer_ids, process.namespaces.has_value()}));
+    use(compile_own_state(snapshot, process, thread, {timer_ids, process.namespaces.has_value(), nullptr}));
 }
 
 Reached compile(const Snapshot& snapshot) {

@@ -1,6 +1,7 @@
 // Network namespaces as PrivateNetwork= makes them, and others.
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -91,6 +92,17 @@ TEST_F(NetworkNamespaces, WhereNothingIsUp) {
   Subject subject([] { own_network(false); }, [] { HOLDS((flags_of("lo") & IFF_UP) == 0); });
   ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
+}
+
+TEST_F(NetworkNamespaces, ASettingThatIsOpenIsNamed) {
+  Subject subject([] {
+    own_network(true);
+    must(::open("/proc/sys/net/ipv4/ip_forward", O_RDONLY) == 3);
+  });
+  auto saved = save_trees({subject.pid()}, images(), false);
+  ASSERT_FALSE(saved);
+  EXPECT_THAT(saved.error().message(), HasSubstr("a setting of a network namespace of its own"));
+  EXPECT_TRUE(moves(subject.pid()));
 }
 
 TEST_F(NetworkNamespaces, OtherDevicesAreNamed) {

@@ -178,7 +178,12 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
     found.file.kind = "kept";
     return {};
   }
-  if (!at_path)
+  // Under this name each network namespace has files of its own, and the path leads us to ours.
+  const bool of_network = found.facts.link.starts_with("/proc/sys/net/");
+  if (!at_path && of_network)
+    found.refuse("it is a setting of a network namespace of its own",
+                 "try again when the program has closed it");
+  else if (!at_path)
     found.refuse("its file has been removed or replaced",
                  "restart the program, so that it opens the file anew");
   const bool only_path = (found.file.flags & O_PATH) != 0;

@@ -109,12 +109,11 @@ Program compile_credentials(const Process& process, const Thread& thread, bool i
 // task costs more than most of the calls in it. USER_NAMESPACE: the process lives in one of its own.
 struct OwnState {
   bool timer_ids = false, user_namespace = false;
-  const Inherited* inherited;
+  const Inherited* inherited = nullptr;  // what it has already; nullptr: not known
 };
 Program compile_own_state(const Snapshot& snapshot, const Process& process, const Thread& thread,
                           OwnState how);
 // Parts of these for programs that are put together otherwise.
-// INHERITED: what it has already; nullptr: not known.
 void add_scheduling(Program& program, const Scheduling& scheduling, const Scheduling* inherited);
 void add_limits(Program& program, const Process& process);
 void add_ids(Program& program, const Credentials& wanted);
