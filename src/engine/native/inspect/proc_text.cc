@@ -154,16 +154,22 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
   while (auto line = next_line(text)) {
     auto mapping = parse_head(*line);
     if (!mapping) return Err("not a line of smaps: '{}'", *line);
-    // What follows are some twenty lines of counts, of which the last one is wanted, and seldom two others.
-    constexpr std::string_view kFlags = "\nVmFlags:";
-    const auto counts = text.substr(0, text.find(kFlags));
-    if (counts.size() == text.size()) return Err("a mapping in smaps has no flags: '{}'", *line);
-    text.remove_prefix(counts.size() + kFlags.size());
-    const auto key = value_of(counts, "ProtectionKey");
-    if (key && !parse(*key, mapping->protection_key)) return Err("not a protection key: '{}'", *key);
-    for (auto flags = next_line(text).value_or(""); !flags.empty();) {
+    // What follows are some twenty lines of counts, of which one or two are wanted, and the flags.
+    std::string_view page_size, flags;
+    while (!text.empty() && text.front() >= 'A' && text.front() <= 'Z') {
+      auto words = *next_line(text);
+      if (words.starts_with("VmFlags:")) flags = words.substr(words.find(':') + 1);
+      if (words.starts_with("KernelPageSize:")) page_size = words.substr(words.find(':') + 1);
+      if (!words.starts_with("ProtectionKey:")) continue;
+      next_word(words);
+      if (!parse(next_word(words), mapping->protection_key)) return Err("not a protection key: '{}'", words);
+    }
+    std::uint64_t page_kilobytes = 0;
+    if (!page_size.empty() && !parse(next_word(page_size), page_kilobytes))
+      return Err("not a page size: '{}'", page_size);
+    while (!flags.empty()) {
       const auto flag = next_word(flags);
-      if (flag == "ht") mapping->huge_page = number_of(counts, "KernelPageSize").value_or(0) * 1024;
+      if (flag == "ht") mapping->huge_page = page_kilobytes * 1024;
       if (!worth_keeping(flag, *mapping)) continue;
       // VM_LOCKONFAULT has no letters of its own in all kernels.
       const bool on_fault = flag == "??" && mapping->has_flag("lo");
