@@ -87,6 +87,21 @@ TEST(Smaps, WhatIsNoneIsAnError) {
   EXPECT_TRUE(parse_maps("")->empty());
 }
 
+TEST(Status, NamesHoldAnything) {
+  EXPECT_EQ(name_in_status("Name:\t a b:c \nUmask:\t0022\n"), " a b:c ");
+  EXPECT_EQ(name_in_status("Name:\ttwo\\nlines\\\\\nUmask:\t0022\n"), "two\nlines\\");
+  EXPECT_EQ(name_in_status("Name:\t\nUmask:\t0022\n"), "");
+}
+
+TEST(Status, AValueIsThatOfTheWholeName) {
+  const std::string_view status = "SigCgt:\t0000000000000001\nSig:\t 7\nLast: 9";
+  EXPECT_EQ(number_of(status, "Sig"), 7U);
+  EXPECT_EQ(number_of(status, "SigCgt", 16), 1U);
+  EXPECT_EQ(value_of(status, "Last"), "9");
+  EXPECT_FALSE(value_of(status, "gCgt"));
+  EXPECT_FALSE(value_of("", "Sig"));
+}
+
 TEST(Limits, AllSixteen) {
   std::string text = "Limit                     Soft Limit           Hard Limit           Units     \n";
   for (int i = 0; i < 16; ++i)
