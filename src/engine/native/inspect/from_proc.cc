@@ -83,7 +83,8 @@ enum class Tasks { running, stopped, made_here };
 Result<void> read_some_threads(Some& some, Tasks tasks) {
   auto& process = some.of->process;
   const bool made_here = tasks == Tasks::made_here;
-  const ThreadNamespaces of_process(made_here ? 0 : process.pid);
+  const bool has_others = process.threads.size() > 1;
+  const ThreadNamespaces of_process(made_here || !has_others ? 0 : process.pid);
   for (auto i = some.first; i < some.last; ++i) {
     auto read = read_one_thread(some, i, of_process, made_here);
     if (read) continue;

@@ -245,13 +245,16 @@ GuestCalls::GuestCalls(GuestCalls&& other) noexcept
 
 GuestCalls::~GuestCalls() { (void)end(); }
 
+Result<os::Stop> GuestCalls::next_stop() {
+  TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
+  if (stop.kind != os::Stop::Kind::ended) return stop;
+  active_ = false;
+  return tl::unexpected(Error("the task ended while it was being read", ESRCH));
+}
+
 Result<void> GuestCalls::await_system_call() {
   for (;;) {
-    TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
-    if (stop.kind == os::Stop::Kind::ended) {
-      active_ = false;
-      return tl::unexpected(Error("the task ended while it was being read", ESRCH));
-    }
+    TRY_ASSIGN(const auto stop, next_stop());
     if (stop.kind == os::Stop::Kind::system_call) return {};
     // Only what nobody can block, and what does nothing.
     if (stop.kind == os::Stop::Kind::signal_delivery && stop.signal != signal_)
@@ -308,11 +311,7 @@ Result<void> GuestCalls::begin_chain(std::span<const GuestCall> calls) {
 
 Result<void> GuestCalls::await_end_of_chain() {
   for (;;) {
-    TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
-    if (stop.kind == os::Stop::Kind::ended) {
-      active_ = false;
-      return tl::unexpected(Error("the task ended while it was being read", ESRCH));
-    }
+    TRY_ASSIGN(const auto stop, next_stop());
     if (stop.kind == os::Stop::Kind::signal_delivery) {
       if (stop.signal != signal_)
         return Err("signal {} came while system calls were run in the task", stop.signal);
@@ -342,11 +341,7 @@ Result<void> GuestCalls::go_to_rest() {
 
 Result<void> GuestCalls::end_at_rest() {
   if (!at_signal_) {
-    TRY_ASSIGN(const auto stop, thread_->wait(seconds(10)));
-    if (stop.kind == os::Stop::Kind::ended) {
-      active_ = false;
-      return tl::unexpected(Error("the task ended while it was being read", ESRCH));
-    }
+    TRY_ASSIGN(const auto stop, next_stop());
     if (!stop.was_interrupted()) return Err("the task stopped for another reason than was asked");
   }
   TRY(thread_->set_signal_mask(mask_));

@@ -112,6 +112,7 @@ class GuestCalls {
   Result<void> begin_call(const GuestCall& call);
   Result<void> go_on_to_its_end();
   Result<long> end_call();
+  Result<os::Stop> next_stop();  // the end of the task is an error
   Result<void> await_system_call();
   Result<void> begin_chain(std::span<const GuestCall> calls);
   Result<void> await_end_of_chain();
