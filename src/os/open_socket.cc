@@ -20,4 +20,10 @@ Result<UniqueFd> open_socket(int family, int type, int protocol) {
   return fd;
 }
 
+std::uint64_t network_cookie(Fd socket) {
+  std::uint64_t cookie = 0;
+  socklen_t size = sizeof cookie;
+  return ::getsockopt(socket.get(), SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size) == 0 ? cookie : 0;
+}
+
 }  // namespace upkeep::os

@@ -484,8 +484,8 @@ std::string shortened(const std::string& text) {
 
 }  // namespace
 
-Result<void> compare(const Snapshot& wanted, const Snapshot& found) {
-  const auto wanted_here = comparable(wanted, found), found_here = comparable(found, wanted);
+Result<void> compare(const Snapshot& wanted, Snapshot found) {
+  const auto wanted_here = comparable(wanted, found), found_here = comparable(std::move(found), wanted);
   if (wanted_here == found_here) return {};
   auto a = to_json(wanted_here), b = to_json(found_here);
   for (auto* document : {&a, &b}) {

@@ -9,6 +9,6 @@ namespace upkeep::native {
 // The error names the first difference: where, what was wanted and what is there. Not compared is what cannot
 // be the same: times that have gone by, inode numbers of pipes and shared memory, where in the file pages
 // lie, parents of roots.
-Result<void> compare(const Snapshot& wanted, const Snapshot& found);
+Result<void> compare(const Snapshot& wanted, Snapshot found);
 
 }  // namespace upkeep::native

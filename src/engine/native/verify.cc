@@ -8,9 +8,9 @@
 namespace upkeep::native {
 namespace {
 
-Result<void> is_as_wanted(const Snapshot& wanted, const Snapshot& found) {
+Result<void> is_as_wanted(const Snapshot& wanted, Snapshot found) {
   // What is not understood is not as it was.
-  if (found.obstacles.empty()) return compare(wanted, found);
+  if (found.obstacles.empty()) return compare(wanted, std::move(found));
   const auto& first = found.obstacles.front();
   return Err("what was made cannot be carried: process {}, {}: {}", first.pid, first.what, first.why);
 }
@@ -38,7 +38,8 @@ Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
       std::ranges::any_of(wanted.processes, [](const auto& p) { return !p.memory.guards.empty(); });
   auto found = inspect(
       tree, {.page_runs = false, .guards = guards, .sink = {}, .ahead = nullptr, .surroundings = false});
-  auto same = found ? is_as_wanted(wanted, *found) : Result<void>(tl::unexpected(std::move(found).error()));
+  auto same = found ? is_as_wanted(wanted, std::move(*found))
+                    : Result<void>(tl::unexpected(std::move(found).error()));
   if (same) return tree;
   (void)tree.kill();
   return tl::unexpected(std::move(same).error());

@@ -168,6 +168,26 @@ TEST(Fdinfo, Timerfd) {
   EXPECT_FALSE(parse_timerfd("clockid: 1\nticks: 3\n"));
 }
 
+TEST(KeyedText, FindsKeysInAnyOrder) {
+  KeyedText text("Name:\ta\nUid:\t7\t8\nGroups:\t\nCapInh:\t00ff\nNoNewPrivs:\t1\n");
+  EXPECT_EQ(text.number("Uid"), 7U);
+  EXPECT_EQ(text.value("Groups"), "");
+  EXPECT_EQ(text.number("CapInh", 16), 0xffU);
+  EXPECT_EQ(text.number("NoNewPrivs"), 1U);
+  EXPECT_EQ(text.value("Name"), "a");
+  EXPECT_EQ(text.number("CapInh", 16), 0xffU);
+  EXPECT_FALSE(text.value("Inh"));
+  EXPECT_FALSE(text.number("Groups"));
+  EXPECT_EQ(text.value("Name"), "a");
+}
+
+TEST(KeyedText, TheLastLineNeedsNoNewline) {
+  KeyedText text("a:\t1\nb:\t2");
+  EXPECT_EQ(text.number("b"), 2U);
+  EXPECT_EQ(text.number("a"), 1U);
+  EXPECT_FALSE(KeyedText("").value("a"));
+}
+
 TEST(Fdinfo, Numbers) {
   EXPECT_EQ(number_of("a:\t7\nflags:\t0100002\n", "flags", 8), 0100002U);
   EXPECT_EQ(number_of("Umask:\t0022\n", "Umask", 8), 022U);

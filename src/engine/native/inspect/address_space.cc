@@ -12,26 +12,18 @@
 namespace upkeep::native {
 namespace {
 
-// What a VmFlag says that is rebuilt, or that is a property of the mapped object (proc_pid_smaps(5)).
-constexpr std::array kRebuilt = {"gd", "lo", "ht", "sr", "rr", "dc", "dd", "nr",
-                                 "hg", "nh", "wf", "mg", "mw", "lf", "dp"};
-constexpr std::array kOfTheObject = {"de", "mm", "io", "pf", "gu"};
-
-struct Reason {
-  const char* flag;
-  const char* why;
-};
-constexpr std::array kNotRebuilt = {
-    Reason{"ss", "shadow stacks are not rebuilt by this version"},
-    Reason{"sl", "a sealed mapping cannot be made again before the task runs"},
-    Reason{"um", "a userfaultfd is registered there"},
-    Reason{"uw", "a userfaultfd is registered there"},
-    Reason{"ui", "a userfaultfd is registered there"},
-};
-
-template <typename List>
-bool contains(const List& list, const std::string& flag) {
-  return std::any_of(list.begin(), list.end(), [&](const char* have) { return flag == have; });
+// Why a VmFlag (proc_pid_smaps(5)) stands in the way; nothing where what it says is rebuilt, or is a property
+// of the mapped object.
+const char* why_not(std::string_view flag) {
+  using namespace std::string_view_literals;
+  static constexpr std::array kKnown = {"gd"sv, "lo"sv, "ht"sv, "sr"sv, "rr"sv, "dc"sv, "dd"sv,
+                                        "nr"sv, "hg"sv, "nh"sv, "wf"sv, "mg"sv, "mw"sv, "lf"sv,
+                                        "dp"sv, "de"sv, "mm"sv, "io"sv, "pf"sv, "gu"sv};
+  if (std::ranges::find(kKnown, flag) != kKnown.end()) return nullptr;
+  if (flag == "ss"sv) return "shadow stacks are not rebuilt by this version";
+  if (flag == "sl"sv) return "a sealed mapping cannot be made again before the task runs";
+  if (flag == "um"sv || flag == "uw"sv || flag == "ui"sv) return "a userfaultfd is registered there";
+  return "";
 }
 
 std::string describe(const Mapping& mapping) {
@@ -40,14 +32,10 @@ std::string describe(const Mapping& mapping) {
 
 void look_at_flags(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
   for (const auto& flag : mapping.flags) {
-    if (contains(kRebuilt, flag) || contains(kOfTheObject, flag)) continue;
-    const auto* reason =
-        std::find_if(kNotRebuilt.begin(), kNotRebuilt.end(), [&](const auto& r) { return flag == r.flag; });
-    obstacles.push_back({pid, describe(mapping),
-                         reason != kNotRebuilt.end()
-                             ? reason->why
-                             : fmt::format("it has the flag '{}', which this version does not know", flag),
-                         ""});
+    const char* why = why_not(flag);
+    if (why == nullptr) continue;
+    const auto unknown = fmt::format("it has the flag '{}', which this version does not know", flag);
+    obstacles.push_back({pid, describe(mapping), *why != 0 ? why : unknown, ""});
   }
 }
 

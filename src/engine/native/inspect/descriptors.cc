@@ -1,6 +1,7 @@
 // Which descriptors there are, and which of them lead to the same open file description.
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,7 +13,9 @@
 #include "engine/native/inspect/description_order.h"
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
+#include "os/child.h"
 #include "os/file.h"
+#include "os/open_socket.h"
 
 namespace upkeep::native {
 namespace {
@@ -77,6 +80,11 @@ Result<void> read_record_locks(Process& process, const std::string& info) {
   return {};
 }
 
+std::uint64_t own_network_cookie() {
+  const auto fresh = os::open_socket(AF_UNIX, SOCK_DGRAM, 0);
+  return fresh ? os::network_cookie(*fresh) : 0;
+}
+
 }  // namespace
 
 Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped) {
@@ -95,7 +103,9 @@ Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopp
 }
 
 DescriptorReader::DescriptorReader(Snapshot& snapshot)
-    : snapshot_(snapshot), own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+    : snapshot_(snapshot),
+      own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)),
+      own_network_(own_network_cookie()) {}
 
 Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
   auto& sorted = sorted_[{facts.device, facts.inode}];
@@ -112,7 +122,7 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
   snapshot_.files.push_back(std::move(read.file));
   places_.push_back({facts.pid, facts.fd, index, facts.inode});
   sorted.insert(sorted.begin() + static_cast<std::ptrdiff_t>(place.at), index);
-  TRY(read_in_flight(index, std::move(read.in_flight), facts.own_root));
+  TRY(read_in_flight(index, std::move(read.in_flight)));
   return index;
 }
 
@@ -120,10 +130,10 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
 // command: what is refused is looked at once more, by a descriptor of our own.
 Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
   const auto known = snapshot_.obstacles.size();
-  TRY_ASSIGN(const auto held, borrow_descriptor(facts.pid, facts.fd));
+  TRY_ASSIGN(const auto held, borrow_descriptor(facts));
   TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
-  now.own_root = facts.own_root, now.inner = facts.inner;
+  now.own_root = own_root_, now.own_network = own_network_, now.inner = facts.inner;
   TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
   const auto called = fmt::format("descriptor {} ", held.get());
   for (auto& obstacle : std::span(snapshot_.obstacles).subspan(known)) {
@@ -135,14 +145,13 @@ Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts
 }
 
 // A socket may be on its way through itself: it is known by now.
-Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight,
-                                              os::Fd own_root) {
+Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight) {
   if (in_flight.empty()) return {};
   TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
       TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
-      facts.own_root = own_root;
+      facts.own_root = own_root_, facts.own_network = own_network_;
       in_flight_.push_back(std::move(descriptor));
       TRY_ASSIGN(const auto file, file_of(facts, true));
       if (const auto& its = snapshot_.files[file].socket; its && its->connection)
@@ -158,8 +167,10 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
 Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFacts> descriptors,
                                     bool stopped) {
   const bool inner = shows_other_processes(process, snapshot_);
+  auto holder = os::open_pidfd(process.pid);
   for (auto& facts : descriptors) {
-    facts.own_root = own_root_;
+    facts.own_root = own_root_, facts.own_network = own_network_;
+    if (holder) facts.process = *holder;
     facts.inner = inner;
     auto file = file_of(facts, stopped);
     if (!file && !stopped) continue;

@@ -43,19 +43,6 @@ Result<void> read_process_alone(FromProc& from, bool stopped) {
   return {};
 }
 
-Result<void> glance_at_process(FromProc& from) {
-  auto& process = from.process;
-  const pid_t pid = process.pid;
-  TRY_ASSIGN(const auto stat, os::read_stat(pid));
-  if (stat.state == 'Z') return read_zombie(pid, process);
-  TRY(read_process_alone(from, false));
-  process.job_stopped = stat.state == 'T';
-  TRY_ASSIGN(auto tids, os::list_threads(pid));
-  std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
-  for (const pid_t tid : tids) process.threads.emplace_back().tid = tid;
-  return {};
-}
-
 Result<void> read_one_thread(Some& some, std::size_t number, const ThreadNamespaces& of_process,
                              bool made_here) {
   auto& process = some.of->process;
@@ -94,56 +81,68 @@ Result<void> read_some_threads(Some& some, Tasks tasks) {
   return {};
 }
 
-void read_threads(std::vector<FromProc>& all, Tasks tasks) {
+Result<void> read_threads(FromProc& from, Tasks tasks) {
+  const auto count = from.process.threads.size();
+  from.statuses.resize(count);
   std::vector<Some> jobs;
-  for (auto& from : all) {
-    const auto count = from.outcome ? from.process.threads.size() : 0;
-    from.statuses.resize(count);
-    for (std::size_t first = 0; first < count; first += kThreadsTogether)
-      jobs.push_back({&from, first, std::min(count, first + kThreadsTogether)});
-  }
+  for (std::size_t first = 0; first < count; first += kThreadsTogether)
+    jobs.push_back({&from, first, std::min(count, first + kThreadsTogether)});
   (void)os::for_each_parallel(jobs.size(), os::few_threads(), [&](std::size_t i) -> Result<void> {
     jobs[i].outcome = read_some_threads(jobs[i], tasks);
     return {};
   });
   for (auto& job : jobs) {
-    if (job.of->outcome && !job.outcome) job.of->outcome = std::move(job.outcome);
-    std::move(job.obstacles.begin(), job.obstacles.end(), std::back_inserter(job.of->obstacles));
+    TRY(std::move(job.outcome));
+    std::move(job.obstacles.begin(), job.obstacles.end(), std::back_inserter(from.obstacles));
   }
-  for (auto& from : all) std::erase_if(from.process.threads, [](const auto& t) { return t.tid == 0; });
+  std::erase_if(from.process.threads, [](const auto& t) { return t.tid == 0; });
+  return {};
 }
 
-template <typename Read>
-void read_each(std::vector<FromProc>& all, const Read& read) {
-  (void)os::for_each_parallel(all.size(), os::few_threads(), [&](std::size_t i) -> Result<void> {
-    all[i].outcome = read(i);
-    return {};
-  });
+Result<void> glance_at_process(FromProc& from) {
+  auto& process = from.process;
+  const pid_t pid = process.pid;
+  TRY_ASSIGN(const auto stat, os::read_stat(pid));
+  if (stat.state == 'Z') return read_zombie(pid, process);
+  TRY(read_process_alone(from, false));
+  process.job_stopped = stat.state == 'T';
+  TRY_ASSIGN(auto tids, os::list_threads(pid));
+  std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
+  for (const pid_t tid : tids) process.threads.emplace_back().tid = tid;
+  return read_threads(from, Tasks::running);
+}
+
+Result<void> read_all_of(const HeldProcess& held, bool made_here, FromProc& from) {
+  from.process.pid = held.pid;
+  if (held.zombie) return read_zombie(held.pid, from.process);
+  for (const auto& thread : held.threads) from.process.threads.emplace_back().tid = thread.tracee.tid();
+  TRY(read_process_alone(from, true));
+  return read_threads(from, made_here ? Tasks::made_here : Tasks::stopped);
 }
 
 }  // namespace
 
-std::vector<FromProc> glance_at_proc(const std::vector<pid_t>& pids) {
-  std::vector<FromProc> all(pids.size());
-  for (std::size_t i = 0; i < pids.size(); ++i) all[i].process.pid = pids[i];
-  read_each(all, [&](std::size_t i) { return glance_at_process(all[i]); });
-  read_threads(all, Tasks::running);
-  return all;
+FromProc glance_at_proc(pid_t pid) {
+  FromProc from;
+  from.process.pid = pid;
+  from.outcome = glance_at_process(from);
+  return from;
 }
 
-std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here) {
+Result<void> glance_at_proc(const std::vector<pid_t>& pids, const TakeFromProc& take) {
+  std::vector<FromProc> all(pids.size());
+  return os::make_and_take(
+      pids.size(), os::few_threads(), [&](std::size_t i) { all[i] = glance_at_proc(pids[i]); },
+      [&](std::size_t i) { return take(i, all[i]); });
+}
+
+Result<void> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here,
+                            const TakeFromProc& take) {
   std::vector<FromProc> all(processes.size());
-  for (std::size_t i = 0; i < processes.size(); ++i) {
-    all[i].process.pid = processes[i].pid;
-    for (const auto& thread : processes[i].threads)
-      all[i].process.threads.emplace_back().tid = thread.tracee.tid();
-  }
-  read_each(all, [&](std::size_t i) {
-    if (processes[i].zombie) return read_zombie(processes[i].pid, all[i].process);
-    return read_process_alone(all[i], true);
-  });
-  read_threads(all, made_here ? Tasks::made_here : Tasks::stopped);
-  return all;
+  return os::make_and_take(
+      processes.size(), os::few_threads(),
+      [&](std::size_t i) { all[i].outcome = read_all_of(processes[i], made_here, all[i]); },
+      [&](std::size_t i) { return take(i, all[i]); });
 }
 
 }  // namespace upkeep::native

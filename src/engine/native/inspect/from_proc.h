@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,10 +25,16 @@ struct FromProc {
   Result<void> outcome;  // the error: it has ended meanwhile, or cannot be read
 };
 
+// Is told each of them, by its number, in their order and in the calling thread, while others are still read.
+// Its error ends the reading.
+using TakeFromProc = std::function<Result<void>(std::size_t, FromProc&)>;
+
 // Of running tasks: mappings without their flags, threads and descriptors that go away meanwhile left out.
-std::vector<FromProc> glance_at_proc(const std::vector<pid_t>& pids);
+Result<void> glance_at_proc(const std::vector<pid_t>& pids, const TakeFromProc& take);
+FromProc glance_at_proc(pid_t pid);
 // Of tasks that stand still. MADE_HERE: we have made them, and they have not run yet: what their threads have
 // from us, security labels and namespaces, is not looked at.
-std::vector<FromProc> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here);
+Result<void> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here,
+                            const TakeFromProc& take);
 
 }  // namespace upkeep::native

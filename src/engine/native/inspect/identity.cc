@@ -33,25 +33,26 @@ std::vector<std::uint32_t> numbers(std::string_view text) {
   return result;
 }
 
-Result<Credentials> parse_credentials(std::string_view status) {
+Result<Credentials> parse_credentials(KeyedText& status) {
   auto list = [&](std::string_view key) {
-    auto value = value_of(status, key);
+    auto value = status.value(key);
     return value ? numbers(*value) : std::vector<std::uint32_t>();
   };
   const auto uids = list("Uid"), gids = list("Gid");
-  const auto inheritable = number_of(status, "CapInh", 16), permitted = number_of(status, "CapPrm", 16),
-             effective = number_of(status, "CapEff", 16), bounding = number_of(status, "CapBnd", 16),
-             ambient = number_of(status, "CapAmb", 16);
+  auto groups = list("Groups");
+  const auto inheritable = status.number("CapInh", 16), permitted = status.number("CapPrm", 16),
+             effective = status.number("CapEff", 16), bounding = status.number("CapBnd", 16),
+             ambient = status.number("CapAmb", 16);
   if (uids.size() != 4 || gids.size() != 4 || !inheritable || !permitted || !effective || !bounding ||
       !ambient)
     return Err("its status lacks credentials");
   Credentials result;
   result.uid = uids[0], result.euid = uids[1], result.suid = uids[2], result.fsuid = uids[3];
   result.gid = gids[0], result.egid = gids[1], result.sgid = gids[2], result.fsgid = gids[3];
-  result.groups = list("Groups");
+  result.groups = std::move(groups);
   result.inheritable = *inheritable, result.permitted = *permitted, result.effective = *effective;
   result.bounding = *bounding, result.ambient = *ambient;
-  result.no_new_privs = number_of(status, "NoNewPrivs").value_or(0) != 0;
+  result.no_new_privs = status.number("NoNewPrivs").value_or(0) != 0;
   return result;
 }
 
@@ -81,12 +82,19 @@ Result<Scheduling> read_scheduling(pid_t tid) {
   return result;
 }
 
-void look_at_status(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
-  if (number_of(status, "TracerPid").value_or(0) != 0 &&
-      number_of(status, "TracerPid") != static_cast<std::uint64_t>(::getpid()))
+void look_for_tracer(pid_t tid, KeyedText& status, std::vector<Obstacle>& obstacles) {
+  const auto tracer = status.number("TracerPid").value_or(0);
+  if (tracer != 0 && tracer != static_cast<std::uint64_t>(::getpid()))
     obstacles.push_back(
         {tid, "a debugger", "a task that is being traced cannot be carried", "end the debugger"});
-  const auto features = value_of(status, "x86_Thread_features");
+}
+
+// The line is there only where the processor can do it.
+void look_for_shadow_stack(pid_t tid, KeyedText& status, std::vector<Obstacle>& obstacles) {
+  static const bool possible =
+      value_of(os::read_record("/proc/self/status").value_or(""), "x86_Thread_features").has_value();
+  if (!possible) return;
+  const auto features = status.value("x86_Thread_features");
   if (features && features->find("shstk") != std::string_view::npos)
     obstacles.push_back({tid, "a shadow stack", "shadow stacks are not rebuilt by this version", ""});
 }
@@ -201,15 +209,17 @@ void look_at_label(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) {
                        "set the profile aside, or run the program unconfined"});
 }
 
-Result<Thread> read_thread(pid_t tid, std::string_view status, std::vector<Obstacle>& obstacles) {
+Result<Thread> read_thread(pid_t tid, std::string_view text, std::vector<Obstacle>& obstacles) {
+  KeyedText status(text);
   Thread thread;
   thread.tid = tid;
-  thread.inner_tids = inner_ids(status, "NSpid");
-  thread.comm = name_in_status(status);
+  thread.comm = name_in_status(text);
+  look_for_tracer(tid, status, obstacles);
   TRY_ASSIGN(thread.credentials, parse_credentials(status));
+  thread.seccomp.mode = static_cast<std::uint32_t>(status.number("Seccomp").value_or(0));
+  look_for_shadow_stack(tid, status, obstacles);
+  thread.inner_tids = inner_ids(text, "NSpid");
   TRY_ASSIGN(thread.scheduling, read_scheduling(tid));
-  thread.seccomp.mode = static_cast<std::uint32_t>(number_of(status, "Seccomp").value_or(0));
-  look_at_status(tid, status, obstacles);
   look_at_core_scheduling(tid, obstacles);
   return thread;
 }

@@ -153,15 +153,15 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
   std::vector<pid_t> pids;
   for (const auto& held : tree.processes()) pids.push_back(held.pid);
   TRY(readers.namespaces.choose_clocks(pids));
-  auto all = read_from_proc(tree.processes(), !request.surroundings);
-  snapshot.processes.reserve(all.size());
+  snapshot.processes.reserve(pids.size());
   std::vector<std::vector<std::string>> statuses;  // of the threads of each process
-  for (std::size_t i = 0; i < all.size(); ++i) {
+  auto take = [&](std::size_t i, FromProc& from) -> Result<void> {
     const auto& held = tree.processes()[i];
-    auto read = read_one(held, all[i], snapshot, readers, request);
-    if (!read) return tl::unexpected(std::move(read).error().in(fmt::format("process {}", held.pid)));
-    statuses.push_back(std::move(all[i].statuses));
-  }
+    TRY_IN(fmt::format("process {}", held.pid), read_one(held, from, snapshot, readers, request));
+    statuses.push_back(std::move(from.statuses));
+    return {};
+  };
+  TRY(read_from_proc(tree.processes(), !request.surroundings, take));
   TRY(read_by_calls(tree, statuses, request.many_threads, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
@@ -188,21 +188,21 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   Readers readers(snapshot);
   TRY_ASSIGN(const auto pids, list_processes(roots));
   TRY(readers.namespaces.choose_clocks(pids));
-  auto all = glance_at_proc(pids);
-  for (std::size_t i = 0; i < all.size(); ++i) {
+  auto take = [&](std::size_t i, FromProc& from) -> Result<void> {
     const pid_t pid = pids[i];
-    auto read = glance_at(all[i], snapshot, readers);
+    auto read = glance_at(from, snapshot, readers);
     // One that has ended meanwhile is a zombie, or nothing any more; or it is about to be.
     constexpr int kMostTries = 20;
     constexpr timespec kPause = {0, 1'000'000};
     for (int tries = 0; !read && os::read_stat(pid) && tries < kMostTries; ++tries) {
       if (tries > 0) ::nanosleep(&kPause, nullptr);
-      auto anew = glance_at_proc({pid});
-      read = glance_at(anew.front(), snapshot, readers);
+      auto anew = glance_at_proc(pid);
+      read = glance_at(anew, snapshot, readers);
     }
-    if (!read && os::read_stat(pid))
-      return tl::unexpected(std::move(read).error().in(fmt::format("process {}", pid)));
-  }
+    if (!read && os::read_stat(pid)) TRY_IN(fmt::format("process {}", pid), std::move(read));
+    return {};
+  };
+  TRY(glance_at_proc(pids, take));
   readers.descriptors.finish(false);
   look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);

@@ -76,7 +76,7 @@ Result<void> read_pipe(Found found, bool stopped) {
     (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
   }
   if (!stopped) return {};
-  TRY_ASSIGN(const auto end, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(const auto end, borrow_descriptor(found.facts));
   const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
   if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
   pipe.capacity = static_cast<std::uint32_t>(capacity);
@@ -86,8 +86,10 @@ Result<void> read_pipe(Found found, bool stopped) {
   return {};
 }
 
-// The network namespace that a socket belongs to; no descriptor where it is our own.
-Result<os::UniqueFd> network_of(os::Fd socket) {
+// The network namespace that a socket belongs to; no descriptor where it is our own. OWN_COOKIE: as in
+// DescriptorFacts.
+Result<os::UniqueFd> network_of(os::Fd socket, std::uint64_t own_cookie) {
+  if (own_cookie != 0 && os::network_cookie(socket) == own_cookie) return os::UniqueFd();
   const auto owner = [](os::Fd fd) -> Result<os::UniqueFd> {
     os::UniqueFd network(::ioctl(fd.get(), SIOCGSKNS));
     if (!network.valid()) return ErrnoErr("SIOCGSKNS");
@@ -106,9 +108,9 @@ Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vec
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   SocketReading reading{fd, stopped, found.facts.own_root, found.file.socket.emplace()};
-  TRY_ASSIGN(const auto network, network_of(fd));
+  TRY_ASSIGN(const auto network, network_of(fd, found.facts.own_network));
   if (network.valid()) {
     TRY_ASSIGN(reading.socket.network, os::namespace_number(network));
   }
@@ -205,7 +207,7 @@ Result<void> read_inotify_of(Found found, bool stopped) {
   TRY_ASSIGN(auto reasons, read_inotify(found.facts, found.file.inotify.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
   if (!stopped) return {};
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   int unread = 0;
   if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
   if (unread != 0) found.refuse("events that it has not read yet cannot be put back", "try again");
@@ -214,7 +216,7 @@ Result<void> read_inotify_of(Found found, bool stopped) {
 
 // An owner that has ended is told as 0.
 Result<void> read_input_signal(Found found) {
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   f_owner_ex owner = {};
   const int signal = ::fcntl(fd.get(), F_GETSIG);
   if (signal < 0 || ::fcntl(fd.get(), F_GETOWN_EX, &owner) < 0) return ErrnoErr("F_GETOWN_EX");
@@ -227,7 +229,7 @@ Result<void> read_input_signal(Found found) {
 Result<void> read_ring(Found found, bool stopped) {
   auto& file = found.file;
   file.kind = "io_uring";
-  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts.pid, found.facts.fd));
+  TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   TRY_ASSIGN(auto reasons, read_io_uring(found.facts.info, fd, stopped, file.io_uring.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
   return {};
@@ -282,13 +284,22 @@ Result<void> read_locks(Found found) {
   return {};
 }
 
+Result<os::UniqueFd> borrow_from(os::Fd process, pid_t pid, int fd) {
+  os::UniqueFd borrowed(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
+  if (!borrowed.valid()) return ErrnoErr("pidfd_getfd {} of {}", fd, pid);
+  return borrowed;
+}
+
 }  // namespace
 
 Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd) {
   TRY_ASSIGN(const auto process, os::open_pidfd(pid));
-  os::UniqueFd borrowed(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-  if (!borrowed.valid()) return ErrnoErr("pidfd_getfd {} of {}", fd, pid);
-  return borrowed;
+  return borrow_from(process, pid, fd);
+}
+
+Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts) {
+  if (facts.process.get() < 0) return borrow_descriptor(facts.pid, facts.fd);
+  return borrow_from(facts.process, facts.pid, facts.fd);
 }
 
 Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot) {

@@ -17,16 +17,15 @@ std::optional<std::string_view> next_line(std::string_view& text) {
   return line;
 }
 
+// By hand: find_first_of() asks memchr(3) about every character, and there are thousands of lines.
 std::string_view next_word(std::string_view& line) {
-  const auto begin = line.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) {
-    line = {};
-    return {};
-  }
-  line.remove_prefix(begin);
-  const auto end = line.find_first_of(" \t");
-  const auto word = line.substr(0, end);
-  line.remove_prefix(end == std::string_view::npos ? line.size() : end);
+  const auto is_space = [](char c) { return c == ' ' || c == '\t'; };
+  std::size_t begin = 0;
+  while (begin < line.size() && is_space(line[begin])) ++begin;
+  auto end = begin;
+  while (end < line.size() && !is_space(line[end])) ++end;
+  const auto word = line.substr(begin, end - begin);
+  line.remove_prefix(end);
   return word;
 }
 
@@ -100,17 +99,31 @@ std::optional<Mapping> parse_head(std::string_view line) {
   return mapping;
 }
 
+// A flag's two letters as a number, for there are a dozen flags in each of thousands of mappings.
+constexpr unsigned code(std::string_view flag) {
+  return flag.size() == 2 ? static_cast<unsigned>(flag[0]) << 8U | static_cast<unsigned>(flag[1]) : 0;
+}
+
 // Protection and sharing are said elsewhere; "sd" is whether soft-dirty tracking has seen a write. That a
 // shared mapping may be made writable says how its file was opened.
 bool worth_keeping(std::string_view flag, const Mapping& mapping) {
-  if (flag == "mw")
-    return mapping.shared && (mapping.kind == "file" || mapping.of_kept_file()) &&
-           mapping.kind != "shared_memory";
-  constexpr std::array kSaid = {"rd", "wr", "ex", "sh", "mr", "me", "ms", "sd", "ac"};
-  for (const char* said : kSaid) {
-    if (flag == said) return false;
+  switch (code(flag)) {
+    case code("mw"):
+      return mapping.shared && (mapping.kind == "file" || mapping.of_kept_file()) &&
+             mapping.kind != "shared_memory";
+    case code("rd"):
+    case code("wr"):
+    case code("ex"):
+    case code("sh"):
+    case code("mr"):
+    case code("me"):
+    case code("ms"):
+    case code("sd"):
+    case code("ac"):
+      return false;
+    default:
+      return !flag.empty();
   }
-  return !flag.empty();
 }
 
 }  // namespace
@@ -257,14 +270,36 @@ std::optional<std::string_view> value_of(std::string_view text, std::string_view
   }
   const auto value = text.substr(key.size() + 1, text.find('\n') - key.size() - 1);
   const auto begin = value.find_first_not_of(" \t");
-  return begin == std::string_view::npos ? std::string_view() : value.substr(begin);
+  return value.substr(std::min(begin, value.size()));
 }
 
-std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key, int base) {
-  auto value = value_of(text, key);
+namespace {
+
+std::optional<std::uint64_t> as_number(std::optional<std::string_view> value, int base) {
   std::uint64_t number = 0;
   if (!value || !parse(next_word(*value), number, base)) return std::nullopt;
   return number;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> number_of(std::string_view text, std::string_view key, int base) {
+  return as_number(value_of(text, key), base);
+}
+
+std::optional<std::string_view> KeyedText::value(std::string_view key) {
+  for (const auto from : {rest_, text_}) {
+    const auto value = value_of(from, key);
+    if (!value) continue;
+    rest_ = from.substr(static_cast<std::size_t>(value->data() + value->size() - from.data()));
+    rest_.remove_prefix(std::min<std::size_t>(rest_.size(), 1));  // the newline
+    return value;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint64_t> KeyedText::number(std::string_view key, int base) {
+  return as_number(value(key), base);
 }
 
 std::string name_in_status(std::string_view status) {

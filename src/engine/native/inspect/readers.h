@@ -121,8 +121,10 @@ struct DescriptorFacts {
   std::string link;
   std::string info;  // of /proc/PID/fdinfo
   std::uint64_t device = 0, inode = 0;
-  os::Fd own_root{-1};  // our root folder, wherever names lead now
-  bool inner = false;   // it sees the processes of another PID namespace
+  os::Fd own_root{-1};            // our root folder, wherever names lead now
+  os::Fd process{-1};             // a pidfd of PID, where there is one
+  std::uint64_t own_network = 0;  // SO_NETNS_COOKIE of our sockets; 0: this kernel has none (before 5.14)
+  bool inner = false;             // it sees the processes of another PID namespace
 };
 
 // descriptors.cc: of all descriptors of a process, in their order. Names are those that they have for the
@@ -154,10 +156,11 @@ class DescriptorReader {
   };
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
   Result<OpenFileReading> read_held(const DescriptorFacts& facts);
-  Result<void> read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight, os::Fd own_root);
+  Result<void> read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight);
   const Place* watched(const Place& set, const EpollWatch& watch, std::uint32_t occurrence) const;
   Snapshot& snapshot_;
   os::UniqueFd own_root_;  // from before any mount namespace was entered
+  std::uint64_t own_network_;
   // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in, as indices
   // into places_: thousands of descriptors may be of one object (/dev/null, and whatever has no name).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::uint32_t>> sorted_;
@@ -172,6 +175,7 @@ Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
 Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
+Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts);
 Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot);
 
 // inotify.cc, kernel_files.cc. They return why it cannot be rebuilt; empty where it can.

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <thread>
 
@@ -14,8 +15,6 @@
 
 namespace upkeep::native {
 namespace {
-
-using Pair = std::pair<os::UniqueFd, os::UniqueFd>;
 
 Result<os::UniqueFd> make_bound(const Socket& socket) {
   os::UniqueFd fd(::socket(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol));
@@ -31,19 +30,53 @@ Result<os::UniqueFd> make_bound(const Socket& socket) {
   return fd;
 }
 
-// The client, and what a listener accepts from it.
-Result<Pair> connect(const Socket& client, const Socket& accepted) {
-  TRY_ASSIGN(auto one, make_bound(client));
-  TRY_ASSIGN(const auto listener, make_bound(accepted));
-  TRY(done_by(client.peer_credentials, "listen", [&] { return ::listen(listener.get(), 1); }));
-  const auto& name = accepted.local.data;
-  TRY(done_by(accepted.peer_credentials, "connect", [&] {
-    return ::connect(one.get(), reinterpret_cast<const sockaddr*>(name.data()),
-                     static_cast<socklen_t>(name.size()));
-  }));
-  os::UniqueFd other(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (!other.valid()) return ErrnoErr("accept");
-  return Pair(std::move(one), std::move(other));
+// Who has made a connection: the same for all of a group.
+struct Makers {
+  const Socket* client;
+  const Socket* accepted;
+  bool operator==(const Makers& other) const {
+    const auto& [one, its] = other;
+    return client->family == one->family && client->type == one->type && client->protocol == one->protocol &&
+           client->peer_credentials == one->peer_credentials && accepted->local.data == its->local.data &&
+           accepted->peer_credentials == its->peer_credentials;
+  }
+};
+struct Connection {
+  Makers ends;
+  std::size_t number;  // in what is wanted
+  os::UniqueFd client, accepted;
+};
+using Group = std::vector<Connection>;
+
+std::string socket_name(const Socket& socket) { return fmt::format("socket:[{}]", socket.inode); }
+
+// One after the other, so that none waits for another one to be accepted.
+Result<std::vector<int>> connect_and_accept(os::Fd listener, const Group& group) {
+  const auto& name = group.front().ends.accepted->local.data;
+  std::vector<os::UniqueFd> accepted;
+  for (const auto& one : group) {
+    if (::connect(one.client.get(), reinterpret_cast<const sockaddr*>(name.data()),
+                  static_cast<socklen_t>(name.size())) < 0)
+      return ErrnoErr("{}: connect", socket_name(*one.ends.client));
+    accepted.emplace_back(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!accepted.back().valid()) return ErrnoErr("{}: accept", socket_name(*one.ends.accepted));
+  }
+  std::vector<int> numbers;
+  for (auto& fd : accepted) numbers.push_back(fd.release());
+  return numbers;
+}
+
+Result<void> make_group(Group& group) {
+  for (auto& one : group) {
+    TRY_ASSIGN(one.client, make_bound(*one.ends.client));
+  }
+  const auto& [client, accepted] = group.front().ends;
+  TRY_ASSIGN(const auto listener, make_bound(*accepted));
+  TRY(done_by(client->peer_credentials, "listen", [&] { return ::listen(listener.get(), 1); }));
+  TRY_ASSIGN(auto others,
+             made_by(accepted->peer_credentials, [&] { return connect_and_accept(listener, group); }));
+  for (std::size_t i = 0; i < group.size(); ++i) group[i].accepted = std::move(others.at(i));
+  return {};
 }
 
 // MAKE runs in a thread, whose root folder is an empty one.
@@ -65,13 +98,31 @@ Result<T> below_scratch(const Make& make) {
 
 }  // namespace
 
-Result<Pair> make_named_pair(const Socket& first, const Socket& second) {
-  const bool second_accepts = !unix_name(second.local).empty();
-  const auto& client = second_accepts ? first : second;
-  const auto& accepted = second_accepts ? second : first;
-  auto pair = below_scratch<Pair>([&] { return connect(client, accepted); });
-  if (pair && !second_accepts) std::swap(pair->first, pair->second);
-  return pair;
+Result<std::vector<SocketPair>> make_named_pairs(std::span<const WantedPair> wanted) {
+  std::vector<Group> groups;
+  std::vector<SocketPair> made(wanted.size());
+  if (wanted.empty()) return made;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto& [first, second] = wanted[i];
+    const bool second_accepts = !unix_name(second->local).empty();
+    const Makers ends{second_accepts ? first : second, second_accepts ? second : first};
+    auto group = std::ranges::find_if(groups, [&](const auto& one) { return one.front().ends == ends; });
+    if (group == groups.end()) group = groups.emplace(groups.end());
+    group->push_back({ends, i, {}, {}});
+  }
+  auto made_all = below_scratch<bool>([&]() -> Result<bool> {
+    for (auto& group : groups) TRY_IN(socket_name(*group.front().ends.accepted), make_group(group));
+    return true;
+  });
+  TRY(made_all);
+  for (auto& group : groups) {
+    for (auto& one : group) {
+      const bool first_is_client = one.ends.client == wanted[one.number].first;
+      made[one.number] = first_is_client ? SocketPair(std::move(one.client), std::move(one.accepted))
+                                         : SocketPair(std::move(one.accepted), std::move(one.client));
+    }
+  }
+  return made;
 }
 
 Result<os::UniqueFd> make_named(const Socket& socket) {

@@ -224,17 +224,20 @@ class Opener {
 
 Result<void> make_pairs(const Snapshot& snapshot, const AllNamespaces& namespaces, Sockets& sockets) {
   std::map<std::uint64_t, const Socket*> waiting;
+  std::map<std::uint64_t, std::vector<WantedPair>> by_network;
   for (const auto& file : snapshot.files) {
     if (!file.socket || file.socket->peer == 0) continue;
     const auto& socket = *file.socket;
     if (is_joined(socket) && !unix_name(socket.local).empty()) continue;
     if (const auto other = waiting.find(socket.peer);
         other != waiting.end() && other->second->peer == socket.inode)
-      TRY_IN(file.name, os::in_namespace(network_of(socket, snapshot, namespaces), "net",
-                                         [&] { return sockets.make_pair(*other->second, socket); }));
+      by_network[socket.network].push_back({other->second, &socket});
     else
       waiting[socket.inode] = &socket;
   }
+  for (const auto& [_, pairs] : by_network)
+    TRY(os::in_namespace(network_of(*pairs.front().first, snapshot, namespaces), "net",
+                         [&] { return sockets.make_pairs(pairs); }));
   return {};
 }
 

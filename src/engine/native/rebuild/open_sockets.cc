@@ -17,7 +17,6 @@
 
 #include "engine/native/rebuild/made_by.h"
 #include "engine/native/rebuild/memberships.h"
-#include "engine/native/rebuild/named_pair.h"
 #include "engine/native/rebuild/peers.h"
 #include "engine/native/rebuild/socket_options.h"
 #include "os/open_socket.h"
@@ -98,20 +97,37 @@ Result<void> shut_down(os::Fd fd, const Socket& socket) {
   return {};
 }
 
-Result<std::pair<os::UniqueFd, os::UniqueFd>> make_plain_pair(const Socket& socket) {
-  TRY_ASSIGN(auto ends, made_by(socket.peer_credentials, [&]() -> Result<std::vector<int>> {
-               std::vector<int> made = {-1, -1};
-               if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, made.data()) < 0)
-                 return ErrnoErr("socketpair");
-               return made;
-             }));
-  return std::pair(std::move(ends.at(0)), std::move(ends.at(1)));
+bool is_named(const WantedPair& pair) {
+  return pair.first->type != SOCK_DGRAM && (bound(*pair.first) || bound(*pair.second));
 }
 
-using Ends = std::pair<os::UniqueFd, os::UniqueFd>;
-Result<Ends> make_ends(const Socket& first, const Socket& second) {
-  if (first.type != SOCK_DGRAM && (bound(first) || bound(second))) return make_named_pair(first, second);
-  return make_plain_pair(first);
+bool have_one_maker(const WantedPair& one, const WantedPair& other) {
+  const auto &a = *one.first, &b = *other.first;
+  return a.family == b.family && a.type == b.type && a.protocol == b.protocol &&
+         a.peer_credentials == b.peer_credentials;
+}
+
+// Those of one maker, COUNT of them that are like SOCKET.
+Result<std::vector<SocketPair>> make_plain_pairs(const Socket& socket, std::size_t count) {
+  TRY_ASSIGN(
+      auto ends, made_by(socket.peer_credentials, [&]() -> Result<std::vector<int>> {
+        std::vector<int> made(2 * count, -1);
+        for (std::size_t i = 0; i < count; ++i) {
+          if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, &made[2 * i]) < 0)
+            return ErrnoErr("socketpair");
+        }
+        return made;
+      }));
+  std::vector<SocketPair> pairs;
+  for (std::size_t i = 0; i < count; ++i)
+    pairs.emplace_back(std::move(ends.at(2 * i)), std::move(ends.at(2 * i + 1)));
+  return pairs;
+}
+
+Result<SocketPair> make_ends(const WantedPair& wanted) {
+  TRY_ASSIGN(auto made,
+             is_named(wanted) ? make_named_pairs({&wanted, 1}) : make_plain_pairs(*wanted.first, 1));
+  return std::move(made.front());
 }
 
 // Its number may be another one here.
@@ -198,7 +214,7 @@ Result<os::UniqueFd> Sockets::open_left_alone(const Socket& socket) {
   Socket other;
   other.family = socket.family, other.type = socket.type, other.protocol = socket.protocol;
   other.local = socket.remote, other.remote = socket.local;
-  TRY_ASSIGN(auto ends, make_ends(socket, other));
+  TRY_ASSIGN(auto ends, make_ends({&socket, &other}));
   TRY(set_options(ends.first, socket));
   if (socket.type == SOCK_DGRAM) TRY(bind_to_name(ends.first, socket));
   gone_[socket.inode] = std::move(ends.second);
@@ -224,10 +240,31 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   return fd;
 }
 
-Result<void> Sockets::make_pair(const Socket& first, const Socket& second) {
-  TRY_ASSIGN(auto pair, make_ends(first, second));
-  ends_[first.inode] = std::move(pair.first);
-  ends_[second.inode] = std::move(pair.second);
+Result<void> Sockets::make_pairs(std::span<const WantedPair> pairs) {
+  std::vector<WantedPair> named;
+  std::vector<std::vector<WantedPair>> plain;  // by their makers
+  for (const auto& pair : pairs) {
+    if (is_named(pair)) {
+      named.push_back(pair);
+      continue;
+    }
+    auto group =
+        std::ranges::find_if(plain, [&](const auto& one) { return have_one_maker(one.front(), pair); });
+    if (group == plain.end()) group = plain.emplace(plain.end());
+    group->push_back(pair);
+  }
+  auto keep = [&](std::span<const WantedPair> wanted, std::vector<SocketPair> made) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+      ends_[wanted[i].first->inode] = std::move(made[i].first);
+      ends_[wanted[i].second->inode] = std::move(made[i].second);
+    }
+  };
+  TRY_ASSIGN(auto made, make_named_pairs(named));
+  keep(named, std::move(made));
+  for (const auto& group : plain) {
+    TRY_ASSIGN(auto some, make_plain_pairs(*group.front().first, group.size()));
+    keep(group, std::move(some));
+  }
   return {};
 }
 

@@ -2,10 +2,12 @@
 // Sockets of a snapshot, made anew.
 
 #include <map>
+#include <span>
 
 #include "common/result.h"
 #include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/connections.h"
+#include "engine/native/rebuild/named_pair.h"
 #include "os/fd.h"
 
 namespace upkeep::native {
@@ -18,8 +20,9 @@ class Sockets {
  public:
   // TCP connections among them are put into CONNECTIONS as well.
   explicit Sockets(HeldConnections& connections) : connections_(connections) {}
-  // To be called for all pairs before open() is called for one of their ends.
-  Result<void> make_pair(const Socket& first, const Socket& second);
+  // To be called for all pairs, those of one network at a time, before open() is called for one of their
+  // ends.
+  Result<void> make_pairs(std::span<const WantedPair> pairs);
   // One that is joined to its peer (peers.h) is connected to nothing yet.
   Result<os::UniqueFd> open(const Socket& socket);
   GonePeers& gone_peers() { return gone_; }
