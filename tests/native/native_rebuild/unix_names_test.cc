@@ -65,6 +65,44 @@ TEST_F(UnixNames, WhatAListenerHasAccepted) {
   }
 }
 
+// Made together, and none of them mistaken for another one. One client has the name that its listener got
+// afterwards.
+TEST_F(UnixNames, ManyOfOneListener) {
+  constexpr int kClients = 40, kFirst = 10;  // clients from 10 on, what was accepted from 110 on
+  const auto name = path("/many"), other = abstract("/many");
+  auto text = [](const char* to, int i) { return fmt::format("{} {}", to, i); };
+  Subject subject(
+      [&] {
+        auto move = [](int from, int to) { must(::dup2(from, to) == to && ::close(from) == 0); };
+        move(bound(SOCK_STREAM, name), kFirst);
+        ::unlink(name.c_str());
+        const int listener = bound(SOCK_STREAM, name), packets = bound(SOCK_SEQPACKET, other);
+        must(::listen(listener, kClients) == 0 && ::listen(packets, kClients) == 0);
+        auto is_packets = [](int i) { return i % 5 == 3; };
+        for (int i = 0; i < kClients; ++i) {
+          if (i == 0)
+            must(connect_to(kFirst, name));
+          else
+            move(is_packets(i) ? connected(SOCK_SEQPACKET, other) : connected(SOCK_STREAM, name), kFirst + i);
+          put(kFirst + i, text("to the server", i));
+        }
+        for (int i = 0; i < kClients; ++i) {
+          move(::accept(is_packets(i) ? packets : listener, nullptr, nullptr), 100 + kFirst + i);
+          put(100 + kFirst + i, text("to the client", i));
+        }
+      },
+      [&] {
+        for (int i = 0; i < kClients; ++i) {
+          const int client = kFirst + i, accepted = 100 + kFirst + i;
+          HOLDS(waiting(client) == text("to the client", i) && waiting(accepted) == text("to the server", i));
+          HOLDS(own_name(client) == (i == 0 ? name : "") && peer_name(accepted) == own_name(client));
+          HOLDS(own_name(accepted) == (i % 5 == 3 ? other : name) && peer_name(client) == own_name(accepted));
+        }
+      });
+  ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
 // More than a socket takes that nobody has given a larger buffer.
 TEST_F(UnixNames, ALotThatIsUnread) {
   constexpr std::size_t kBytes = 3U << 20U;
