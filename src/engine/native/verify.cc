@@ -36,8 +36,12 @@ Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
   auto tree = StoppedTree::adopt(std::move(held));
   const bool guards =
       std::ranges::any_of(wanted.processes, [](const auto& p) { return !p.memory.guards.empty(); });
-  auto found = inspect(
-      tree, {.page_runs = false, .guards = guards, .sink = {}, .ahead = nullptr, .surroundings = false});
+  InspectRequest request;
+  request.page_runs = false;
+  request.guards = guards;
+  request.surroundings = false;
+  request.answers = &tasks.answers();
+  auto found = inspect(tree, request);
   auto same = found ? is_as_wanted(wanted, std::move(*found))
                     : Result<void>(tl::unexpected(std::move(found).error()));
   if (same) return tree;

@@ -407,7 +407,7 @@ TEST_F(Harmless, KilledInsideATask) {
         auto guest = GuestCalls::begin(tree->processes()[0].threads[0].tracee, *memory, *code);
         if (!guest) return 5;
         for (int i = 0; i < calls; ++i) {
-          if (!guest->call(SYS_getppid)) return 6;
+          if (!guest->call({SYS_getppid})) return 6;
         }
         ::kill(::getpid(), SIGKILL);
         return 7;
@@ -437,7 +437,7 @@ TEST_F(Harmless, FramesLieInTheMainStackEveryTime) {
     ASSERT_GT(code->room, 0U) << "round " << round;
     auto guest = GuestCalls::begin(tree->processes()[0].threads[0].tracee, *memory, *code);
     ASSERT_TRUE(guest);
-    ASSERT_TRUE(guest->call(SYS_getppid));
+    ASSERT_TRUE(guest->call({SYS_getppid}));
     ASSERT_TRUE(guest->end());
   }
   expect_well(subject);

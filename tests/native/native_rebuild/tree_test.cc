@@ -1,10 +1,17 @@
 // What snapshot and restore promise as a whole.
 
+#include <linux/keyctl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "engine/carry_set.h"
+#include "engine/native/image.h"
 #include "engine/native/inspect/inspect.h"
 #include "engine/native/native_engine.h"
+#include "engine/native/rebuild/rebuild.h"
+#include "engine/native/verify.h"
 #include "fixture.h"
 #include "os/procfs.h"
 
@@ -47,6 +54,58 @@ TEST_F(Trees, ThreeTimesInARowTheClocksGoOn) {
     ASSERT_EQ(peek(subject.pid(), 3), 0U) << "a clock went back in round " << round;
   }
   EXPECT_LT(peek(subject.pid(), 4), 1'400'000'000U) << "the time in between was noticed";
+}
+
+// What new tasks have said on the way (rebuild/roll_call.h) is all that only they can say: no system call is
+// run in them afterwards.
+TEST_F(Trees, NothingHasToBeAskedAgain) {
+  SKIP_WHERE_THE_MACHINE_CARRIES("it makes its tree by itself");
+  Subject subject([] {
+    (void)::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+    ::syscall(SYS_add_key, "user", "upkeep-test", "payload", 7, KEY_SPEC_SESSION_KEYRING);
+    for (const int signal : {SIGUSR1, SIGWINCH, SIGRTMAX}) ::signal(signal, [](int) {});
+    ::signal(SIGUSR2, SIG_IGN);
+    sigevent event = {};
+    event.sigev_signo = SIGUSR1;
+    timer_t timer = nullptr;
+    const itimerspec time = {{3600, 0}, {3600, 0}};
+    ::timer_create(CLOCK_MONOTONIC, &event, &timer);
+    ::timer_settime(timer, 0, &time, nullptr);
+    if (::fork() == 0) {
+      for (;;) ::pause();
+    }
+    for (std::uint64_t i = 1; i <= 3; ++i) {
+      std::thread([i] {
+        ::prctl(PR_SET_TIMERSLACK, 1000 * i);
+        board().value[0]++;
+        for (;;) ::pause();
+      }).detach();
+    }
+  });
+  ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 1) == 3; }));
+  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  const auto saved = load_image(images());
+  ASSERT_OK(saved);
+  auto tasks = rebuild(*saved, pages_of(images()));
+  ASSERT_OK(tasks);
+  const auto answers = tasks->answers();
+  auto tree = verify(*saved, std::move(*tasks));
+  ASSERT_OK(tree);
+  InspectRequest request;
+  request.surroundings = false;
+  request.answers = &answers;
+  const auto seen = inspect(*tree, request);
+  ASSERT_OK(seen);
+  EXPECT_EQ(answers.not_found(), 0U);
+  ASSERT_EQ(seen->keyrings.size(), 1U);
+  EXPECT_EQ(seen->keyrings[0].keys, saved->keyrings.at(0).keys);
+  const auto &now = seen->processes[0], &then = saved->processes[0];
+  EXPECT_EQ(now.stopped->actions, then.stopped->actions);
+  ASSERT_EQ(now.stopped->posix_timers.size(), 1U);
+  EXPECT_EQ(now.stopped->posix_timers[0].interval, then.stopped->posix_timers[0].interval);
+  for (std::size_t i = 0; i < then.threads.size(); ++i)
+    EXPECT_EQ(now.threads.at(i).scheduling.timer_slack, then.threads[i].scheduling.timer_slack);
+  ASSERT_OK(tree->kill());
 }
 
 TEST_F(Trees, LeftRunningItRunsOn) {

@@ -24,7 +24,7 @@ void look_for(std::string_view code, std::string_view wanted, std::uint64_t addr
 }  // namespace
 
 CallChain::CallChain(const ChainCode& code, std::uint64_t system_call, std::span<const GuestCall> calls,
-                     std::uint64_t frame, std::uint64_t scratch, pid_t tid, int signal) {
+                     std::uint64_t frame, pid_t tid, int signal) {
   const auto answers = calls.size() * kWordsOfAnswer;
   const auto all = answers + calls.size() * kWordsOfCall + kWordsOfEnd;
   address_ = frame - all * sizeof(std::uint64_t);
@@ -34,7 +34,7 @@ CallChain::CallChain(const ChainCode& code, std::uint64_t system_call, std::span
     const auto answer = address_ + i * sizeof(Answer);
     auto argument = [&](std::size_t number) {
       const auto value = calls[i].arguments[number];
-      return value == scratch ? answer + offsetof(Answer, written) : value;
+      return value == kAnswerPlace ? answer + offsetof(Answer, written) : value;
     };
     words_.insert(words_.end(), {code.pop_rax, static_cast<std::uint64_t>(calls[i].number), code.pop_rdi,
                                  argument(0), code.pop_rsi, argument(1), code.pop_rdx_rbx, argument(2),

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/answers.h"
 
 namespace upkeep::native {
 
@@ -28,11 +29,6 @@ struct ChainCode {
   bool complete() const {
     return pop_rax != 0 && pop_rdi != 0 && pop_rsi != 0 && pop_rdx_rbx != 0 && store != 0;
   }
-};
-
-struct GuestCall {
-  long number = 0;
-  std::array<std::uint64_t, 6> arguments = {};
 };
 
 // What is written below a thread's signal frame, and what becomes of it.
@@ -47,10 +43,10 @@ class CallChain {
   static constexpr std::size_t kMost = 16;
   static constexpr std::uint64_t kRoom = 2560;
 
-  // Ends at FRAME with a call that wakes us: SIGNAL, sent to the thread by itself. A call's argument that is
-  // SCRATCH is where it writes its answer. CALLS differ in the first three arguments alone.
+  // Ends at FRAME with a call that wakes us: SIGNAL, sent to the thread by itself. CALLS differ in the first
+  // three arguments alone.
   CallChain(const ChainCode& code, std::uint64_t system_call, std::span<const GuestCall> calls,
-            std::uint64_t frame, std::uint64_t scratch, pid_t tid, int signal);
+            std::uint64_t frame, pid_t tid, int signal);
 
   std::uint64_t address() const { return address_; }
   std::span<const std::uint64_t> words() const { return words_; }

@@ -266,12 +266,15 @@ Result<void> GuestCalls::await_system_call() {
 Result<void> GuestCalls::begin_call(const GuestCall& call) {
   auto registers = inside_;
   registers.rax = static_cast<unsigned long long>(call.number);
-  registers.rdi = call.arguments[0];
-  registers.rsi = call.arguments[1];
-  registers.rdx = call.arguments[2];
-  registers.r10 = call.arguments[3];
-  registers.r8 = call.arguments[4];
-  registers.r9 = call.arguments[5];
+  auto argument = [&](std::size_t number) {
+    return call.arguments[number] == kAnswerPlace ? scratch_ : call.arguments[number];
+  };
+  registers.rdi = argument(0);
+  registers.rsi = argument(1);
+  registers.rdx = argument(2);
+  registers.r10 = argument(3);
+  registers.r8 = argument(4);
+  registers.r9 = argument(5);
   TRY(thread_->set_registers(registers));
   at_signal_ = false;
   return thread_->resume_to_system_call();
@@ -288,14 +291,24 @@ Result<long> GuestCalls::end_call() {
   return static_cast<long>(after.rax);
 }
 
-Result<long> GuestCalls::call(long number, std::array<std::uint64_t, 6> arguments) {
-  TRY(begin_call({number, arguments}));
+Result<GuestAnswer> GuestCalls::call(const GuestCall& call) {
+  TRY(begin_call(call));
   TRY(go_on_to_its_end());
-  return end_call();
+  TRY_ASSIGN(const auto returned, end_call());
+  return GuestAnswer(returned, *memory_, scratch_);
+}
+
+Result<GuestAnswer> ThreadCalls::call(const GuestCall& call) {
+  CallAnswer known;
+  if (known_ != nullptr && known_->find(tid_, call, known)) return GuestAnswer(known);
+  if (guest_ == nullptr) {
+    TRY_ASSIGN(guest_, begin_());
+  }
+  return guest_->call(call);
 }
 
 Result<void> GuestCalls::begin_chain(std::span<const GuestCall> calls) {
-  const CallChain chain(chain_, inside_.rip, calls, frame_, scratch_, thread_->tid(), signal_);
+  const CallChain chain(chain_, inside_.rip, calls, frame_, thread_->tid(), signal_);
   TRY(memory_->write(chain.address(), std::as_bytes(chain.words())));
   auto registers = inside_;
   registers.rip = chain_.pop_rax;
@@ -374,11 +387,10 @@ Result<GuestThreads> GuestThreads::begin(std::span<const One> threads) {
   return group;
 }
 
-Result<void> GuestThreads::take(std::size_t thread, const GuestQuestion& question, long answer) {
-  if (answer < 0 && question.name != nullptr)
-    return Err("{} in task {}: {}", question.name, threads_[thread].thread_->tid(),
-               errno_text(static_cast<int>(-answer)));
-  return question.take(threads_[thread], answer);
+Result<void> take_answer(const GuestQuestion& question, pid_t tid, const GuestAnswer& answer) {
+  if (answer.returned() < 0 && question.name != nullptr)
+    return Err("{} in task {}: {}", question.name, tid, errno_text(static_cast<int>(-answer.returned())));
+  return question.take(answer);
 }
 
 Result<void> GuestThreads::ask(const Questions& questions) {
@@ -410,10 +422,9 @@ Result<void> GuestThreads::ask_by_chains(const Questions& questions) {
       auto& guest = threads_[thread];
       TRY_ASSIGN(const auto answers, guest.end_chain(last - first));
       for (auto number = first; number < last; ++number) {
-        guest.answer_ = &answers[number - first];
-        auto taken = take(thread, questions[thread][number], guest.answer_->returned);
-        guest.answer_ = nullptr;
-        TRY(taken);
+        const auto& [returned, written] = answers[number - first];
+        TRY(take_answer(questions[thread][number], guest.thread_->tid(),
+                        GuestAnswer(CallAnswer{returned, written})));
       }
     }
   }
@@ -430,8 +441,10 @@ Result<void> GuestThreads::ask_one_by_one(const Questions& questions) {
     for (const auto i : asked) TRY(threads_[i].begin_call(questions[i][number].call));
     for (const auto i : asked) TRY(threads_[i].go_on_to_its_end());
     for (const auto i : asked) {
-      TRY_ASSIGN(const long answer, threads_[i].end_call());
-      TRY(take(i, questions[i][number], answer));
+      auto& guest = threads_[i];
+      TRY_ASSIGN(const long returned, guest.end_call());
+      TRY(take_answer(questions[i][number], guest.thread_->tid(),
+                      GuestAnswer(returned, *guest.memory_, guest.scratch_)));
     }
   }
 }

@@ -77,6 +77,31 @@ struct GuestThread {
   int signal = 0;
 };
 
+// What a call has answered.
+class GuestAnswer {
+ public:
+  explicit GuestAnswer(const CallAnswer& answer) : returned_(answer.returned), written_(answer.written) {}
+  // Written to AT in the task.
+  GuestAnswer(long returned, const os::TaskMemory& memory, std::uint64_t at)
+      : returned_(returned), memory_(&memory), at_(at) {}
+  // Negative errno where the call failed.
+  long returned() const { return returned_; }
+  template <typename T>
+  Result<T> written() const {
+    if (memory_ != nullptr) return memory_->value<T>(at_);
+    T value = {};
+    if (written_.size() < sizeof value) return Err("an answer of {} bytes", sizeof value);
+    std::memcpy(&value, written_.data(), sizeof value);
+    return value;
+  }
+
+ private:
+  long returned_;
+  std::span<const std::byte> written_;
+  const os::TaskMemory* memory_ = nullptr;
+  std::uint64_t at_ = 0;
+};
+
 class GuestCalls {
  public:
   // The thread stands stopped; from here on until end() it stands in its signal frame, all signals blocked.
@@ -86,20 +111,9 @@ class GuestCalls {
   GuestCalls& operator=(GuestCalls&&) = delete;
   ~GuestCalls();
 
-  // The kernel's answer: negative errno where the call failed. The Result is about whether it could be made.
-  Result<long> call(long number, std::array<std::uint64_t, 6> arguments = {});
-  // Memory of the task that calls may write their answers to, 512 bytes of it.
-  std::uint64_t scratch() const { return scratch_; }
-  template <typename T>
-  Result<T> answer() const {
-    static_assert(sizeof(T) <= 512);
-    if (answer_ == nullptr) return memory_->value<T>(scratch_);
-    if (sizeof(T) > answer_->written.size()) return Err("an answer of {} bytes", sizeof(T));
-    T value = {};
-    std::memcpy(&value, answer_->written.data(), std::min(sizeof(T), answer_->written.size()));
-    return value;
-  }
-  Result<void> put(std::span<const std::byte> bytes) { return memory_->write(scratch_, bytes); }
+  // The Result is about whether it could be made. An argument that is kAnswerPlace becomes an address of the
+  // task's where there is room for 512 bytes.
+  Result<GuestAnswer> call(const GuestCall& call);
 
   // The thread stands where it stood before, to the last register.
   Result<void> end();
@@ -130,8 +144,7 @@ class GuestCalls {
   int signal_ = 0;
   ChainCode chain_;
   std::uint64_t chain_address_ = 0;
-  bool at_signal_ = false;                     // it stands at the end of a chain
-  const CallChain::Answer* answer_ = nullptr;  // of the call in a chain whose answer is being taken
+  bool at_signal_ = false;  // it stands at the end of a chain
   user_regs_struct before_ = {}, inside_ = {};
   std::uint64_t mask_ = 0;
 };
@@ -140,7 +153,27 @@ class GuestCalls {
 struct GuestQuestion {
   const char* name;  // nullptr: it may fail
   GuestCall call;
-  std::function<Result<void>(const GuestCalls& thread, long answer)> take;
+  std::function<Result<void>(const GuestAnswer& answer)> take;
+};
+// Takes the answer to a question that nobody but the thread can answer.
+Result<void> take_answer(const GuestQuestion& question, pid_t tid, const GuestAnswer& answer);
+
+// Calls of one thread, one by one, whose answers may be known already: it is only brought to make those that
+// are not.
+class ThreadCalls {
+ public:
+  using Begin = std::function<Result<GuestCalls*>()>;
+  explicit ThreadCalls(GuestCalls& guest) : guest_(&guest) {}
+  ThreadCalls(pid_t tid, const KnownAnswers& known, Begin begin)
+      : tid_(tid), known_(&known), begin_(std::move(begin)) {}
+  // Written answers have room for 512 bytes.
+  Result<GuestAnswer> call(const GuestCall& call);
+
+ private:
+  GuestCalls* guest_ = nullptr;
+  pid_t tid_ = 0;
+  const KnownAnswers* known_ = nullptr;
+  Begin begin_;
 };
 
 // Questions to many threads, of one process or of several. One is asked of each of them before the first
@@ -163,7 +196,6 @@ class GuestThreads {
   using Questions = std::vector<std::vector<GuestQuestion>>;
   Result<void> ask_by_chains(const Questions& questions);
   Result<void> ask_one_by_one(const Questions& questions);
-  Result<void> take(std::size_t thread, const GuestQuestion& question, long answer);
   std::vector<GuestCalls> threads_;
 };
 

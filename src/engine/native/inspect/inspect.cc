@@ -162,7 +162,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     return {};
   };
   TRY(read_from_proc(tree.processes(), !request.surroundings, take));
-  TRY(read_by_calls(tree, statuses, request.many_threads, snapshot));
+  TRY(read_by_calls(tree, statuses, request, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);
   if (!request.surroundings)  // a tree that has just been made

@@ -8,6 +8,7 @@
 
 #include "common/result.h"
 #include "engine/native/inspect/stop.h"
+#include "engine/native/model/answers.h"
 #include "engine/native/model/snapshot.h"
 
 namespace upkeep::native {
@@ -23,8 +24,10 @@ struct InspectRequest {
   PageSink sink;
   const PagesAhead* ahead = nullptr;  // what was given to the same sink before (ahead.h)
   std::size_t many_threads = 32;      // so many are asked by chains of calls (call_chain.h), fewer one by one
-  bool surroundings =
-      true;  // look for objects that tasks outside the tree hold too, among all tasks of the machine
+  // Look for objects that tasks outside the tree hold too, among all tasks of the machine.
+  bool surroundings = true;
+  // What the tasks have said already, who have not run since (verify.h); nullptr: nothing.
+  const KnownAnswers* answers = nullptr;
 };
 
 // Everything, from tasks that stand still. What is not understood, and what cannot be made again, is among

@@ -13,10 +13,11 @@ namespace {
 
 Result<bool> is_untold(GuestCalls& parent, pid_t child) {
   const std::uint64_t options = WSTOPPED | WNOHANG | WNOWAIT | static_cast<unsigned>(__WALL);
-  TRY_ASSIGN(const long answer,
-             parent.call(SYS_waitid, {P_PID, static_cast<std::uint64_t>(child), parent.scratch(), options}));
-  if (answer < 0) return Err("waitid in its parent: {}", errno_text(static_cast<int>(-answer)));
-  TRY_ASSIGN(const auto info, parent.answer<siginfo_t>());
+  TRY_ASSIGN(const auto answer,
+             parent.call({SYS_waitid, {P_PID, static_cast<std::uint64_t>(child), kAnswerPlace, options}}));
+  if (answer.returned() < 0)
+    return Err("waitid in its parent: {}", errno_text(static_cast<int>(-answer.returned())));
+  TRY_ASSIGN(const auto info, answer.written<siginfo_t>());
   return info.si_pid == child;
 }
 

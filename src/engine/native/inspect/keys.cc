@@ -34,7 +34,7 @@ bool is_users_own(const Key& key) { return key.type == "keyring" && key.descript
 
 class KeyReader {
  public:
-  KeyReader(GuestCalls& calls, const Process& process, Snapshot& snapshot)
+  KeyReader(ThreadCalls& calls, const Process& process, Snapshot& snapshot)
       : calls_(calls), process_(process), snapshot_(snapshot) {
     if (!process.namespaces) return;
     const auto& user = snapshot.namespaces[*process.namespaces].user;
@@ -69,16 +69,18 @@ class KeyReader {
   }
 
   Result<std::optional<std::int32_t>> serial_of(std::int32_t special) {
-    TRY_ASSIGN(const long serial, calls_.call(SYS_keyctl, {KEYCTL_GET_KEYRING_ID, as_argument(special), 0}));
-    if (serial > 0) return std::optional(static_cast<std::int32_t>(serial));
+    TRY_ASSIGN(const auto answer,
+               calls_.call({SYS_keyctl, {KEYCTL_GET_KEYRING_ID, as_argument(special), 0}}));
+    if (answer.returned() > 0) return std::optional(static_cast<std::int32_t>(answer.returned()));
     return std::optional<std::int32_t>();  // ENOKEY; ENOSYS
   }
 
   Result<std::optional<std::vector<std::uint8_t>>> read_payload(std::int32_t serial) {
-    TRY_ASSIGN(const long size,
-               calls_.call(SYS_keyctl, {KEYCTL_READ, as_argument(serial), calls_.scratch(), kMost}));
+    TRY_ASSIGN(const auto answer,
+               calls_.call({SYS_keyctl, {KEYCTL_READ, as_argument(serial), kAnswerPlace, kMost}}));
+    const long size = answer.returned();
     if (size < 0 || size > static_cast<long>(kMost)) return std::optional<std::vector<std::uint8_t>>();
-    TRY_ASSIGN(const auto bytes, (calls_.answer<std::array<std::uint8_t, kMost>>()));
+    TRY_ASSIGN(const auto bytes, (answer.written<std::array<std::uint8_t, kMost>>()));
     return std::optional(std::vector<std::uint8_t>(bytes.begin(), bytes.begin() + size));
   }
 
@@ -90,10 +92,11 @@ class KeyReader {
 
   // "user;1000;1000;3f010000;description". False: it may not, or it does not fit.
   Result<bool> describe(std::int32_t serial, Key& key) {
-    TRY_ASSIGN(const long size,
-               calls_.call(SYS_keyctl, {KEYCTL_DESCRIBE, as_argument(serial), calls_.scratch(), kMost}));
+    TRY_ASSIGN(const auto answer,
+               calls_.call({SYS_keyctl, {KEYCTL_DESCRIBE, as_argument(serial), kAnswerPlace, kMost}}));
+    const long size = answer.returned();
     if (size <= 0 || size > static_cast<long>(kMost)) return false;
-    TRY_ASSIGN(const auto bytes, (calls_.answer<std::array<char, kMost>>()));
+    TRY_ASSIGN(const auto bytes, (answer.written<std::array<char, kMost>>()));
     std::string_view text(bytes.data(), static_cast<std::size_t>(size - 1));
     auto field = [&text] {
       const auto end = text.find(';');
@@ -146,7 +149,7 @@ class KeyReader {
     return {};
   }
 
-  GuestCalls& calls_;
+  ThreadCalls& calls_;
   const Process& process_;
   Snapshot& snapshot_;
   std::vector<IdRange> uids_, gids_;
@@ -156,14 +159,14 @@ class KeyReader {
 
 }  // namespace
 
-Result<void> read_keyring(GuestCalls& calls, long serial, Process& process, Snapshot& snapshot) {
+Result<void> read_keyring(ThreadCalls& calls, long serial, Process& process, Snapshot& snapshot) {
   if (serial <= 0) return {};
   TRY_ASSIGN(process.stopped->keyring,
              KeyReader(calls, process, snapshot).read(static_cast<std::int32_t>(serial)));
   return {};
 }
 
-Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Snapshot& snapshot) {
+Result<void> look_for_other_keyrings(ThreadCalls& calls, const Thread& thread, Snapshot& snapshot) {
   const Process nobody;
   KeyReader reader(calls, nobody, snapshot);
   for (const auto& [special, name] :

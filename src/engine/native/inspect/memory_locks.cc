@@ -12,18 +12,22 @@
 namespace upkeep::native {
 
 // Looked for only where something is locked at all.
-Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& process) {
+Result<std::uint32_t> read_future_locks(ThreadCalls& calls, const Process& process) {
   const auto& mappings = process.memory.mappings;
   if (std::none_of(mappings.begin(), mappings.end(), [](const auto& m) { return m.has_flag("lo"); }))
     return 0U;
-  TRY_ASSIGN(const long page, calls.call(SYS_mmap, {0, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS,
-                                                    static_cast<std::uint64_t>(-1), 0}));
+  TRY_ASSIGN(
+      const auto mapped,
+      calls.call(
+          {SYS_mmap, {0, kPage, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, static_cast<std::uint64_t>(-1), 0}}));
+  const long page = mapped.returned();
   if (page == -EAGAIN) return MCL_FUTURE;  // as much as may be locked is locked
   if (page < 0) return Err("mmap in the task: {}", errno_text(static_cast<int>(-page)));
   const auto address = static_cast<std::uint64_t>(page);
   const auto text = os::read_file(fmt::format("/proc/{}/smaps", process.pid));
-  TRY_ASSIGN(const long unmapped, calls.call(SYS_munmap, {address, kPage}));
-  if (unmapped < 0) return Err("munmap in the task: {}", errno_text(static_cast<int>(-unmapped)));
+  TRY_ASSIGN(const auto unmapped, calls.call({SYS_munmap, {address, kPage}}));
+  if (unmapped.returned() < 0)
+    return Err("munmap in the task: {}", errno_text(static_cast<int>(-unmapped.returned())));
   if (!text) return tl::unexpected(text.error());
   TRY_ASSIGN(const auto now, parse_smaps(*text));
   const auto found = std::find_if(now.begin(), now.end(),

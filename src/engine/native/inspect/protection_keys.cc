@@ -56,12 +56,12 @@ void look_at_keys(const Process& process, std::vector<Obstacle>& obstacles) {
 
 void ask_first_protection_key(Process& process, std::vector<GuestQuestion>& questions) {
   if (!os::has_protection_keys()) return;
-  questions.push_back({nullptr, use_of(1, process.memory), [&process](const GuestCalls&, long answer) {
-                         return note(1, answer, process.memory);
+  questions.push_back({nullptr, use_of(1, process.memory), [&process](const GuestAnswer& answer) {
+                         return note(1, answer.returned(), process.memory);
                        }});
 }
 
-Result<void> read_protection_keys(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles) {
+Result<void> read_protection_keys(ThreadCalls& calls, Process& process, std::vector<Obstacle>& obstacles) {
   if (!os::has_protection_keys()) return {};
   auto& memory = process.memory;
   if (!shows_keys(process)) {
@@ -69,9 +69,8 @@ Result<void> read_protection_keys(GuestCalls& calls, Process& process, std::vect
     return {};
   }
   for (std::uint32_t key = 0; key < os::kProtectionKeys; ++key) {
-    const auto use = use_of(key, memory);
-    TRY_ASSIGN(const long answer, calls.call(use.number, use.arguments));
-    TRY(note(key, answer, memory));
+    TRY_ASSIGN(const auto answer, calls.call(use_of(key, memory)));
+    TRY(note(key, answer.returned(), memory));
   }
   look_at_keys(process, obstacles);
   return {};

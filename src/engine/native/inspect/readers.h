@@ -95,12 +95,12 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
                           std::vector<Obstacle>& obstacles);
 // What only a task itself can say, for all of them at once; SNAPSHOT has the processes of TREE in its order.
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
-                           std::size_t many_threads, Snapshot& snapshot);
+                           const InspectRequest& request, Snapshot& snapshot);
 // keys.cc: the session keyring with this number (none: negative), asked for in the task, which is the one who
 // may read its keys.
-Result<void> read_keyring(GuestCalls& calls, long serial, Process& process, Snapshot& snapshot);
+Result<void> read_keyring(ThreadCalls& calls, long serial, Process& process, Snapshot& snapshot);
 // Keyrings of a process or a thread are not rebuilt: refused where there is something in them.
-Result<void> look_for_other_keyrings(GuestCalls& calls, const Thread& thread, Snapshot& snapshot);
+Result<void> look_for_other_keyrings(ThreadCalls& calls, const Thread& thread, Snapshot& snapshot);
 
 // seccomp.cc: the filters of every thread of a stopped process.
 Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& snapshot);
@@ -108,7 +108,7 @@ Result<void> read_seccomp(const HeldProcess& held, Process& process, Snapshot& s
 // protection_keys.cc: which keys the process can use. Whether it has more than the first one is asked with
 // the other questions; then the rest is.
 void ask_first_protection_key(Process& process, std::vector<GuestQuestion>& questions);
-Result<void> read_protection_keys(GuestCalls& calls, Process& process, std::vector<Obstacle>& obstacles);
+Result<void> read_protection_keys(ThreadCalls& calls, Process& process, std::vector<Obstacle>& obstacles);
 // Calls take arguments from memory as the thread may, and it returns from them over its stack: false, and an
 // obstacle, where its rights do not allow that. Its registers have been read.
 bool may_run_calls(const Process& process, const Thread& thread, const GuestCode& code,
@@ -132,7 +132,7 @@ struct DescriptorFacts {
 Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped);
 
 // memory_locks.cc: what mlockall(2) has asked for, of mappings that are still to be made.
-Result<std::uint32_t> read_future_locks(GuestCalls& calls, const Process& process);
+Result<std::uint32_t> read_future_locks(ThreadCalls& calls, const Process& process);
 
 struct OpenFileReading {
   OpenFile file;

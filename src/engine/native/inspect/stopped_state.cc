@@ -8,9 +8,11 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <string>
@@ -40,17 +42,17 @@ using Questions = std::vector<GuestQuestion>;
 // Where the answer is written to memory.
 template <typename T, typename Take>
 auto written(Take take) {
-  return [take](const GuestCalls& calls, long) -> Result<void> {
-    TRY_ASSIGN(const auto answer, calls.answer<T>());
-    take(answer);
+  return [take](const GuestAnswer& answer) -> Result<void> {
+    TRY_ASSIGN(const auto written, answer.written<T>());
+    take(written);
     return {};
   };
 }
 // Where it is returned.
 template <typename Take>
 auto returned(Take take) {
-  return [take](const GuestCalls&, long answer) -> Result<void> {
-    take(answer);
+  return [take](const GuestAnswer& answer) -> Result<void> {
+    take(answer.returned());
     return {};
   };
 }
@@ -59,9 +61,9 @@ GuestQuestion ask_control(const char* name, int option, std::function<void(long)
   return {name, {SYS_prctl, {static_cast<std::uint64_t>(option)}}, returned(std::move(take))};
 }
 template <typename T>
-GuestQuestion ask_written_control(const GuestCalls& calls, const char* name, int option, T& into) {
+GuestQuestion ask_written_control(const char* name, int option, T& into) {
   return {name,
-          {SYS_prctl, {static_cast<std::uint64_t>(option), calls.scratch()}},
+          {SYS_prctl, {static_cast<std::uint64_t>(option), kAnswerPlace}},
           written<T>([&into](const T& answer) { into = answer; })};
 }
 
@@ -149,24 +151,20 @@ struct KeyringSerials {
   long thread = 0, process = 0, session = 0;
 };
 
-void ask_thread(const GuestCalls& calls, std::string_view status, Thread& thread, KeyringSerials& keyrings,
-                Questions& questions) {
+void ask_thread(std::string_view status, Thread& thread, KeyringSerials& keyrings, Questions& questions) {
   auto& state = *thread.stopped;
   auto& settings = state.settings;
-  questions.push_back({"sigaltstack",
-                       {SYS_sigaltstack, {0, calls.scratch()}},
-                       written<stack_t>([&state](const stack_t& stack) {
-                         state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp),
-                                                  stack.ss_size, stack.ss_flags & ~SS_ONSTACK};
-                       })});
   questions.push_back(
-      ask_written_control(calls, "PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS, state.clear_child_tid));
-  questions.push_back(
-      ask_written_control(calls, "PR_GET_PDEATHSIG", PR_GET_PDEATHSIG, state.parent_death_signal));
+      {"sigaltstack", {SYS_sigaltstack, {0, kAnswerPlace}}, written<stack_t>([&state](const stack_t& stack) {
+         state.alternate_stack = {reinterpret_cast<std::uintptr_t>(stack.ss_sp), stack.ss_size,
+                                  stack.ss_flags & ~SS_ONSTACK};
+       })});
+  questions.push_back(ask_written_control("PR_GET_TID_ADDRESS", PR_GET_TID_ADDRESS, state.clear_child_tid));
+  questions.push_back(ask_written_control("PR_GET_PDEATHSIG", PR_GET_PDEATHSIG, state.parent_death_signal));
   questions.push_back(ask_control("PR_GET_SECUREBITS", PR_GET_SECUREBITS, [&thread](long answer) {
     thread.credentials.securebits = static_cast<std::uint32_t>(answer);
   }));
-  questions.push_back(ask_written_control(calls, "PR_GET_TSC", PR_GET_TSC, settings.tsc));
+  questions.push_back(ask_written_control("PR_GET_TSC", PR_GET_TSC, settings.tsc));
   questions.push_back(ask_control("PR_MCE_KILL_GET", PR_MCE_KILL_GET, [&settings](long answer) {
     settings.mce_kill = static_cast<std::int32_t>(answer);
   }));
@@ -212,8 +210,7 @@ void look_at_interrupted_call(pid_t tid, StoppedThread& state, std::vector<Obsta
 // Asked for are those that the program has changed. SIGCHLD's flags count for the default action too
 // (SA_NOCLDWAIT and SA_NOCLDSTOP of sigaction(2)); those of the others do nothing until a handler is set,
 // together with new ones.
-void ask_actions(const GuestCalls& calls, std::string_view status, StoppedProcess& state,
-                 Questions& questions) {
+void ask_actions(std::string_view status, StoppedProcess& state, Questions& questions) {
   const auto ignored = number_of(status, "SigIgn", 16), caught = number_of(status, "SigCgt", 16);
   const std::uint64_t changed =
       ignored && caught ? *ignored | *caught | (1ULL << static_cast<unsigned>(SIGCHLD - 1)) : ~0ULL;
@@ -224,18 +221,18 @@ void ask_actions(const GuestCalls& calls, std::string_view status, StoppedProces
     if ((changed >> (signal - 1) & 1U) == 0) continue;
     questions.push_back(
         {"rt_sigaction",
-         {SYS_rt_sigaction, {signal, 0, calls.scratch(), kSignalSetSize}},
+         {SYS_rt_sigaction, {signal, 0, kAnswerPlace, kSignalSetSize}},
          written<KernelAction>([&into = state.actions[signal - 1]](const KernelAction& action) {
            into = {action.handler, action.flags, action.restorer, action.mask};
          })});
   }
 }
 
-Result<void> ask_timers(const GuestCalls& calls, pid_t pid, StoppedProcess& state,
-                        std::vector<Obstacle>& obstacles, Questions& questions) {
+Result<void> ask_timers(pid_t pid, StoppedProcess& state, std::vector<Obstacle>& obstacles,
+                        Questions& questions) {
   for (std::uint64_t which = 0; which < state.interval_timers.size(); ++which) {
     questions.push_back({"getitimer",
-                         {SYS_getitimer, {which, calls.scratch()}},
+                         {SYS_getitimer, {which, kAnswerPlace}},
                          written<itimerval>([&into = state.interval_timers[which]](const itimerval& timer) {
                            into = {microseconds(timer.it_value), microseconds(timer.it_interval)};
                          })});
@@ -250,7 +247,7 @@ Result<void> ask_timers(const GuestCalls& calls, pid_t pid, StoppedProcess& stat
   for (auto& timer : state.posix_timers) {
     const auto id = static_cast<std::uint64_t>(timer.id);
     questions.push_back({"timer_gettime",
-                         {SYS_timer_gettime, {id, calls.scratch()}},
+                         {SYS_timer_gettime, {id, kAnswerPlace}},
                          written<itimerspec>([&timer](const itimerspec& left) {
                            timer.value = nanoseconds(left.it_value);
                            timer.interval = nanoseconds(left.it_interval);
@@ -264,16 +261,15 @@ Result<void> ask_timers(const GuestCalls& calls, pid_t pid, StoppedProcess& stat
 
 // What another version may rebuild. Permission to use AMX belongs to the process
 // (arch/x86/kernel/fpu/xstate.c asks the group leader).
-void ask_for_obstacles(const GuestCalls& calls, pid_t pid, std::vector<Obstacle>& obstacles,
-                       Questions& questions) {
+void ask_for_obstacles(pid_t pid, std::vector<Obstacle>& obstacles, Questions& questions) {
   auto refuse = [&obstacles, pid](const char* what, const char* why) {
     obstacles.push_back({pid, what, why, ""});
   };
   questions.push_back({nullptr,
-                       {SYS_arch_prctl, {os::kArchGetXcompPerm, calls.scratch()}},
-                       [refuse](const GuestCalls& thread, long permitted) -> Result<void> {
-                         if (permitted != 0) return {};
-                         TRY_ASSIGN(const auto features, thread.answer<std::uint64_t>());
+                       {SYS_arch_prctl, {os::kArchGetXcompPerm, kAnswerPlace}},
+                       [refuse](const GuestAnswer& permitted) -> Result<void> {
+                         if (permitted.returned() != 0) return {};
+                         TRY_ASSIGN(const auto features, permitted.written<std::uint64_t>());
                          if ((features & kAmxFeatures & (2ULL << 17U)) != 0)
                            refuse("permission to use AMX", "it is not rebuilt by this version");
                          return {};
@@ -284,27 +280,27 @@ void ask_for_obstacles(const GuestCalls& calls, pid_t pid, std::vector<Obstacle>
                                   "ARCH_SET_CPUID is not rebuilt by this version");
                        })});
   questions.push_back({nullptr,
-                       {SYS_arch_prctl, {os::kArchGetUntagMask, calls.scratch()}},
-                       [refuse](const GuestCalls& thread, long mask) -> Result<void> {
-                         if (mask != 0) return {};
-                         TRY_ASSIGN(const auto bits, thread.answer<std::uint64_t>());
+                       {SYS_arch_prctl, {os::kArchGetUntagMask, kAnswerPlace}},
+                       [refuse](const GuestAnswer& mask) -> Result<void> {
+                         if (mask.returned() != 0) return {};
+                         TRY_ASSIGN(const auto bits, mask.written<std::uint64_t>());
                          if (bits != ~0ULL)
                            refuse("tagged addresses", "they are not rebuilt by this version");
                          return {};
                        }});
 }
 
-Result<void> ask_process(const GuestCalls& calls, std::string_view status, Process& process,
-                         KeyringSerials& keyrings, std::vector<Obstacle>& obstacles, Questions& questions) {
+Result<void> ask_process(std::string_view status, Process& process, KeyringSerials& keyrings,
+                         std::vector<Obstacle>& obstacles, Questions& questions) {
   auto& state = *process.stopped;
-  ask_actions(calls, status, state, questions);
-  TRY(ask_timers(calls, process.pid, state, obstacles, questions));
+  ask_actions(status, state, questions);
+  TRY(ask_timers(process.pid, state, obstacles, questions));
   questions.push_back({"brk", {SYS_brk, {}}, returned([&process](long brk) {
                          process.memory.layout.brk = static_cast<std::uint64_t>(brk);
                        })});
   questions.push_back(
       {"PR_GET_CHILD_SUBREAPER",
-       {SYS_prctl, {PR_GET_CHILD_SUBREAPER, calls.scratch()}},
+       {SYS_prctl, {PR_GET_CHILD_SUBREAPER, kAnswerPlace}},
        written<std::int32_t>([&state](std::int32_t on) { state.child_subreaper = on != 0; })});
   questions.push_back(ask_control("PR_GET_DUMPABLE", PR_GET_DUMPABLE, [&state](long dumpable) {
     state.dumpable = static_cast<std::int32_t>(dumpable);
@@ -324,7 +320,7 @@ Result<void> ask_process(const GuestCalls& calls, std::string_view status, Proce
   }));
   questions.push_back(
       ask_control(nullptr, os::kPrGetMemoryMerge, [&state](long merge) { state.memory_merge = merge > 0; }));
-  ask_for_obstacles(calls, process.pid, obstacles, questions);
+  ask_for_obstacles(process.pid, obstacles, questions);
   ask_first_protection_key(process, questions);
   questions.push_back(ask_keyring(KEY_SPEC_SESSION_KEYRING, keyrings.session));
   return {};
@@ -366,23 +362,32 @@ int signal_for_chains(const Process& process, const Thread& thread, std::string_
   return 0;
 }
 
+Result<Questions> questions_for(Asked& one, std::vector<Obstacle>& obstacles) {
+  Questions questions;
+  ask_thread(*one.status, *one.thread, one.keyrings, questions);
+  if (one.leads()) TRY(ask_process(*one.status, *one.process, one.keyrings, obstacles, questions));
+  return questions;
+}
+
+// What depends on the answers.
+Result<void> ask_further(Asked& one, ThreadCalls& calls, Snapshot& snapshot) {
+  auto& [guest, process, thread, status, keyrings] = one;
+  if (keyrings.thread > 0 || keyrings.process > 0) TRY(look_for_other_keyrings(calls, *thread, snapshot));
+  if (!one.leads()) return {};
+  TRY_ASSIGN(process->stopped->locks_future, read_future_locks(calls, *process));
+  TRY(read_protection_keys(calls, *process, snapshot.obstacles));
+  return read_keyring(calls, keyrings.session, *process, snapshot);
+}
+
 Result<void> ask_some(GuestThreads& guests, std::span<Asked> some, Snapshot& snapshot) {
   std::vector<Questions> questions(some.size());
   for (std::size_t i = 0; i < some.size(); ++i) {
-    auto& [guest, process, thread, status, keyrings] = some[i];
-    ask_thread(guests[i], *status, *thread, keyrings, questions[i]);
-    if (some[i].leads())
-      TRY(ask_process(guests[i], *status, *process, keyrings, snapshot.obstacles, questions[i]));
+    TRY_ASSIGN(questions[i], questions_for(some[i], snapshot.obstacles));
   }
   TRY(guests.ask(questions));
   for (std::size_t i = 0; i < some.size(); ++i) {
-    auto& [guest, process, thread, status, keyrings] = some[i];
-    if (keyrings.thread > 0 || keyrings.process > 0)
-      TRY(look_for_other_keyrings(guests[i], *thread, snapshot));
-    if (!some[i].leads()) continue;
-    TRY_ASSIGN(process->stopped->locks_future, read_future_locks(guests[i], *process));
-    TRY(read_protection_keys(guests[i], *process, snapshot.obstacles));
-    TRY(read_keyring(guests[i], keyrings.session, *process, snapshot));
+    ThreadCalls calls(guests[i]);
+    TRY(ask_further(some[i], calls, snapshot));
   }
   return guests.end();
 }
@@ -396,6 +401,58 @@ Result<void> ask_all(std::span<Asked> asked, Snapshot& snapshot) {
     first += some.size();
   }
   return {};
+}
+
+// For the few calls that may be left when the rest is known.
+class LateGuest {
+ public:
+  LateGuest(const HeldProcess& held, const HeldThread& thread, const Snapshot& snapshot)
+      : held_(held), thread_(thread), snapshot_(snapshot) {}
+  Result<GuestCalls*> begin() {
+    TRY_ASSIGN(memory_, os::TaskMemory::open(held_.pid));
+    TRY_ASSIGN(code_, find_guest_code(held_.pid, snapshot_.find(held_.pid)->memory.mappings, *memory_));
+    TRY_ASSIGN(auto guest, GuestCalls::begin(thread_.tracee, *memory_, code_));
+    return &guest_.emplace(std::move(guest));
+  }
+  Result<void> end() { return guest_ ? guest_->end() : Result<void>(); }
+
+ private:
+  const HeldProcess& held_;
+  const HeldThread& thread_;
+  const Snapshot& snapshot_;
+  std::optional<os::TaskMemory> memory_;
+  GuestCode code_;
+  std::optional<GuestCalls> guest_;
+};
+
+// False where not all of it is known: nothing has been taken then.
+Result<bool> take_known(const HeldProcess& held, const std::vector<std::string>& statuses,
+                        const KnownAnswers& known, Process& process, Snapshot& snapshot) {
+  std::vector<Asked> asked;
+  for (std::size_t i = 0; i < held.threads.size(); ++i)
+    asked.push_back({{}, &process, &process.threads[i], &statuses[i], {}});
+  std::vector<Questions> questions;
+  std::vector<Obstacle> obstacles;
+  CallAnswer answer;
+  for (auto& one : asked) {
+    TRY_ASSIGN(auto its, questions_for(one, obstacles));
+    const bool all = std::ranges::all_of(
+        its, [&](const auto& question) { return known.find(one.thread->tid, question.call, answer); });
+    if (!all) return false;
+    questions.push_back(std::move(its));
+  }
+  std::move(obstacles.begin(), obstacles.end(), std::back_inserter(snapshot.obstacles));
+  for (std::size_t i = 0; i < asked.size(); ++i) {
+    const pid_t tid = asked[i].thread->tid;
+    for (const auto& question : questions[i]) {
+      if (known.find(tid, question.call, answer)) TRY(take_answer(question, tid, GuestAnswer(answer)));
+    }
+    LateGuest guest(held, held.threads[i], snapshot);
+    ThreadCalls calls(tid, known, [&guest] { return guest.begin(); });
+    TRY(ask_further(asked[i], calls, snapshot));
+    TRY(guest.end());
+  }
+  return true;
 }
 
 }  // namespace
@@ -419,12 +476,12 @@ Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string
 }
 
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
-                           std::size_t many_threads, Snapshot& snapshot) {
+                           const InspectRequest& request, Snapshot& snapshot) {
   constexpr std::size_t kEnough = 64;  // each process takes a descriptor of ours
   std::size_t threads = 0;
   for (const auto& held : tree.processes()) threads += held.threads.size();
   // Where something stands in the way (shadow stacks, rules of a security module) nobody is in a hurry.
-  const bool chains = threads >= many_threads && snapshot.obstacles.empty();
+  const bool chains = threads >= request.many_threads && snapshot.obstacles.empty();
   struct Guest {
     os::TaskMemory memory;
     GuestCode code;
@@ -436,6 +493,10 @@ Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vecto
     const auto& held = tree.processes()[i];
     auto& process = snapshot.processes[i];
     if (held.zombie) continue;
+    if (request.answers != nullptr) {
+      TRY_ASSIGN(const bool known, take_known(held, statuses[i], *request.answers, process, snapshot));
+      if (known) continue;
+    }
     TRY_ASSIGN(auto memory, os::TaskMemory::open(held.pid));
     auto code = finder.find(held.pid, process.memory.mappings, memory);
     if (!code) {

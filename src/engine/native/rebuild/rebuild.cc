@@ -29,6 +29,7 @@
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/open_rings.h"
 #include "engine/native/rebuild/pid_namespaces.h"
+#include "engine/native/rebuild/roll_call.h"
 #include "engine/native/rebuild/watches.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/child.h"
@@ -123,8 +124,8 @@ class Builder {
     const auto own_state = [&](const Process& p, const Thread& t) {
       return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited});
     };
-    TRY(for_living([&](const Process& p) { return own_state(p, p.threads.front()); }));
-    TRY(for_other_threads(own_state));
+    TRY(set_own_state(own_state));
+    TRY(ask_the_rest());
     for (const auto& process : snapshot_.processes)
       TRY_IN(fmt::format("process {}", process.pid), set_scores(process));
     std::vector<Unfinished> unfinished;
@@ -312,26 +313,71 @@ class Builder {
   Result<void> for_living(const Compile& compile) {
     std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
-      if (!process.exit_status) TRY(add_job(jobs, leader(process.pid), compile(process)));
+      if (!process.exit_status) TRY(add_job(jobs, {&leader(process.pid), compile(process)}));
     }
-    return shop_->run_all(jobs);
+    return run_rest(jobs);
   }
 
+  // Leaders first: to ignore a signal takes away those that are pending in other threads.
   template <typename Compile>
-  Result<void> for_other_threads(const Compile& compile) {
+  Result<void> set_own_state(const Compile& compile) {
     std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
-      for (std::size_t i = 1; i < process.threads.size(); ++i)
-        TRY(add_job(jobs, tasks_.find(process.pid)->threads[i], compile(process, process.threads[i])));
+      if (process.exit_status) continue;
+      RollCall call;
+      auto program = compile(process, process.threads.front());
+      call.ask_thread(program);
+      call.ask_keyring(program);
+      if (process.threads.size() == 1) call.ask_process(process, program);
+      TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
     }
-    return shop_->run_all(jobs);
+    TRY(run_rest(jobs));
+    for (const auto& process : snapshot_.processes) {
+      for (std::size_t i = 1; i < process.threads.size(); ++i) {
+        RollCall call;
+        auto program = compile(process, process.threads[i]);
+        call.ask_thread(program);
+        TRY(add_job(jobs, tasks_.find(process.pid)->threads[i], std::move(program), std::move(call)));
+      }
+    }
+    return run_rest(jobs);
+  }
+
+  // What all threads of a process have a part in, when all have done theirs; and keys, by the first process
+  // of those that have a keyring, who is the one that will be asked about it.
+  Result<void> ask_the_rest() {
+    std::set<std::uint32_t> keyrings;
+    std::vector<Workshop::Job> jobs;
+    for (const auto& process : snapshot_.processes) {
+      if (process.exit_status) continue;
+      RollCall call;
+      Program program;
+      if (process.threads.size() > 1) call.ask_process(process, program);
+      const auto& keyring = process.stopped->keyring;
+      if (keyring && keyrings.insert(*keyring).second) {
+        for (const auto key : told_keys(process.pid, tasks_.answers())) call.ask_key(key, program);
+      }
+      if (!call.empty()) TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
+    }
+    return run_rest(jobs);
   }
 
   // Programs are not all kept until the last one is there.
-  Result<void> add_job(std::vector<Workshop::Job>& jobs, const os::Tracee& task, Program program) {
+  Result<void> add_job(std::vector<Workshop::Job>& jobs, Workshop::Job job) {
     constexpr std::size_t kAtOnce = 64;
-    jobs.push_back({&task, std::move(program)});
-    if (jobs.size() < kAtOnce) return {};
+    jobs.push_back(std::move(job));
+    return jobs.size() < kAtOnce ? Result<void>() : run_rest(jobs);
+  }
+  // The answers to CALL are kept.
+  Result<void> add_job(std::vector<Workshop::Job>& jobs, const os::Tracee& task, Program program,
+                       RollCall call) {
+    auto keep = [this, tid = task.tid(), call = std::move(call)](const Program& run,
+                                                                 std::span<const std::byte> placed) {
+      call.take(tid, run, placed, tasks_.answers());
+    };
+    return add_job(jobs, {&task, std::move(program), std::move(keep)});
+  }
+  Result<void> run_rest(std::vector<Workshop::Job>& jobs) {
     TRY(shop_->run_all(jobs));
     jobs.clear();
     return {};

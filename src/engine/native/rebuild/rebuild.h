@@ -17,7 +17,7 @@
 //  6. job control's stops, in which tasks of ours can still be run; signal actions, timers, limits, what each
 //  thread has of its own
 //  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
-//     privilege works after them
+//     privilege works after them; then all say what they have now
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the
 //  last call that
 //     is made for a process takes the workshop out of its memory
@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/native/model/answers.h"
 #include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/connections.h"
 #include "os/ptrace.h"
@@ -55,8 +56,11 @@ class NewTasks {
   NewProcess* find(pid_t pid);
   // TCP connections of theirs, which go live when nothing can fail any more.
   HeldConnections& connections() { return connections_; }
+  // What they have said of themselves when everything was set (roll_call.h).
+  KnownAnswers& answers() { return answers_; }
 
  private:
+  KnownAnswers answers_;
   HeldConnections connections_;
   std::vector<NewProcess> processes_;
   std::unordered_map<pid_t, std::size_t> positions_;

@@ -253,19 +253,23 @@ Result<void> Workshop::run_all(std::span<const Job> jobs) {
 }
 
 Result<void> Workshop::run_beside_each_other(std::span<const Job> jobs) {
-  std::vector<Running> all;
+  std::vector<std::pair<Running, const Job*>> all;
   std::uint64_t at = kCode;
   for (const auto& job : jobs) {
     if (job.program.empty()) continue;
     TRY_ASSIGN(const auto running, start(*job.task, job.program, at));
-    all.push_back(running);
+    all.emplace_back(running, &job);
     at += room_of(job.program);
   }
-  for (const auto& running : all) {
+  for (const auto& [running, _] : all) {
     TRY_ASSIGN(const bool alive, attend(running, {}));
     if (!alive) return Err("task {} ended while it was being made", running.task->tid());
   }
-  for (const auto& running : all) TRY(come_to_stop(running));
+  for (const auto& [running, job] : all) {
+    TRY(come_to_stop(running));
+    if (job->when_through)
+      job->when_through(job->program, {view_ + running.at + kControl, job->program.size()});
+  }
   return {};
 }
 

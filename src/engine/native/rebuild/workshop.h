@@ -47,6 +47,8 @@ class Workshop {
   struct Job {
     const os::Tracee* task = nullptr;
     Program program;
+    // Told what the program has left in its memory (Program::placed()) when it is through.
+    std::function<void(const Program& program, std::span<const std::byte> placed)> when_through = {};
   };
   Result<void> run_all(std::span<const Job> jobs);
 
