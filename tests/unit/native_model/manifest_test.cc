@@ -111,6 +111,44 @@ std::string error_of(const std::string& text) {
   return read ? "no error" : read.error().message();
 }
 
+struct Item {
+  std::uint32_t number = 0;
+  std::vector<std::string> names;
+  static void fields(auto& self, auto& visit) {
+    visit("number", self.number);
+    visit("names", self.names);
+  }
+};
+struct List {
+  std::vector<Item> items;
+  static void fields(auto& self, auto& visit) { visit("items", self.items); }
+};
+
+// Halves of it are read beside each other.
+TEST(LongLists, AreReadWhole) {
+  List list;
+  for (std::uint32_t i = 0; i < 1001; ++i) list.items.push_back({i, {std::to_string(i)}});
+  const auto text = encode(list);
+  const auto read = decode<List>(text);
+  ASSERT_TRUE(read) << read.error().message();
+  ASSERT_EQ(read->items.size(), 1001U);
+  for (std::uint32_t i = 0; i < 1001; ++i) {
+    EXPECT_EQ(read->items[i].number, i);
+    EXPECT_EQ(read->items[i].names, std::vector<std::string>{std::to_string(i)});
+  }
+  auto with = [&](const std::string& from, const std::string& to, std::string in) {
+    in.replace(in.find(from), from.size(), to);
+    return in;
+  };
+  const auto late = with("\"number\":900,", "\"number\":-1,", text);
+  auto wrong = decode<List>(late);
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message(), "items[900].number: out of range");
+  wrong = decode<List>(with("\"number\":7,", "\"number\":\"x\",", late));
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().message(), "items[7].number: not a whole number");
+}
+
 TEST(Manifest, ComesBack) {
   auto back = read_manifest(write_manifest(example()));
   ASSERT_TRUE(back) << back.error().message();

@@ -22,10 +22,13 @@
 #include <array>
 #include <concepts>
 #include <cstdint>
+#include <future>
+#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -178,8 +181,42 @@ class Decoder {
     read(json, value);
     path_.pop_back();
   }
+  // Appends elements from FIRST on, before LAST: one by one, for the first one may be wrong, and what follows
+  // it may be long.
+  template <typename T>
+  void read_some(const rapidjson::Value& json, rapidjson::SizeType first, rapidjson::SizeType last,
+                 std::vector<T>& values) {
+    for (auto i = first; i < last && !error; ++i) read_element(json[i], i, values.emplace_back());
+  }
+  template <typename T>
+  void read_both_halves(const rapidjson::Value& json, std::vector<T>& values);
   std::vector<Step> path_;
+  bool alone_ = true;  // no other thread reads the same document
 };
+
+// The second half of a long list by a thread of its own, where there may be one. What is wrong in the first
+// half comes first.
+template <typename T>
+void Decoder::read_both_halves(const rapidjson::Value& json, std::vector<T>& values) {
+  const auto half = json.Size() / 2;
+  Decoder other;
+  other.path_ = path_;
+  other.alone_ = false;
+  std::vector<T> others;
+  auto read_others = [&] { other.read_some(json, half, json.Size(), others); };
+  std::future<void> second;
+  try {
+    second = std::async(std::launch::async, read_others);
+  } catch (const std::system_error&) {
+    read_others();
+  }
+  alone_ = false;
+  read_some(json, 0, half, values);
+  alone_ = true;
+  if (second.valid()) second.get();
+  if (!error) error = std::move(other.error);
+  values.insert(values.end(), std::make_move_iterator(others.begin()), std::make_move_iterator(others.end()));
+}
 
 template <typename T>
 void Decoder::Fields::operator()(const char* name, T& value) {
@@ -233,9 +270,12 @@ void Decoder::read(const rapidjson::Value& json, T& value) {
     value = std::move(*read);
   } else if constexpr (IsVector<T>::value) {
     if (!json.IsArray()) return fail("not a list");
+    constexpr rapidjson::SizeType kMany = 100;
     value.clear();
-    for (rapidjson::SizeType i = 0; i < json.Size() && !error; ++i)
-      read_element(json[i], i, value.emplace_back());
+    if constexpr (Listed<typename T::value_type>) {
+      if (alone_ && json.Size() >= kMany) return read_both_halves(json, value);
+    }
+    read_some(json, 0, json.Size(), value);
   } else if constexpr (IsArray<T>::value) {
     if (!json.IsArray() || json.Size() != value.size())
       return fail("not a list of " + std::to_string(value.size()));

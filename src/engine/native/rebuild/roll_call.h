@@ -27,7 +27,8 @@ class RollCall {
   void ask_key(std::int32_t serial, Program& program);
   bool empty() const { return asked_.empty(); }
   // PLACED: the program as it has been run in thread TID.
-  void take(pid_t tid, const Program& program, std::span<const std::byte> placed, KnownAnswers& answers) const;
+  void take(pid_t tid, const Program& program, std::span<const std::byte> placed,
+            KnownAnswers& answers) const;
 
  private:
   struct Asked {

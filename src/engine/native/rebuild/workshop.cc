@@ -98,7 +98,8 @@ Workshop::Workshop(Workshop&& other) noexcept
     : address_(other.address_),
       size_(other.size_),
       memory_(std::move(other.memory_)),
-      view_(std::exchange(other.view_, nullptr)) {}
+      view_(std::exchange(other.view_, nullptr)),
+      usual_(other.usual_) {}
 
 Workshop::~Workshop() {
   if (view_ != nullptr) ::munmap(view_, size_);
@@ -140,9 +141,12 @@ Result<std::uint64_t> Workshop::lay_out(std::span<const std::byte> bytes) {
 Result<Workshop::Running> Workshop::start(const os::Tracee& task, const Program& program, std::uint64_t at) {
   const std::uint64_t calls = address_ + at + kControl;
   TRY(put(at, program.placed(calls)));
-  TRY_ASSIGN(auto registers, task.registers());
+  if (!usual_) {
+    TRY_ASSIGN(usual_, task.registers());
+    usual_->fs_base = usual_->gs_base = usual_->rsp = 0;
+  }
+  auto registers = *usual_;
   registers.rip = address_;
-  registers.rsp = 0;
   registers.rbx = calls;
   registers.rbp = calls + program.calls().size() * sizeof(PlacedCall);
   registers.r12 = address_ + at;

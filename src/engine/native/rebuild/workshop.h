@@ -4,9 +4,12 @@
 // behind it lies the program. When a program is through, the task says so in that memory and waits to be
 // stopped.
 
+#include <sys/user.h>
+
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -75,7 +78,8 @@ class Workshop {
   std::uint64_t address_, size_;
   os::UniqueFd memory_;
   std::byte* view_ = nullptr;
-  bool may_be_killed_ = false;  // signals are delivered to the task
+  std::optional<user_regs_struct> usual_;  // what a program needs of them is the same in all tasks
+  bool may_be_killed_ = false;             // signals are delivered to the task
 };
 
 // A place of SIZE bytes that no mapping of SNAPSHOT's and none of our own covers.
