@@ -31,7 +31,9 @@ Result<void> read_capabilities(Credentials& own) {
   for (int capability = 0; capability <= highest_capability(); ++capability) {
     const std::uint64_t bit = 1ULL << static_cast<unsigned>(capability);
     if (::prctl(PR_CAPBSET_READ, capability) == 1) own.bounding |= bit;
-    if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1) own.ambient |= bit;
+    const bool can_be_ambient = (own.inheritable & bit) != 0;
+    if (can_be_ambient && ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1)
+      own.ambient |= bit;
   }
   return {};
 }

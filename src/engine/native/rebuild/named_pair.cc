@@ -62,6 +62,7 @@ Result<std::vector<int>> connect_and_accept(os::Fd listener, const Group& group)
     if (!accepted.back().valid()) return ErrnoErr("{}: accept", socket_name(*one.ends.accepted));
   }
   std::vector<int> numbers;
+  numbers.reserve(accepted.size());
   for (auto& fd : accepted) numbers.push_back(fd.release());
   return numbers;
 }

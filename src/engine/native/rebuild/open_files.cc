@@ -235,9 +235,11 @@ Result<void> make_pairs(const Snapshot& snapshot, const AllNamespaces& namespace
     else
       waiting[socket.inode] = &socket;
   }
-  for (const auto& [_, pairs] : by_network)
+  for (const auto& of_one : by_network) {
+    const auto& pairs = of_one.second;
     TRY(os::in_namespace(network_of(*pairs.front().first, snapshot, namespaces), "net",
                          [&] { return sockets.make_pairs(pairs); }));
+  }
   return {};
 }
 
