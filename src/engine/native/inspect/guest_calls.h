@@ -88,6 +88,7 @@ class GuestAnswer {
   long returned() const { return returned_; }
   template <typename T>
   Result<T> written() const {
+    static_assert(sizeof(T) <= 512);
     if (memory_ != nullptr) return memory_->value<T>(at_);
     T value = {};
     if (written_.size() < sizeof value) return Err("an answer of {} bytes", sizeof value);

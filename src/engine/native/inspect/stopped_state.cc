@@ -406,20 +406,22 @@ Result<void> ask_all(std::span<Asked> asked, Snapshot& snapshot) {
 // For the few calls that may be left when the rest is known.
 class LateGuest {
  public:
-  LateGuest(const HeldProcess& held, const HeldThread& thread, const Snapshot& snapshot)
-      : held_(held), thread_(thread), snapshot_(snapshot) {}
+  LateGuest(const HeldThread& held, const Process& process, const Thread& thread)
+      : held_(held), process_(process), thread_(thread) {}
   Result<GuestCalls*> begin() {
-    TRY_ASSIGN(memory_, os::TaskMemory::open(held_.pid));
-    TRY_ASSIGN(code_, find_guest_code(held_.pid, snapshot_.find(held_.pid)->memory.mappings, *memory_));
-    TRY_ASSIGN(auto guest, GuestCalls::begin(thread_.tracee, *memory_, code_));
+    TRY_ASSIGN(memory_, os::TaskMemory::open(process_.pid));
+    TRY_ASSIGN(code_, find_guest_code(process_.pid, process_.memory.mappings, *memory_));
+    std::vector<Obstacle> obstacles;
+    if (!may_run_calls(process_, thread_, code_, obstacles)) return Err("{}", obstacles.front().why);
+    TRY_ASSIGN(auto guest, GuestCalls::begin(held_.tracee, *memory_, code_));
     return &guest_.emplace(std::move(guest));
   }
   Result<void> end() { return guest_ ? guest_->end() : Result<void>(); }
 
  private:
-  const HeldProcess& held_;
-  const HeldThread& thread_;
-  const Snapshot& snapshot_;
+  const HeldThread& held_;
+  const Process& process_;
+  const Thread& thread_;
   std::optional<os::TaskMemory> memory_;
   GuestCode code_;
   std::optional<GuestCalls> guest_;
@@ -447,7 +449,7 @@ Result<bool> take_known(const HeldProcess& held, const std::vector<std::string>&
     for (const auto& question : questions[i]) {
       if (known.find(tid, question.call, answer)) TRY(take_answer(question, tid, GuestAnswer(answer)));
     }
-    LateGuest guest(held, held.threads[i], snapshot);
+    LateGuest guest(held.threads[i], process, process.threads[i]);
     ThreadCalls calls(tid, known, [&guest] { return guest.begin(); });
     TRY(ask_further(asked[i], calls, snapshot));
     TRY(guest.end());

@@ -239,7 +239,10 @@ Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, cons
   auto alive_or_error = attend(running, on_new_task);
   may_be_killed_ = false;
   TRY_ASSIGN(const bool alive, std::move(alive_or_error));
-  if (alive) return Err("task {} did not end", task.tid());
+  if (alive) {
+    TRY(come_to_stop(running));  // names the call that failed
+    return Err("task {} did not end", task.tid());
+  }
   task.forget();
   return {};
 }
