@@ -225,6 +225,7 @@ class NativeEngine : public engine::Engine {
     if (auto live = connections.go_live(); !live)
       tell(hooks.facts, "connections", {{"engine.connections_lost", live.error().message()}});
     if (hooks.on_resuming) hooks.on_resuming();
+    connections.ask_peers();
     tree = StoppedTree::adopt({});
     tell(hooks.facts, "tasks run", {{"engine.resume_ms", milliseconds_since(begin)}});
     return restored;

@@ -136,6 +136,7 @@ Result<Restored> restore_trees(const std::string& folder, bool stopped, const Ne
     auto released = network.release();
     if (!released && live) live = std::move(released);
   }
+  connections.ask_peers();
   Restored restored;
   restored.roots = snapshot.roots();
   for (const auto& process : snapshot.processes) {

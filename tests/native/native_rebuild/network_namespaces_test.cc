@@ -142,6 +142,29 @@ TEST_F(NetworkNamespaces, AConnectionInside) {
   EXPECT_NO_COMPLAINT(subject);
 }
 
+// What waits to be accepted is not carried. Its client has asked for something, waits for the answer, and
+// hears that there is none.
+TEST_F(NetworkNamespaces, WhoeverWaitsInItHearsOfIt) {
+  Subject subject(
+      [] {
+        own_network(true);
+        auto name = loopback(0);
+        socklen_t size = sizeof name;
+        must(::socket(AF_INET, SOCK_STREAM, 0) == 3 && ::bind(3, generic(name), size) == 0);
+        must(::listen(3, 1) == 0 && ::getsockname(3, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+        must(::socket(AF_INET, SOCK_STREAM, 0) == 4 && ::connect(4, generic(name), size) == 0);
+        must(::send(4, "question", 8, 0) == 8);
+      },
+      [] {
+        char byte = 0;
+        if (::recv(4, &byte, 1, MSG_DONTWAIT) < 0 && errno == ECONNRESET) board().value[0] = 1;
+      });
+  ASSERT_TRUE(moves(subject.pid()));
+  ASSERT_EQ(peek(subject.pid(), 1), 0U);
+  ASSERT_TRUE(carry(subject));
+  EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 1) == 1; }));
+}
+
 TEST_F(NetworkNamespaces, AnEndOfWhatLeadsElsewhereIsNamed) {
   Subject subject([] {
     own_network(true);

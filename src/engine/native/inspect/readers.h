@@ -93,7 +93,8 @@ Result<void> read_ipc_objects(Snapshot& snapshot);
 // /proc/PID/task/TID/status.
 Result<void> read_stopped(const HeldProcess& held, const std::vector<std::string>& statuses, Process& process,
                           std::vector<Obstacle>& obstacles);
-// What only a task itself can say, for all of them at once; SNAPSHOT has the processes of TREE in its order.
+// asked_state.cc: what only a task itself can say, for all of them at once; SNAPSHOT has the processes of
+// TREE in its order.
 Result<void> read_by_calls(const StoppedTree& tree, const std::vector<std::vector<std::string>>& statuses,
                            const InspectRequest& request, Snapshot& snapshot);
 // keys.cc: the session keyring with this number (none: negative), asked for in the task, which is the one who

@@ -162,7 +162,6 @@ Result<void> HeldConnections::go_live() {
     auto left = os::leave_repair_mode(connection.fd, connection.reuse_address);
     if (!left && first) first = std::move(left);
   }
-  connections_.clear();
   for (auto& one : connecting_) {
     auto asked = ask(one.fd, one.remote);
     if (!asked && first) first = std::move(asked);
@@ -170,6 +169,14 @@ Result<void> HeldConnections::go_live() {
   connecting_.clear();
   networks_.clear();
   return first;
+}
+
+void HeldConnections::ask_peers() {
+  for (const auto& connection : connections_) {
+    auto mode = os::TcpRepairMode::enter(connection.fd);  // it may have ended by now
+    if (mode) (void)mode->leave(os::TcpRepairMode::Leaving::with_window_probe);
+  }
+  connections_.clear();
 }
 
 Result<void> HeldConnections::add_connecting(os::Fd fd, const Socket& socket) {

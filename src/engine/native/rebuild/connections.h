@@ -16,6 +16,10 @@ class HeldConnections {
   // The network is still held: whoever sees one packet of theirs too early answers it with a reset.
   // Connections that have not gone live when this is let go stay in repair mode: it is for tasks that end.
   Result<void> go_live();
+  // When the network is open too, and before the tasks run: whoever is at the other end is asked where it is
+  // (a window probe). Where that was a connection of the tree's own that waited to be accepted it is not
+  // there any more, and the answer is a reset; else its client would wait for one for ever.
+  void ask_peers();
   std::size_t size() const { return connections_.size(); }
 
   // One that has not been answered yet asks once more then; FD stays the caller's.

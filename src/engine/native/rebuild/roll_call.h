@@ -3,7 +3,7 @@
 // changes any of it afterwards, and to be asked later takes each of them a stop for every few calls, from a
 // signal frame of its own.
 //
-// Which questions those are says inspect/stopped_state.cc. One that is missing here is asked there, which is
+// Which questions those are says inspect/asked_state.cc. One that is missing here is asked there, which is
 // no less true, only slower.
 
 #include <cstddef>
