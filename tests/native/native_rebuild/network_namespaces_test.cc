@@ -49,6 +49,15 @@ sockaddr_in loopback(in_port_t port) {
 }
 const sockaddr* generic(const sockaddr_in& name) { return reinterpret_cast<const sockaddr*>(&name); }
 
+// 3 listens, 4 is connected to it.
+void connect_inside() {
+  auto name = loopback(0);
+  socklen_t size = sizeof name;
+  must(::socket(AF_INET, SOCK_STREAM, 0) == 3 && ::bind(3, generic(name), size) == 0);
+  must(::listen(3, 1) == 0 && ::getsockname(3, reinterpret_cast<sockaddr*>(&name), &size) == 0);
+  must(::socket(AF_INET, SOCK_STREAM, 0) == 4 && ::connect(4, generic(name), size) == 0);
+}
+
 std::string abstract_listeners() {
   const auto text = os::read_file("/proc/thread-self/net/unix").value_or("");
   return text.find("@upkeep-inside") == std::string::npos ? "" : "there";
@@ -121,11 +130,7 @@ TEST_F(NetworkNamespaces, AConnectionInside) {
   Subject subject(
       [] {
         own_network(true);
-        auto name = loopback(0);
-        socklen_t size = sizeof name;
-        must(::socket(AF_INET, SOCK_STREAM, 0) == 3 && ::bind(3, generic(name), size) == 0);
-        must(::listen(3, 1) == 0 && ::getsockname(3, reinterpret_cast<sockaddr*>(&name), &size) == 0);
-        must(::socket(AF_INET, SOCK_STREAM, 0) == 4 && ::connect(4, generic(name), size) == 0);
+        connect_inside();
         must(::accept(3, nullptr, nullptr) == 5);
         for (std::uint32_t number = 0; number < 1000; ++number)
           must(::send(4, &number, sizeof number, 0) == sizeof number);
@@ -148,11 +153,7 @@ TEST_F(NetworkNamespaces, WhoeverWaitsInItHearsOfIt) {
   Subject subject(
       [] {
         own_network(true);
-        auto name = loopback(0);
-        socklen_t size = sizeof name;
-        must(::socket(AF_INET, SOCK_STREAM, 0) == 3 && ::bind(3, generic(name), size) == 0);
-        must(::listen(3, 1) == 0 && ::getsockname(3, reinterpret_cast<sockaddr*>(&name), &size) == 0);
-        must(::socket(AF_INET, SOCK_STREAM, 0) == 4 && ::connect(4, generic(name), size) == 0);
+        connect_inside();
         must(::send(4, "question", 8, 0) == 8);
       },
       [] {

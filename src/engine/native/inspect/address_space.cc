@@ -12,18 +12,18 @@
 namespace upkeep::native {
 namespace {
 
-// Why a VmFlag (proc_pid_smaps(5)) stands in the way; nothing where what it says is rebuilt, or is a property
+// Why a VmFlag (proc_pid_smaps(5)) stands in the way; empty where what it says is rebuilt, or is a property
 // of the mapped object.
-const char* why_not(std::string_view flag) {
+std::string why_not(std::string_view flag) {
   using namespace std::string_view_literals;
   static constexpr std::array kKnown = {"gd"sv, "lo"sv, "ht"sv, "sr"sv, "rr"sv, "dc"sv, "dd"sv,
                                         "nr"sv, "hg"sv, "nh"sv, "wf"sv, "mg"sv, "mw"sv, "lf"sv,
                                         "dp"sv, "de"sv, "mm"sv, "io"sv, "pf"sv, "gu"sv};
-  if (std::ranges::find(kKnown, flag) != kKnown.end()) return nullptr;
+  if (std::ranges::find(kKnown, flag) != kKnown.end()) return "";
   if (flag == "ss"sv) return "shadow stacks are not rebuilt by this version";
   if (flag == "sl"sv) return "a sealed mapping cannot be made again before the task runs";
   if (flag == "um"sv || flag == "uw"sv || flag == "ui"sv) return "a userfaultfd is registered there";
-  return "";
+  return fmt::format("it has the flag '{}', which this version does not know", flag);
 }
 
 std::string describe(const Mapping& mapping) {
@@ -32,10 +32,8 @@ std::string describe(const Mapping& mapping) {
 
 void look_at_flags(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
   for (const auto& flag : mapping.flags) {
-    const char* why = why_not(flag);
-    if (why == nullptr) continue;
-    const auto unknown = fmt::format("it has the flag '{}', which this version does not know", flag);
-    obstacles.push_back({pid, describe(mapping), *why != 0 ? why : unknown, ""});
+    auto why = why_not(flag);
+    if (!why.empty()) obstacles.push_back({pid, describe(mapping), std::move(why), ""});
   }
 }
 

@@ -372,21 +372,20 @@ Result<bool> take_known(const HeldProcess& held, const std::vector<std::string>&
   for (std::size_t i = 0; i < held.threads.size(); ++i)
     asked.push_back({{}, &process, &process.threads[i], &statuses[i], {}});
   std::vector<Questions> questions;
+  std::vector<std::vector<CallAnswer>> answers;
   std::vector<Obstacle> obstacles;
-  CallAnswer answer;
   for (auto& one : asked) {
-    TRY_ASSIGN(auto its, questions_for(one, obstacles));
-    const bool all = std::ranges::all_of(
-        its, [&](const auto& question) { return known.find(one.thread->tid, question.call, answer); });
-    if (!all) return false;
-    questions.push_back(std::move(its));
+    TRY_ASSIGN(questions.emplace_back(), questions_for(one, obstacles));
+    auto& its = answers.emplace_back();
+    for (const auto& question : questions.back()) {
+      if (!known.find(one.thread->tid, question.call, its.emplace_back())) return false;
+    }
   }
   std::move(obstacles.begin(), obstacles.end(), std::back_inserter(snapshot.obstacles));
   for (std::size_t i = 0; i < asked.size(); ++i) {
     const pid_t tid = asked[i].thread->tid;
-    for (const auto& question : questions[i]) {
-      if (known.find(tid, question.call, answer)) TRY(take_answer(question, tid, GuestAnswer(answer)));
-    }
+    for (std::size_t number = 0; number < answers[i].size(); ++number)
+      TRY(take_answer(questions[i][number], tid, GuestAnswer(answers[i][number])));
     LateGuest guest(held.threads[i], process, process.threads[i]);
     ThreadCalls calls(tid, known, [&guest] { return guest.begin(); });
     TRY(ask_further(asked[i], calls, snapshot));
