@@ -10,8 +10,8 @@ constexpr std::ptrdiff_t kShortestRun = 8, kLongestRun = 65536;
 constexpr std::string_view kDigits = "0123456789abcdef";
 
 int digit(char c) {
-  auto position = kDigits.find(c);
-  return position == std::string_view::npos ? -1 : static_cast<int>(position);
+  if (c >= '0' && c <= '9') return c - '0';
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 int byte_at(std::string_view text, std::size_t at) {

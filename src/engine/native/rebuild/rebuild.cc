@@ -1,10 +1,8 @@
 #include "engine/native/rebuild/rebuild.h"
 
 #include <fcntl.h>
-#include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -21,6 +19,7 @@
 #include "engine/native/rebuild/family.h"
 #include "engine/native/rebuild/finish.h"
 #include "engine/native/rebuild/from_outside.h"
+#include "engine/native/rebuild/helper.h"
 #include "engine/native/rebuild/huge_pages.h"
 #include "engine/native/rebuild/in_the_way.h"
 #include "engine/native/rebuild/ipc_objects.h"
@@ -32,10 +31,8 @@
 #include "engine/native/rebuild/roll_call.h"
 #include "engine/native/rebuild/watches.h"
 #include "engine/native/rebuild/workshop.h"
-#include "os/child.h"
 #include "os/file.h"
 #include "os/procfs.h"
-#include "os/protection_keys.h"
 #include "os/time_namespace.h"
 #include "os/uapi_supplement.h"
 
@@ -74,10 +71,16 @@ class Builder {
     TRY_ASSIGN(const auto inherited, what_is_inherited());
     TRY(check_complete(snapshot_, timer_ids));
     TRY_ASSIGN(const auto births, births_of(snapshot_));
+    TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
+    TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
+    shop_ = &shop;
+    Helper helper(shop);
+    TRY(helper.start(snapshot_, births, options()));
     TRY_ASSIGN(clocks_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_, clocks_));
     TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
     TRY(huge_pages_suffice(snapshot_));
+    TRY(helper.begin_emptying());
     TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
     TRY_ASSIGN(auto queues, MadePosixQueues::make(snapshot_));
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
@@ -85,10 +88,7 @@ class Builder {
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY(add_rings_for_mappings(snapshot_, files, kept_for_mappings));
-    TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
-    TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
-    shop_ = &shop;
-    TRY(make_family(births, terminal_sources(files)));
+    TRY(make_family(births, helper, terminal_sources(files)));
     TRY(place_in_cgroups(snapshot_));
     TRY(for_living([login = own_login()](const Process& p) {
       return p.login_uid == login ? Program() : compile_login(p);
@@ -165,58 +165,11 @@ class Builder {
                             snapshot_.clocks.boottime - (now(CLOCK_BOOTTIME) - own.boottime)};
   }
 
-  Result<void> make_family(const Births& births, const TerminalSources& terminals) {
+  Result<void> make_family(const Births& births, Helper& helper, const TerminalSources& terminals) {
     Family family(snapshot_, births, tasks_, *shop_);
-    TRY(make_roots(births, family));
+    const auto roots = compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid());
+    TRY(helper.make_roots(roots, family.taker()));
     return family.make(terminals);
-  }
-
-  Result<void> make_roots(const Births& births, Family& family) {
-    const pid_t parent = ::getpid();
-    const bool keyring = has_keyring();
-    TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
-                 if (keyring) ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
-                 ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-                 if (::getppid() != parent) return 1;
-                 sigset_t all;
-                 sigfillset(&all);
-                 ::sigprocmask(SIG_SETMASK, &all, nullptr);
-                 ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
-                 if (os::has_protection_keys()) os::set_own_key_rights(0);  // to everything
-                 shop_->wait_for_program();
-               }));
-    TRY_ASSIGN(auto helper, os::Tracee::seize(child.pid, options()));
-    auto made = run_helper(helper, births, family);
-    if (made) return {};
-    ::kill(child.pid, SIGKILL);
-    (void)helper.wait(seconds(10));
-    helper.forget();
-    return made;
-  }
-
-  Result<void> run_helper(os::Tracee& helper, const Births& births, Family& family) {
-    TRY(await_workshop(helper));
-    RestartableSequence rseq;
-    if (auto own = helper.rseq()) rseq = {own->pointer, own->size, own->signature};
-    TRY(shop_->run(helper, compile_emptying(rseq, shop_->address(), shop_->address() + shop_->size())));
-    return shop_->run_to_end(helper,
-                             compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid()),
-                             family.taker());
-  }
-
-  // It may be stopped before it has mapped the workshop: then it goes on for a bit.
-  Result<void> await_workshop(const os::Tracee& helper) const {
-    for (int tries = 0; tries < 1000; ++tries) {
-      TRY(helper.interrupt());
-      TRY_ASSIGN(const auto stop, helper.wait(seconds(10)));
-      if (stop.kind != os::Stop::Kind::event_stop) return Err("the helper ended before it could begin");
-      TRY_ASSIGN(const auto registers, helper.registers());
-      if (registers.rip >= shop_->address() && registers.rip < shop_->address() + shop_->size()) return {};
-      TRY(helper.resume());
-      timespec pause = {0, 200'000};
-      ::nanosleep(&pause, nullptr);
-    }
-    return Err("the helper does not come to its workshop");
   }
 
   TerminalSources terminal_sources(const std::vector<os::UniqueFd>& files) const {

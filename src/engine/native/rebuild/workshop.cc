@@ -227,9 +227,17 @@ Result<void> Workshop::come_to_stop(const Running& running) const {
 
 Result<void> Workshop::run(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
   if (program.empty()) return {};
-  TRY_ASSIGN(const auto running, start(task, program, kCode));
+  TRY_ASSIGN(const auto running, begin(task, program));
+  return end(running, on_new_task);
+}
+
+Result<Workshop::Running> Workshop::begin(const os::Tracee& task, const Program& program) {
+  return start(task, program, kCode);
+}
+
+Result<void> Workshop::end(const Running& running, const NewTask& on_new_task) {
   TRY_ASSIGN(const bool alive, attend(running, on_new_task));
-  if (!alive) return Err("task {} ended while it was being made", task.tid());
+  if (!alive) return Err("task {} ended while it was being made", running.task->tid());
   return come_to_stop(running);
 }
 

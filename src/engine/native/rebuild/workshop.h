@@ -42,7 +42,16 @@ class Workshop {
   // ON_NEW_TASK, stopped before their first instruction. The error names the call that failed.
   using NewTask = std::function<Result<void>(os::Tracee task)>;
   Result<void> run(const os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
-  // The same where the task ends with the program.
+  // The same in two parts, between which the program runs. Nothing else runs here until end(). TASK and
+  // PROGRAM stay where they are.
+  struct Running {
+    const os::Tracee* task;
+    const Program* program;
+    std::uint64_t at;  // where in this memory it lies
+  };
+  Result<Running> begin(const os::Tracee& task, const Program& program);
+  Result<void> end(const Running& running, const NewTask& on_new_task = {});
+  // The same as run() where the task ends with the program.
   Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
 
   // Programs in stopped tasks, all beside each other, in an order that nobody knows. None makes new tasks.
@@ -63,12 +72,6 @@ class Workshop {
 
  private:
   Workshop(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
-  // A program that runs, and where in this memory it lies.
-  struct Running {
-    const os::Tracee* task;
-    const Program* program;
-    std::uint64_t at;
-  };
   Result<void> put(std::uint64_t at, std::span<const std::byte> bytes);
   Result<Running> start(const os::Tracee& task, const Program& program, std::uint64_t at);
   Result<bool> attend(const Running& running, const NewTask& on_new_task);

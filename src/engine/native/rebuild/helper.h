@@ -1,0 +1,38 @@
+#pragma once
+// The process that makes a tree's roots. It is a fork of ours which gets ready while other things are made:
+// maps the workshop, and then gives all other memory back, so that nothing of ours gets into the tree.
+
+#include <optional>
+
+#include "common/result.h"
+#include "engine/native/model/births.h"
+#include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/program.h"
+#include "engine/native/rebuild/workshop.h"
+#include "os/ptrace.h"
+
+namespace upkeep::native {
+
+class Helper {
+ public:
+  // SHOP stays where it is.
+  explicit Helper(Workshop& shop) : shop_(shop) {}
+  Helper(const Helper&) = delete;
+  ~Helper();  // one that is still there is killed
+  // Under an ID that nothing of the tree needs. OPTIONS: of os::Tracee::seize().
+  Result<void> start(const Snapshot& snapshot, const Births& births, unsigned long options);
+  // Returns at once. The workshop runs nothing else until make_roots().
+  Result<void> begin_emptying();
+  // Runs PROGRAM, with which it ends; what it makes is told to TAKER.
+  Result<void> make_roots(const Program& program, const Workshop::NewTask& taker);
+
+ private:
+  Result<void> await_workshop() const;
+
+  Workshop& shop_;
+  std::optional<os::Tracee> task_;
+  Program emptying_;
+  std::optional<Workshop::Running> running_;
+};
+
+}  // namespace upkeep::native
