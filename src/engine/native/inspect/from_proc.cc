@@ -29,20 +29,14 @@ bool has_our_mounts(pid_t pid) {
   return ours && its && *ours == *its;
 }
 
-Result<os::UniqueFd> open_folder(pid_t pid) {
-  return os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY);
-}
-
-Result<void> read_memory_of(FromProc& from, os::Fd folder, bool stopped, std::vector<Obstacle>& obstacles) {
-  return read_address_space(from.process.pid, folder, stopped, from.process.memory, obstacles);
-}
-
-// All but its memory and its threads, whose IDs are put down.
-Result<void> read_process_alone(FromProc& from, os::Fd folder, bool stopped) {
+// All but its threads, whose IDs are put down.
+Result<void> read_process_alone(FromProc& from, bool stopped) {
   auto& process = from.process;
   const pid_t pid = process.pid;
+  TRY_ASSIGN(const auto folder, os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY));
   from.statuses.emplace_back();
   TRY_ASSIGN(from.statuses.front(), read_process(pid, folder, process, from.obstacles));
+  TRY(read_address_space(pid, folder, stopped, process.memory, from.obstacles));
   if (has_our_mounts(pid)) {
     TRY_ASSIGN(from.descriptors, read_descriptor_facts(pid, stopped));
   }
@@ -110,9 +104,7 @@ Result<void> glance_at_process(FromProc& from) {
   const pid_t pid = process.pid;
   TRY_ASSIGN(const auto stat, os::read_stat(pid));
   if (stat.state == 'Z') return read_zombie(pid, process);
-  TRY_ASSIGN(const auto folder, open_folder(pid));
-  TRY(read_process_alone(from, folder, false));
-  TRY(read_memory_of(from, folder, false, from.obstacles));
+  TRY(read_process_alone(from, false));
   process.job_stopped = stat.state == 'T';
   TRY_ASSIGN(auto tids, os::list_threads(pid));
   std::stable_partition(tids.begin(), tids.end(), [pid](pid_t tid) { return tid == pid; });
@@ -120,44 +112,13 @@ Result<void> glance_at_process(FromProc& from) {
   return read_threads(from, Tasks::running);
 }
 
-// One whose threads stand still. Its mappings are told by the kernel in as much time as all the rest of it:
-// where there are fewer processes than threads of ours, these are two things for two of them.
-class Stopped {
- public:
-  Stopped(const HeldProcess& held, bool made_here) : held_(held), made_here_(made_here) {
-    from_.process.pid = held.pid;
-  }
-  void read_memory() {
-    if (!held_.zombie) memory_outcome_ = try_to_read_memory();
-  }
-  // Writes to nothing that read_memory() does.
-  void read_rest() {
-    from_.outcome = held_.zombie ? read_zombie(held_.pid, from_.process) : try_to_read_rest();
-  }
-  FromProc& all() {
-    if (from_.outcome) from_.outcome = std::move(memory_outcome_);
-    std::move(memory_obstacles_.begin(), memory_obstacles_.end(), std::back_inserter(from_.obstacles));
-    return from_;
-  }
-
- private:
-  Result<void> try_to_read_memory() {
-    TRY_ASSIGN(const auto folder, open_folder(held_.pid));
-    return read_memory_of(from_, folder, true, memory_obstacles_);
-  }
-  Result<void> try_to_read_rest() {
-    for (const auto& thread : held_.threads) from_.process.threads.emplace_back().tid = thread.tracee.tid();
-    TRY_ASSIGN(const auto folder, open_folder(held_.pid));
-    TRY(read_process_alone(from_, folder, true));
-    return read_threads(from_, made_here_ ? Tasks::made_here : Tasks::stopped);
-  }
-
-  const HeldProcess& held_;
-  bool made_here_;
-  FromProc from_;
-  Result<void> memory_outcome_;
-  std::vector<Obstacle> memory_obstacles_;
-};
+Result<void> read_all_of(const HeldProcess& held, bool made_here, FromProc& from) {
+  from.process.pid = held.pid;
+  if (held.zombie) return read_zombie(held.pid, from.process);
+  for (const auto& thread : held.threads) from.process.threads.emplace_back().tid = thread.tracee.tid();
+  TRY(read_process_alone(from, true));
+  return read_threads(from, made_here ? Tasks::made_here : Tasks::stopped);
+}
 
 }  // namespace
 
@@ -177,21 +138,11 @@ Result<void> glance_at_proc(const std::vector<pid_t>& pids, const TakeFromProc& 
 
 Result<void> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here,
                             const TakeFromProc& take) {
-  std::vector<Stopped> all;
-  all.reserve(processes.size());
-  for (const auto& held : processes) all.emplace_back(held, made_here);
-  const std::size_t parts = processes.size() < os::few_threads() ? 2 : 1;
+  std::vector<FromProc> all(processes.size());
   return os::make_and_take(
-      processes.size() * parts, os::few_threads(),
-      [&](std::size_t i) {
-        auto& process = all[i / parts];
-        if (i % parts == 0) process.read_memory();
-        if (i % parts == parts - 1) process.read_rest();
-      },
-      [&](std::size_t i) -> Result<void> {
-        if (i % parts != parts - 1) return {};
-        return take(i / parts, all[i / parts].all());
-      });
+      processes.size(), os::few_threads(),
+      [&](std::size_t i) { all[i].outcome = read_all_of(processes[i], made_here, all[i]); },
+      [&](std::size_t i) { return take(i, all[i]); });
 }
 
 }  // namespace upkeep::native

@@ -270,7 +270,7 @@ void Decoder::read(const rapidjson::Value& json, T& value) {
     value = std::move(*read);
   } else if constexpr (IsVector<T>::value) {
     if (!json.IsArray()) return fail("not a list");
-    constexpr rapidjson::SizeType kMany = 100;
+    constexpr rapidjson::SizeType kMany = 400;  // fewer are read sooner than a thread is there
     value.clear();
     if constexpr (Listed<typename T::value_type>) {
       if (alone_ && json.Size() >= kMany) return read_both_halves(json, value);
