@@ -9,9 +9,11 @@
 
 namespace upkeep::os {
 
-void allow_many_descriptors() {
+void allow_descriptors(std::size_t count) {
+  constexpr std::size_t kOurs = 512;
   rlimit limit = {};
   if (::getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  if (limit.rlim_cur >= 2 * count + kOurs) return;
   rlim_t most = limit.rlim_max;
   if (const auto text = read_file("/proc/sys/fs/nr_open"))
     (void)std::from_chars(text->data(), text->data() + text->size(), most);

@@ -1,9 +1,12 @@
 #pragma once
 // Limits of this process, getrlimit(2).
 
+#include <cstddef>
+
 namespace upkeep::os {
 
-// As many descriptors as the machine lets one process have: those of all carried tasks are ours for a moment.
-void allow_many_descriptors();
+// For COUNT descriptors of carried tasks, which are ours for a moment, each perhaps twice; as many as the
+// machine lets one process have where they are too many for what we may have now.
+void allow_descriptors(std::size_t count);
 
 }  // namespace upkeep::os

@@ -1,9 +1,11 @@
 #include "os/procfs.h"
 
+#include <fcntl.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
 #include <charconv>
+#include <mutex>
 #include <optional>
 #include <set>
 
@@ -241,11 +243,12 @@ Result<std::vector<pid_t>> process_tree(pid_t root) {
 }
 
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind) {
-  return namespace_id_at(pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind));
+  return namespace_id_at(Fd(AT_FDCWD),
+                         pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind));
 }
 
-Result<std::uint64_t> namespace_id_at(const std::string& path) {
-  TRY_ASSIGN(auto link, read_link(path));
+Result<std::uint64_t> namespace_id_at(Fd folder, const std::string& path) {
+  TRY_ASSIGN(auto link, read_link_at(folder, path));
   auto open = link.find('['), close = link.find(']');
   std::uint64_t id = 0;
   if (open == std::string::npos || close == std::string::npos ||
@@ -263,7 +266,7 @@ Result<std::string> parse_cgroup(std::string_view text) {
 }
 
 Result<std::string> cgroup_of(pid_t pid) {
-  TRY_ASSIGN(auto text, read_file(fmt::format("/proc/{}/cgroup", pid)));
+  TRY_ASSIGN(auto text, read_record(fmt::format("/proc/{}/cgroup", pid)));
   return parse_cgroup(text);
 }
 
@@ -285,7 +288,10 @@ std::string kernel_release() {
 }
 
 std::string boot_id() {
-  auto id = read_file("/proc/sys/kernel/random/boot_id").value_or("");
+  static std::mutex mutex;
+  static std::string id;
+  const std::lock_guard lock(mutex);
+  if (id.empty()) id = read_record("/proc/sys/kernel/random/boot_id").value_or("");
   while (id.ends_with('\n')) id.pop_back();
   return id;
 }

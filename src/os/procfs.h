@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/result.h"
+#include "os/fd.h"
 
 namespace upkeep::os {
 
@@ -69,7 +70,7 @@ Result<std::vector<pid_t>> process_tree(pid_t root);
 
 // "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns. PID 0: our own.
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind);
-Result<std::uint64_t> namespace_id_at(const std::string& path);  // in whichever /proc
+Result<std::uint64_t> namespace_id_at(Fd folder, const std::string& path);  // in whichever /proc
 // Path of the cgroup in the version 2 hierarchy, "/" for the root one.
 Result<std::string> cgroup_of(pid_t pid);
 Result<std::string> parse_cgroup(std::string_view text);

@@ -55,7 +55,8 @@ Result<ClockOffsets> parse_clock_offsets(std::string_view text) {
 }
 
 Result<ClockOffsets> clock_offsets(pid_t pid) {
-  auto text = read_file(pid == 0 ? "/proc/self/timens_offsets" : fmt::format("/proc/{}/timens_offsets", pid));
+  auto text =
+      read_record(pid == 0 ? "/proc/self/timens_offsets" : fmt::format("/proc/{}/timens_offsets", pid));
   if (!text && text.error().code() == ENOENT) return ClockOffsets{};
   if (!text) return tl::unexpected(std::move(text).error());
   return parse_clock_offsets(*text);

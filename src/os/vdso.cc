@@ -77,8 +77,10 @@ std::optional<Vdso> parse_vdso(std::string_view maps) {
 }
 
 Result<std::optional<Vdso>> own_vdso() {
-  TRY_ASSIGN(const auto maps, read_file("/proc/self/maps"));
-  return parse_vdso(maps);
+  static const auto own = [] {  // it stays where it is
+    return read_file("/proc/self/maps").map([](const std::string& maps) { return parse_vdso(maps); });
+  }();
+  return own;
 }
 
 // The names follow the symbols: nothing else tells how many there are without reading a hash table.

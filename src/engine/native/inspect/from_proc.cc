@@ -23,9 +23,9 @@ struct Some {
   Result<void> outcome = {};
 };
 
-bool has_our_mounts(pid_t pid) {
+bool has_our_mounts(os::Fd folder) {
   static const auto ours = os::namespace_id(0, "mnt");
-  const auto its = os::namespace_id(pid, "mnt");
+  const auto its = os::namespace_id_at(folder, "ns/mnt");
   return ours && its && *ours == *its;
 }
 
@@ -37,7 +37,7 @@ Result<void> read_process_alone(FromProc& from, bool stopped) {
   from.statuses.emplace_back();
   TRY_ASSIGN(from.statuses.front(), read_process(pid, folder, process, from.obstacles));
   TRY(read_address_space(pid, folder, stopped, process.memory, from.obstacles));
-  if (has_our_mounts(pid)) {
+  if (has_our_mounts(folder)) {
     TRY_ASSIGN(from.descriptors, read_descriptor_facts(pid, stopped));
   }
   return {};

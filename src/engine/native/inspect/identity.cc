@@ -91,8 +91,7 @@ void look_for_tracer(pid_t tid, KeyedText& status, std::vector<Obstacle>& obstac
 
 // The line is there only where the processor can do it.
 void look_for_shadow_stack(pid_t tid, KeyedText& status, std::vector<Obstacle>& obstacles) {
-  static const bool possible =
-      value_of(os::read_record("/proc/self/status").value_or(""), "x86_Thread_features").has_value();
+  static const bool possible = status.value("x86_Thread_features").has_value();
   if (!possible) return;
   const auto features = status.value("x86_Thread_features");
   if (features && features->find("shstk") != std::string_view::npos)

@@ -233,7 +233,9 @@ class ProcReader {
   static dev_t device_of(const Mount& mount) { return makedev(mount.major, mount.minor); }
 
   std::uint64_t shown_by(const Mount& mount) const {
-    return os::namespace_id_at(fmt::format("/proc/{}/root{}/1/ns/pid", pid_, mount.mount_point)).value_or(0);
+    return os::namespace_id_at(os::Fd(AT_FDCWD),
+                               fmt::format("/proc/{}/root{}/1/ns/pid", pid_, mount.mount_point))
+        .value_or(0);
   }
 
   // Those of other namespaces are mounted last, with what shows parts of them.

@@ -217,6 +217,11 @@ std::string link_of(os::Fd folder, const char* kind) {
   return os::read_link_at(folder, fmt::format("ns/{}", kind)).value_or("");
 }
 
+// Where all of them are links.
+Result<os::UniqueFd> links_of(pid_t pid) {
+  return os::open_file(fmt::format("/proc/{}/ns", pid), O_PATH | O_DIRECTORY);
+}
+
 }  // namespace
 
 ThreadNamespaces::ThreadNamespaces(pid_t pid) : pid_(pid) {
@@ -237,31 +242,42 @@ void ThreadNamespaces::look_at(pid_t tid, os::Fd folder, std::vector<Obstacle>& 
 }
 
 Result<void> NamespaceReader::choose_clocks(const std::vector<pid_t>& pids) {
+  struct Times {
+    pid_t pid;
+    std::uint64_t own, childrens;
+  };
+  std::vector<Times> all;
   // Those that are waited for by children only have to be made by whoever waits.
   std::set<std::uint64_t> for_children;
-  pid_t first = 0;
   for (const pid_t pid : pids) {
-    const auto time = os::namespace_id(pid, "time"), childrens = os::namespace_id(pid, "time_for_children");
-    if (time && childrens && *time != *childrens) for_children.insert(*childrens);
+    const auto links = links_of(pid);
+    if (!links) continue;
+    const auto time = os::namespace_id_at(*links, "time"),
+               childrens = os::namespace_id_at(*links, "time_for_children");
+    if (!time) continue;
+    all.push_back({pid, *time, childrens.value_or(*time)});
+    if (all.back().childrens != *time) for_children.insert(*childrens);
   }
-  for (const pid_t pid : pids) {
-    const auto time = os::namespace_id(pid, "time");
-    if (first != 0 || !time || for_children.contains(*time)) continue;
-    first = pid;
-    clocks_in_ = *time;
-  }
-  if (first == 0) return {};
-  TRY_ASSIGN(clocks_, os::own_clock_offsets(first));
+  const auto first =
+      std::ranges::find_if(all, [&](const Times& one) { return !for_children.contains(one.own); });
+  if (first == all.end()) return {};
+  clocks_in_ = first->own;
+  TRY_ASSIGN(clocks_, first->own == first->childrens ? os::clock_offsets(first->pid)
+                                                     : os::own_clock_offsets(first->pid));
   return {};
 }
 
-NamespaceNumbers NamespaceReader::numbers_of(pid_t pid) {
-  const auto number = [&](const char* kind) { return os::namespace_id(pid, kind).value_or(0); };
+std::uint64_t NamespaceReader::own(const char* kind) {
+  const auto [place, first] = own_.try_emplace(kind, 0);
+  if (first) place->second = os::namespace_id(0, kind).value_or(0);
+  return place->second;
+}
+
+NamespaceNumbers NamespaceReader::numbers_of(os::Fd links) {
+  const auto number = [&](const char* kind) { return os::namespace_id_at(links, kind).value_or(0); };
   const auto other = [&](const char* kind) -> std::uint64_t {
-    auto& own = own_[kind];
-    if (own == 0) own = os::namespace_id(0, kind).value_or(0);
     const auto its = number(kind);
-    return its != own ? its : 0;
+    return its != own(kind) ? its : 0;
   };
   NamespaceNumbers numbers{
       other("user"), other("uts"), other("ipc"), other("mnt"), other("net"), other("cgroup"), 0, 0};
@@ -281,10 +297,14 @@ bool shows_other_processes(const Process& process, const Snapshot& snapshot) {
 }
 
 void NamespaceReader::read_pid_namespaces(Process& process) {
-  const auto own = os::namespace_id(0, "pid"), its = os::namespace_id(process.pid, "pid"),
-             childrens = os::namespace_id(process.pid, "pid_for_children");
-  if (!own || !its) return;
-  if (*its != *own) process.pid_namespace = *its;
+  if (const auto links = links_of(process.pid)) read_pid_namespaces(process, *links);
+}
+
+void NamespaceReader::read_pid_namespaces(Process& process, os::Fd links) {
+  const auto its = os::namespace_id_at(links, "pid"),
+             childrens = os::namespace_id_at(links, "pid_for_children");
+  if (!its) return;
+  if (*its != own("pid")) process.pid_namespace = *its;
   // It has no number as long as nobody has been born into it.
   if (childrens && *childrens != *its) process.pid_namespace_for_children = *childrens;
   if (!childrens && childrens.error().code() == ENOENT && !process.exit_status)
@@ -292,15 +312,15 @@ void NamespaceReader::read_pid_namespaces(Process& process) {
   if (process.pid_namespace == 0 || !told_.insert(process.pid_namespace).second) return;
   const auto ns = os::open_namespace(process.pid, "pid");
   const auto owner = ns ? os::owner_of_namespace(*ns) : Result<std::uint64_t>(0);
-  const auto user = os::namespace_id(0, "user");
-  if (!owner || !user || *owner != *user)
+  if (!owner || *owner != own("user"))
     snapshot_.obstacles.push_back({process.pid, "pid namespace of its own",
                                    "it was made inside of another user namespace than ours", kLeaveItOut});
 }
 
 Result<void> NamespaceReader::read(Process& process) {
-  read_pid_namespaces(process);
-  const auto numbers = numbers_of(process.pid);
+  TRY_ASSIGN(const auto links, links_of(process.pid));
+  read_pid_namespaces(process, links);
+  const auto numbers = numbers_of(links);
   if (numbers == NamespaceNumbers{}) return {};
   if (numbers.time_for_children != 0 && !waited_for_.insert(numbers.time_for_children).second)
     snapshot_.obstacles.push_back({process.pid, "time namespace of its children",

@@ -45,11 +45,13 @@ class NamespaceReader {
   Result<void> read(Process& process);
 
  private:
-  NamespaceNumbers numbers_of(pid_t pid);
+  void read_pid_namespaces(Process& process, os::Fd links);
+  NamespaceNumbers numbers_of(os::Fd links);
+  std::uint64_t own(const char* kind);
   Snapshot& snapshot_;
   os::ClockOffsets clocks_;
   std::uint64_t clocks_in_ = 0;
-  std::map<std::string, std::uint64_t> own_;
+  std::map<std::string, std::uint64_t, std::less<>> own_;
   std::map<NamespaceNumbers, std::uint32_t> known_;
   std::set<std::uint64_t> told_, waited_for_;
 };

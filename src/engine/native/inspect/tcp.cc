@@ -193,7 +193,7 @@ Result<void> read_tcp(SocketReading& reading) {
 
 Result<TakenConnections> TakenConnections::take(const Snapshot& snapshot) {
   TakenConnections taken;
-  os::allow_many_descriptors();
+  os::allow_descriptors(snapshot.files.size());
   std::vector<bool> seen(snapshot.files.size());
   for (const auto& process : snapshot.processes) {
     for (const auto& descriptor : process.descriptors) {

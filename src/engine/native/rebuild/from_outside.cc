@@ -32,7 +32,7 @@ bool has_keyring() {
 }
 
 std::uint32_t own_login() {
-  const auto text = os::read_file("/proc/self/loginuid").value_or("4294967295");
+  const auto text = os::read_record("/proc/self/loginuid").value_or("4294967295");
   return static_cast<std::uint32_t>(std::strtoul(text.c_str(), nullptr, 10));
 }
 
@@ -63,7 +63,7 @@ Result<void> set_scores(const Process& process) {
   if (process.exit_status) return {};
   auto set = [&](const char* name, const std::string& value, int base) -> Result<void> {
     const auto path = fmt::format("/proc/{}/{}", process.pid, name);
-    TRY_ASSIGN(const auto now, os::read_file(path));
+    TRY_ASSIGN(const auto now, os::read_record(path));
     if (std::strtol(now.c_str(), nullptr, base) == std::strtol(value.c_str(), nullptr, 0)) return {};
     return os::write_value(path, value);
   };

@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <charconv>
 
-#include "os/file.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::native {
@@ -79,9 +77,8 @@ Result<Inherited> what_is_inherited() {
 
 int highest_capability() {
   static const int highest = [] {
-    const auto text = os::read_file("/proc/sys/kernel/cap_last_cap").value_or("");
-    int number = 63;
-    (void)std::from_chars(text.data(), text.data() + text.size(), number);
+    int number = 0;
+    while (::prctl(PR_CAPBSET_READ, number + 1) >= 0) ++number;
     return number;
   }();
   return highest;

@@ -331,7 +331,8 @@ Result<void> hold_networks(const Snapshot& snapshot, const AllNamespaces& namesp
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                                const KeptFiles& kept, const MadePosixQueues& queues,
                                HeldConnections& connections) {
-  os::allow_many_descriptors();  // new tasks get limits of their own
+  os::allow_descriptors(snapshot.files.size() +
+                        snapshot.processes.size());  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   const auto mounts = mounts_of_files(snapshot, namespaces);
   TRY(hold_networks(snapshot, namespaces, connections));
