@@ -103,8 +103,12 @@ Result<void> Family::make(const TerminalSources& terminals) {
 // What it has to do by itself, where that is anything.
 Result<Workshop::Job> Family::prepare(const Birth& birth, const TerminalSources& terminals) {
   const auto& process = *birth.process;
-  if (!process.exit_status) TRY(make_keyring(process));
-  return Workshop::Job{&first_thread(process), compile_birth(birth, terminals)};
+  Program program;
+  if (!process.exit_status) {
+    TRY_ASSIGN(program, make_keyring(process));
+  }
+  program.append(compile_birth(birth, terminals));
+  return Workshop::Job{&first_thread(process), std::move(program)};
 }
 
 Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
@@ -160,22 +164,27 @@ Result<void> Family::end_stand_in(const Ids& ids, const Process* maker) {
   return shop_.run(first_thread(*maker), compile_farewell(ids.front()));
 }
 
-Result<void> Family::make_keyring(const Process& process) {
+// What is left to be run.
+Result<Program> Family::make_keyring(const Process& process) {
   const auto& index = process.stopped->keyring;
   const auto* maker = births_.maker_of(process);
   const bool inherited = maker != nullptr && maker->stopped && maker->stopped->keyring == index;
-  if (!index || inherited) return {};
+  if (!index || inherited) return Program();
   const auto& keyring = snapshot_.keyrings[*index];
   const bool common = maker == nullptr && common_keyrings_.contains(*index);
-  if (common && !filled_keyrings_.insert(*index).second) return {};
+  if (common && !filled_keyrings_.insert(*index).second) return Program();
   auto program = common ? Program() : compile_join(keyring);
   program.append(compile_keys(keyring));
+  if (std::ranges::all_of(keyring.keys, [](const Key& key) { return key.type == "keyring"; })) {
+    program.append(compile_key_owners(keyring, {}));  // no numbers of new keys to wait for
+    return program;
+  }
   TRY(shop_.run(first_thread(process), program));
   std::vector<std::int64_t> serials;
   for (std::size_t i = 0; i < program.calls().size(); ++i) {
     if (program.calls()[i].number == SYS_add_key) serials.push_back(shop_.result(i));
   }
-  return shop_.run(first_thread(process), compile_key_owners(keyring, serials));
+  return compile_key_owners(keyring, serials);
 }
 
 // A group is there as soon as its leader has made it, and as long as somebody is in it. That of the session

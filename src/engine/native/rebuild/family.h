@@ -33,7 +33,7 @@ class Family {
   Result<Ids> make_stand_in(const StandIn& wanted);
   Result<Ids> make_stand_in_with_any_id(const Process& maker);
   Result<void> end_stand_in(const Ids& ids, const Process* maker);
-  Result<void> make_keyring(const Process& process);
+  Result<Program> make_keyring(const Process& process);
   Result<void> set_groups();
   Result<void> set_terminals(const TerminalSources& terminals);
 

@@ -99,12 +99,9 @@ class Builder {
                                                namespaces_[*p.namespaces], ::getpid())
                           : Program();
     }));
-    TRY(fill_memory(std::move(kept_for_mappings)));
+    TRY(fill_memory_and_make_threads(std::move(kept_for_mappings)));
     TRY(kept.finish());
     TRY(end_zombies());
-    for (const auto& process : snapshot_.processes) {
-      if (!in_user_namespace(process)) TRY(make_threads(process));
-    }
     TRY(complete_files(snapshot_, namespaces_, opened));
     TRY(add_watches(snapshot_, files));
     TRY(set_input_signals(snapshot_, files));
@@ -112,17 +109,25 @@ class Builder {
     std::vector<int> sources;
     sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
-    TRY(for_living([&](const Process& p) { return compile_descriptors(p, sources, ::getpid()); }));
+    // Most get their descriptors with their own state, in one program.
+    const auto stopped = [](const Process& p) { return !p.exit_status && p.job_stopped; };
+    const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
+    const auto in_two = [&](const Process& p) { return jobs_are_stopped || in_user_namespace(p); };
     TRY(for_living([&](const Process& p) {
-      return in_user_namespace(p) ? compile_user_namespace(p, namespaces_[*p.namespaces], ::getpid())
-                                  : Program();
+      auto program = in_two(p) ? compile_descriptors(p, sources, ::getpid()) : Program();
+      if (in_user_namespace(p))
+        program.append(compile_user_namespace(p, namespaces_[*p.namespaces], ::getpid()));
+      return program;
     }));
     for (const auto& process : snapshot_.processes) {
-      if (in_user_namespace(process)) TRY(make_threads(process));
+      if (in_user_namespace(process) && has_threads(process)) TRY(make_numbered_threads(process));
     }
     TRY(stop_jobs(snapshot_, tasks_, shop));
     const auto own_state = [&](const Process& p, const Thread& t) {
-      return compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited});
+      const bool with_descriptors = t.tid == p.pid && !in_two(p);
+      auto program = with_descriptors ? compile_descriptors(p, sources, ::getpid()) : Program();
+      program.append(compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited}));
+      return program;
     };
     TRY(set_own_state(own_state));
     TRY(ask_the_rest());
@@ -144,6 +149,10 @@ class Builder {
   bool in_user_namespace(const Process& process) const {
     return process.namespaces && namespaces_[*process.namespaces].user.valid();
   }
+  static bool has_threads(const Process& process) {
+    return !process.exit_status && process.threads.size() > 1;
+  }
+
   Result<void> make_childrens_time() {
     for (const auto& process : snapshot_.processes) {
       if (!process.namespaces || process.exit_status) continue;
@@ -182,7 +191,8 @@ class Builder {
     return sources;
   }
 
-  Result<void> fill_memory(std::map<KeptKey, int> kept) {
+  // Threads of those that get a user namespace of their own later are made in there.
+  Result<void> fill_memory_and_make_threads(std::map<KeptKey, int> kept) {
     MemorySources sources;
     sources.keep_start = shop_->address();
     sources.keep_end = shop_->address() + shop_->size();
@@ -191,7 +201,24 @@ class Builder {
     sources.restorer = ::getpid();
     sources.kept = std::move(kept);
     sources.droppable = kernel_has_droppable_memory();
-    return for_living([&](const Process& p) { return compile_memory(p, sources); });
+    const auto makes_threads = [&](const Process& p) { return has_threads(p) && !in_user_namespace(p); };
+    for (const auto& process : snapshot_.processes) {
+      // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
+      if (makes_threads(process))
+        TRY(leader(process.pid).set_options(options() & ~os::Tracee::kFollowNewTasks));
+    }
+    auto made = for_living([&](const Process& p) {
+      auto program = compile_memory(p, sources);
+      if (makes_threads(p)) {
+        program.append(compile_common_filters(snapshot_, p));
+        program.append(compile_threads(p));
+      }
+      return program;
+    });
+    for (const auto& process : snapshot_.processes) {
+      if (makes_threads(process)) TRY_IN(fmt::format("process {}", process.pid), take_threads(process));
+    }
+    return made;
   }
 
   Result<void> end_zombies() {
@@ -225,6 +252,7 @@ class Builder {
   }
 
   Result<void> make_numbered_threads(const Process& process) {
+    TRY(shop_->run(leader(process.pid), compile_common_filters(snapshot_, process)));
     TRY_ASSIGN(const auto last, os::read_file(kLastId));
     for (const auto& thread : process.threads) {
       if (thread.tid != process.pid)
@@ -232,17 +260,6 @@ class Builder {
     }
     // No ID is given again sooner than it would have been.
     return os::write_value(kLastId, last);
-  }
-
-  Result<void> make_threads(const Process& process) {
-    if (process.threads.size() < 2) return {};
-    TRY(shop_->run(leader(process.pid), compile_common_filters(snapshot_, process)));
-    if (in_user_namespace(process)) return make_numbered_threads(process);
-    // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
-    TRY(leader(process.pid).set_options(options() & ~os::Tracee::kFollowNewTasks));
-    auto made = shop_->run(leader(process.pid), compile_threads(process));
-    TRY_IN(fmt::format("process {}", process.pid), take_threads(process));
-    return made;
   }
 
   // Those that are there, where not all could be made.
