@@ -108,10 +108,9 @@ Result<void> read_one(const HeldProcess& held, FromProc& from, Snapshot& snapsho
   if (process.memory.vdso_checksum != 0 && process.memory.vdso_checksum != checksum(snapshot.vdso))
     snapshot.obstacles.push_back(
         {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
-  TRY_ASSIGN(const auto memory, os::TaskMemory::open(held.pid));
   TRY(read_stopped(held, from.statuses, process, snapshot.obstacles));
   TRY(read_seccomp(held, process, snapshot));
-  TRY(read_pages(held.pid, process.memory, memory, request));
+  TRY(read_pages(held.pid, process.memory, request));
   return read_descriptors(from, process, snapshot, readers, true);
 }
 

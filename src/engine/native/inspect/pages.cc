@@ -25,9 +25,9 @@ Result<std::vector<PagesAhead::Part>> parts_of(const PageRange& range, const Map
 
 }  // namespace
 
-Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
-                        const InspectRequest& request) {
+Result<void> read_pages(pid_t pid, AddressSpace& memory, const InspectRequest& request) {
   if (!request.page_runs && !request.guards) return {};
+  TRY_ASSIGN(const auto contents, os::TaskMemory::open(pid));
   TRY_ASSIGN(const auto pagemap, os::open_file(fmt::format("/proc/{}/pagemap", pid), O_RDONLY));
   PageCollector collector(memory.pages, request);
   std::vector<std::byte> buffer(request.page_runs ? 1U << 20U : 0);

@@ -76,8 +76,7 @@ Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacl
 Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressSpace& space,
                                 std::vector<Obstacle>& obstacles);
 // pages.cc: fills in `pages`, and stores contents where there is a sink.
-Result<void> read_pages(pid_t pid, AddressSpace& memory, const os::TaskMemory& contents,
-                        const InspectRequest& request);
+Result<void> read_pages(pid_t pid, AddressSpace& memory, const InspectRequest& request);
 // kept_files.cc: when all mappings and descriptors are known.
 Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped);
 // posix_queues.cc: those that nobody has open, and whether others have those of the tree open too.

@@ -12,7 +12,6 @@
 
 #include "engine/native/rebuild/compile.h"
 #include "engine/native/rebuild/from_outside.h"
-#include "os/child.h"
 #include "os/protection_keys.h"
 
 namespace upkeep::native {
@@ -23,18 +22,18 @@ using std::chrono::seconds;
 Result<pid_t> fork_into(const Workshop& shop) {
   const pid_t parent = ::getpid();
   const bool keyring = has_keyring();
-  TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
-               if (keyring) ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
-               ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-               if (::getppid() != parent) return 1;
-               sigset_t all;
-               sigfillset(&all);
-               ::sigprocmask(SIG_SETMASK, &all, nullptr);
-               ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
-               if (os::has_protection_keys()) os::set_own_key_rights(0);  // to everything
-               shop.wait_for_program();
-             }));
-  return child.pid;
+  const pid_t child = ::fork();
+  if (child < 0) return ErrnoErr("fork");
+  if (child > 0) return child;
+  if (keyring) ::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(1);
+  sigset_t all;
+  sigfillset(&all);
+  ::sigprocmask(SIG_SETMASK, &all, nullptr);
+  ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
+  if (os::has_protection_keys()) os::set_own_key_rights(0);  // to everything
+  shop.wait_for_program();
 }
 
 void end(pid_t child) {

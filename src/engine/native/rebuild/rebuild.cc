@@ -200,7 +200,11 @@ class Builder {
     sources.pages = pages.get();
     sources.restorer = ::getpid();
     sources.kept = std::move(kept);
-    sources.droppable = kernel_has_droppable_memory();
+    const auto has_droppable = [](const Process& p) {
+      return std::ranges::any_of(p.memory.mappings, [](const Mapping& m) { return m.has_flag("dp"); });
+    };
+    sources.droppable =
+        std::ranges::any_of(snapshot_.processes, has_droppable) && kernel_has_droppable_memory();
     const auto makes_threads = [&](const Process& p) { return has_threads(p) && !in_user_namespace(p); };
     for (const auto& process : snapshot_.processes) {
       // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
@@ -216,7 +220,8 @@ class Builder {
       return program;
     });
     for (const auto& process : snapshot_.processes) {
-      if (makes_threads(process)) TRY_IN(fmt::format("process {}", process.pid), take_threads(process));
+      if (makes_threads(process))
+        TRY_IN(fmt::format("process {}", process.pid), take_threads(process, made.has_value()));
     }
     return made;
   }
@@ -262,14 +267,16 @@ class Builder {
     return os::write_value(kLastId, last);
   }
 
-  // Those that are there, where not all could be made.
-  Result<void> take_threads(const Process& process) {
-    TRY_ASSIGN(const auto tids, os::list_threads(process.pid));
-    const std::set<pid_t> there(tids.begin(), tids.end());
+  // Where not ALL could be made, those that are there.
+  Result<void> take_threads(const Process& process, bool all) {
+    std::vector<pid_t> there;
+    if (!all) {
+      TRY_ASSIGN(there, os::list_threads(process.pid));
+    }
     auto& threads = tasks_.find(process.pid)->threads;
     for (const auto& thread : process.threads) {
-      if (thread.tid != process.pid && there.contains(thread.tid))
-        threads.push_back(os::Tracee::adopt(thread.tid));
+      const bool is_there = all || std::ranges::find(there, thread.tid) != there.end();
+      if (thread.tid != process.pid && is_there) threads.push_back(os::Tracee::adopt(thread.tid));
     }
     for (const auto& thread : std::span(threads).subspan(1)) {
       TRY_ASSIGN(const auto stop, thread.wait(seconds(10)));

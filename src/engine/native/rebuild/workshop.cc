@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <cstring>
 #include <optional>
 
@@ -299,11 +300,13 @@ Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_
     taken.push_back({process.memory.layout.start_brk, process.memory.layout.brk + (1ULL << 30U)});
   }
   TRY_ASSIGN(const auto own, os::read_file("/proc/self/maps"));
-  for (std::size_t at = 0; at < own.size();) {
+  const char* const last = own.data() + own.size();
+  for (const char* at = own.data(); at < last; at = std::find(at, last, '\n') + 1) {
     Range range = {};
-    if (std::sscanf(own.c_str() + at, "%lx-%lx", &range.start, &range.end) == 2) taken.push_back(range);
-    const auto end = own.find('\n', at);
-    at = end == std::string::npos ? own.size() : end + 1;
+    const auto [dash, error] = std::from_chars(at, last, range.start, 16);
+    if (error == std::errc() && dash < last &&
+        std::from_chars(dash + 1, last, range.end, 16).ec == std::errc())
+      taken.push_back(range);
   }
   std::sort(taken.begin(), taken.end(), [](const auto& a, const auto& b) { return a.start < b.start; });
   constexpr std::uint64_t kLowest = 1ULL << 32U, kMargin = 1ULL << 30U;
