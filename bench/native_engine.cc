@@ -75,8 +75,8 @@ Result<void> snapshot(pid_t pid, const std::string& manifest) {
 
 Result<void> restore(const std::string& manifest) {
   Stopwatch watch;
-  TRY_ASSIGN(const auto text, os::read_file(manifest));
-  TRY_ASSIGN(const auto model, native::read_manifest(text));
+  TRY_ASSIGN(auto text, os::read_file(manifest));
+  TRY_ASSIGN(const auto model, native::read_manifest(std::move(text)));
   watch.mark("read");
   TRY_ASSIGN(auto tasks, native::rebuild(model, "/dev/null"));
   watch.mark("rebuild");

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -22,6 +23,13 @@ Result<UniqueFd> open_at(Fd directory, const std::string& path, int flags, mode_
 
 namespace {
 
+// Only files of /proc and the like do not say how long they are.
+void reserve_for_all(Fd fd, std::string& content) {
+  struct stat status = {};
+  if (::fstat(fd.get(), &status) == 0 && status.st_size > 0)
+    content.reserve(static_cast<std::size_t>(status.st_size));
+}
+
 Result<std::string> read_to_end(Fd fd, bool in_one_piece) {
   std::string content;
   std::array<char, 65536> buffer;
@@ -32,6 +40,7 @@ Result<std::string> read_to_end(Fd fd, bool in_one_piece) {
     const auto size = static_cast<std::size_t>(n);
     content.append(buffer.data(), size);
     if (size == 0 || (in_one_piece && size < buffer.size())) return content;
+    if (content.size() == buffer.size()) reserve_for_all(fd, content);
   }
 }
 

@@ -72,7 +72,7 @@ Reached compile(const Snapshot& snapshot) {
 }  // namespace
 
 Reached read_document(std::string_view text) {
-  const auto snapshot = read_manifest(text);
+  const auto snapshot = read_manifest(std::string(text));
   if (snapshot) return compile(*snapshot);
   if (snapshot.error().message().empty()) std::abort();
   return Reached::refused;

@@ -72,21 +72,21 @@ void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
 // The kernel merges neighbours that are alike, which depends on how they came about.
 void merge_mappings(AddressSpace& memory) {
   std::vector<Mapping> merged;
-  for (const auto& mapping : memory.mappings) {
-    if (!merged.empty()) {
+  merged.reserve(memory.mappings.size());
+  for (auto& mapping : memory.mappings) {
+    if (!merged.empty() && merged.back().end == mapping.start) {
       auto& last = merged.back();
+      const bool anonymous = last.kind == "anonymous";
+      const bool same_object = anonymous || last.offset + last.length() == mapping.offset;
       auto continued = mapping;
-      continued.start = last.start;
-      continued.end = last.end;
-      const bool same_object = last.kind == "anonymous" || last.offset + last.length() == mapping.offset;
-      if (last.kind == "anonymous") continued.offset = last.offset, continued.name = last.name;
-      if (last.kind != "anonymous" && same_object) continued.offset = last.offset;
-      if (last.end == mapping.start && same_object && continued == last) {
+      continued.start = last.start, continued.end = last.end, continued.offset = last.offset;
+      if (anonymous) continued.name = last.name;
+      if (same_object && continued == last) {
         last.end = mapping.end;
         continue;
       }
     }
-    merged.push_back(mapping);
+    merged.push_back(std::move(mapping));
   }
   memory.mappings = std::move(merged);
 }

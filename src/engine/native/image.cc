@@ -84,8 +84,8 @@ std::string pages_of(const std::string& folder) { return folder + kPages; }
 
 Result<Snapshot> load_image(const std::string& folder) {
   for (const auto& path : {folder, folder + kManifest, folder + kPages}) TRY(belongs_to_root(path));
-  TRY_ASSIGN(const auto text, os::read_file(folder + kManifest));
-  auto snapshot = read_manifest(text);
+  TRY_ASSIGN(auto text, os::read_file(folder + kManifest));
+  auto snapshot = read_manifest(std::move(text));
   if (!snapshot) return tl::unexpected(std::move(snapshot).error().in(folder + kManifest));
   struct stat status = {};
   if (::stat((folder + kPages).c_str(), &status) < 0) return ErrnoErr("{}{}", folder, kPages);

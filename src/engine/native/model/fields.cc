@@ -40,9 +40,10 @@ void Decoder::look_for_unknown(const rapidjson::Value& object, const std::vector
 }  // namespace detail
 
 Result<JsonDocument> JsonDocument::parse(std::string text) {
-  constexpr unsigned kFlags =
-      rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag | rapidjson::kParseValidateEncodingFlag;
+  // Strings may hold any bytes, as unescape() gives them.
+  constexpr unsigned kFlags = rapidjson::kParseInsituFlag | rapidjson::kParseIterativeFlag;
   JsonDocument parsed;
+  text.append(16, '\0');
   parsed.text_ = std::make_unique<std::string>(std::move(text));
   parsed.document_ = std::make_unique<rapidjson::Document>();
   parsed.document_->ParseInsitu<kFlags>(parsed.text_->data());

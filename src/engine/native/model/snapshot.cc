@@ -69,9 +69,9 @@ std::string write_manifest(const Snapshot& snapshot) {
                      kFormatVersion, checksum(content), kBeforeContent, content);
 }
 
-Result<Snapshot> read_manifest(std::string_view text) {
+Result<Snapshot> read_manifest(std::string text) {
   const auto checksum_here = checksum(content_of(text));
-  TRY_ASSIGN(const auto parsed, JsonDocument::parse(std::string(text)));
+  TRY_ASSIGN(const auto parsed, JsonDocument::parse(std::move(text)));
   const auto& document = parsed.root();
   const rapidjson::Value nothing;
   auto member = [&](const char* name) -> const rapidjson::Value& {

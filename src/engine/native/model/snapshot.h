@@ -96,7 +96,7 @@ struct Snapshot {
 // cut short or altered, fields that are wrong, and contents that contradict each other (validate()).
 inline constexpr int kFormatVersion = 3;
 std::string write_manifest(const Snapshot& snapshot);
-Result<Snapshot> read_manifest(std::string_view text);
+Result<Snapshot> read_manifest(std::string text);
 nlohmann::json to_json(const Snapshot& snapshot);
 
 // What every later step relies on: unique IDs, parents before children, indices within bounds, addresses that

@@ -20,6 +20,17 @@ int byte_at(std::string_view text, std::size_t at) {
   return high < 0 || low < 0 ? -1 : high * 16 + low;
 }
 
+bool append_bytes(std::string_view digits, std::vector<std::uint8_t>& bytes) {
+  const auto before = bytes.size();
+  bytes.resize(before + digits.size() / 2);
+  for (std::size_t i = 0; i < digits.size(); i += 2) {
+    const int value = byte_at(digits, i);
+    if (value < 0) return false;
+    bytes[before + i / 2] = static_cast<std::uint8_t>(value);
+  }
+  return true;
+}
+
 void append_hex(std::string& text, std::uint8_t byte) {
   text.push_back(kDigits[byte >> 4U]);
   text.push_back(kDigits[byte & 15U]);
@@ -41,6 +52,7 @@ std::string escape(std::string_view bytes) {
 }
 
 Result<std::string> unescape(std::string_view text) {
+  if (text.find('\\') == std::string_view::npos) return std::string(text);
   std::string bytes;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '\\') {
@@ -76,13 +88,10 @@ Result<Bytes> from_hex(std::string_view text) {
   Bytes bytes;
   bytes.data.reserve(text.size() / 2);
   while (!text.empty()) {
-    if (text[0] != '~') {
-      const int value = byte_at(text, 0);
-      if (value < 0) return Err("not a hexadecimal number");
-      bytes.data.push_back(static_cast<std::uint8_t>(value));
-      text.remove_prefix(2);
-      continue;
-    }
+    const auto digits = std::min(text.find('~'), text.size());
+    if (!append_bytes(text.substr(0, digits), bytes.data)) return Err("not a hexadecimal number");
+    text.remove_prefix(digits);
+    if (text.empty()) break;
     std::ptrdiff_t zeros = 0;
     const auto* last = text.data() + text.size();
     const auto [behind, error] = std::from_chars(text.data() + 1, last, zeros);

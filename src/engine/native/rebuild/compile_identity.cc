@@ -21,7 +21,7 @@ namespace {
 // Those that all threads of a process begin with. Made before the threads are, they are the same objects for
 // all of them, as SECCOMP_FILTER_FLAG_TSYNC asks.
 std::size_t count_common(const Process& process) {
-  if (process.threads.size() < 2) return 0;
+  if (process.threads.size() < 2 || process.threads.front().seccomp.filters.empty()) return 0;
   const auto& first = process.threads.front().seccomp.filters;
   std::size_t common = first.size();
   for (const auto& thread : process.threads) {

@@ -112,7 +112,7 @@ Place Program::room(std::size_t length) { return bytes(std::vector<std::byte>(le
 void Program::append(const Program& other) {
   const std::uint64_t base = data_.size();  // aligned, as every piece of data is
   for (auto call : other.calls_) {
-    for (auto& argument : call.arguments) {
+    for (auto& argument : call.arguments.all()) {
       if (argument.in_data()) argument = Place{argument.value() + base};
     }
     calls_.push_back(std::move(call));
@@ -129,8 +129,9 @@ std::vector<std::byte> Program::placed(std::uint64_t address) const {
     PlacedCall placed;
     placed.number = static_cast<std::uint64_t>(call.number);
     placed.may_fail = call.may_fail ? 1 : 0;
-    for (std::size_t i = 0; i < call.arguments.size() && i < placed.arguments.size(); ++i)
-      placed.arguments[i] = call.arguments[i].value() + (call.arguments[i].in_data() ? data : 0);
+    std::ranges::transform(call.arguments.all(), placed.arguments.begin(), [data](const Argument& argument) {
+      return argument.value() + (argument.in_data() ? data : 0);
+    });
     std::memcpy(at, &placed, sizeof placed);
     at += sizeof placed;
   }
@@ -145,8 +146,11 @@ std::vector<std::byte> Program::placed(std::uint64_t address) const {
 std::string Program::describe(std::size_t index) const {
   const auto& call = calls_.at(index);
   std::string text = name_of(call.number) + "(";
-  for (std::size_t i = 0; i < call.arguments.size(); ++i)
-    text += (i == 0 ? "" : ", ") + text_of(call.arguments[i]);
+  const char* between = "";
+  for (const auto& argument : call.arguments.all()) {
+    text += between + text_of(argument);
+    between = ", ";
+  }
   return text + ")";
 }
 

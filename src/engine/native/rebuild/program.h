@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ struct Place {
 
 class Argument {
  public:
+  Argument() = default;
   template <typename T>
   requires std::is_integral_v<T> || std::is_enum_v<T> Argument(T value)
       : value_(static_cast<std::uint64_t>(value)) {}               // NOLINT(google-explicit-constructor)
@@ -26,20 +28,38 @@ class Argument {
   bool in_data() const { return in_data_; }
 
  private:
-  std::uint64_t value_;
+  std::uint64_t value_ = 0;
   bool in_data_ = false;
+};
+
+// Of one call, which takes six at most. Programs are made of so many that none of them should need memory of
+// its own.
+class Arguments {
+ public:
+  static constexpr std::size_t kMost = 6;
+  Arguments() = default;
+  Arguments(std::initializer_list<Argument> list) {
+    for (const auto& argument : list) add(argument);
+  }
+  void add(Argument argument) { values_.at(count_++) = argument; }
+  std::span<const Argument> all() const { return {values_.data(), count_}; }
+  std::span<Argument> all() { return {values_.data(), count_}; }
+
+ private:
+  std::array<Argument, kMost> values_;
+  std::size_t count_ = 0;
 };
 
 struct Call {
   long number = 0;
-  std::vector<Argument> arguments;
+  Arguments arguments;
   bool may_fail = false;
 };
 
 // What the loop in the task reads (loop.h). Addresses are absolute.
 struct PlacedCall {
   std::uint64_t number = 0;
-  std::array<std::uint64_t, 6> arguments = {};
+  std::array<std::uint64_t, Arguments::kMost> arguments = {};
   std::uint64_t may_fail = 0;
   std::int64_t result = 0;
 };
@@ -47,13 +67,9 @@ static_assert(sizeof(PlacedCall) == 72);
 
 class Program {
  public:
-  void call(long number, std::vector<Argument> arguments) {
-    calls_.push_back({number, std::move(arguments), false});
-  }
+  void call(long number, const Arguments& arguments) { calls_.push_back({number, arguments, false}); }
   // Its failure is no failure of the program.
-  void try_call(long number, std::vector<Argument> arguments) {
-    calls_.push_back({number, std::move(arguments), true});
-  }
+  void try_call(long number, const Arguments& arguments) { calls_.push_back({number, arguments, true}); }
 
   // Data is aligned to 16 bytes. LENGTH of room: zeros.
   Place bytes(std::span<const std::byte> bytes);

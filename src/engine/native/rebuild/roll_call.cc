@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -39,17 +40,17 @@ std::optional<std::int32_t> session_keyring(pid_t tid, const KnownAnswers& answe
 
 void RollCall::ask(const GuestCall& call, Program& program, std::size_t room) {
   Asked asked{call, program.calls().size()};
-  std::vector<Argument> arguments;
+  Arguments arguments;
   for (const auto value : call.arguments) {
     if (value != kAnswerPlace) {
-      arguments.emplace_back(value);
+      arguments.add(value);
       continue;
     }
     const auto place = program.room(room);
     asked.data = place.offset, asked.room = room;
-    arguments.emplace_back(place);
+    arguments.add(place);
   }
-  program.try_call(call.number, std::move(arguments));
+  program.try_call(call.number, arguments);
   asked_.push_back(asked);
 }
 
