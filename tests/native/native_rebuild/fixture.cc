@@ -1,6 +1,8 @@
 #include "fixture.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/utsname.h>
 
 #include <algorithm>
@@ -27,6 +29,17 @@ const char* carried_by() {
     std::_Exit(2);
   }
   return folder;
+}
+
+// Behind the machine's upgrade tests run beside each other, and one that takes its terminals' numbers again
+// takes those of others for a moment, as it takes the next IDs: one carries at a time.
+os::UniqueFd wait_for_ones_turn() {
+  if (carried_by() == nullptr) return os::UniqueFd();
+  os::UniqueFd turn(
+      ::open((std::string(carried_by()) + "/../turn").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  while (::flock(turn.get(), LOCK_EX) < 0 && errno == EINTR) {
+  }
+  return turn;
 }
 
 }  // namespace
@@ -71,17 +84,20 @@ std::string TreeTest::images() const {
   return ::testing::AssertionSuccess();
 }
 
+bool TreeTest::are_gone(const std::vector<pid_t>& pids) {
+  return eventually([&] {
+    for (const pid_t pid : pids) ::waitpid(pid, nullptr, WNOHANG);
+    return std::ranges::all_of(pids, [](pid_t pid) { return ::kill(pid, 0) < 0; });
+  });
+}
+
 ::testing::AssertionResult TreeTest::make_again(const std::vector<pid_t>& roots) {
   if (machine_is_next()) return cross_with_the_machine();
+  const auto turn = wait_for_ones_turn();
   auto removed = os::remove_tree(images());
   auto saved = native::save_trees(roots, images(), false, network_);
   if (!removed || !saved) return ::testing::AssertionFailure() << "snapshot: " << saved.error().message();
-  // Children whose parents have ended belong to the test, as they would to PID 1.
-  const bool gone = eventually([&] {
-    for (pid_t pid : saved->pids) ::waitpid(pid, nullptr, WNOHANG);
-    return std::all_of(saved->pids.begin(), saved->pids.end(), [](pid_t pid) { return ::kill(pid, 0) < 0; });
-  });
-  if (!gone) return ::testing::AssertionFailure() << "it did not end";
+  if (!are_gone(saved->pids)) return ::testing::AssertionFailure() << "it did not end";
   auto restored = native::restore_trees(images(), false, network_);
   if (!restored) return ::testing::AssertionFailure() << "restore: " << restored.error().message();
   return ::testing::AssertionSuccess();

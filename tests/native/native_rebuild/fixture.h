@@ -33,6 +33,9 @@ class TreeTest : public ::testing::Test {
   ::testing::AssertionResult carry(const std::vector<pid_t>& roots);
   // Likewise, of those that do not count.
   ::testing::AssertionResult make_again(const std::vector<pid_t>& roots);
+  // Whether those that were saved leave nothing, before long. Children whose parents have ended belong to the
+  // test, as they would to PID 1.
+  static bool are_gone(const std::vector<pid_t>& pids);
   // Whether whatever is carried next is carried with the machine.
   bool machine_is_next() const { return machine_carries() && !crossed_; }
   // Says that all is ready, and waits until it is told to go on, in another kernel.

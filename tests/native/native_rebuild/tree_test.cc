@@ -83,7 +83,9 @@ TEST_F(Trees, NothingHasToBeAskedAgain) {
     }
   });
   ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 1) == 3; }));
-  ASSERT_OK(save_trees({subject.pid()}, images(), false));
+  const auto ended = save_trees({subject.pid()}, images(), false);
+  ASSERT_OK(ended);
+  ASSERT_TRUE(are_gone(ended->pids));
   const auto saved = load_image(images());
   ASSERT_OK(saved);
   auto tasks = rebuild(*saved, pages_of(images()));
@@ -195,6 +197,18 @@ TEST_F(Trees, ParentsSessionsAndGroups) {
   EXPECT_EQ(stat(third).ppid, second);
   EXPECT_EQ(stat(third).session, pid);
   for (pid_t child : {first, second, third}) ::kill(child, SIGKILL);
+}
+
+// Whoever helps to make them gets the next one that is free.
+TEST_F(Trees, TheNextIdIsOneOfTheirs) {
+  SKIP_WHERE_THE_MACHINE_CARRIES("it asks for the next ID between saving and restoring");
+  Subject subject;
+  const auto ended = save_trees({subject.pid()}, images(), false);
+  ASSERT_OK(ended);
+  ASSERT_TRUE(are_gone(ended->pids));
+  ASSERT_OK(os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(subject.pid() - 1)));
+  ASSERT_OK(restore_trees(images(), false));
+  EXPECT_TRUE(moves(subject.pid()));
 }
 
 TEST_F(Trees, ZombiesWaitForTheirParents) {
