@@ -82,12 +82,16 @@ def words(name):
 
 
 def across():
-  """{(from, to): {test: {"result", "why"}}} of the newest runs of `kinds` between two kernels, with all of its tests."""
+  """{(from, to): {test: {"result", "why"}}} of the newest run of `kinds` between two kernels with all of its tests, and of later ones with
+  some of them."""
   found = {}
   for path in sorted((place.CACHE / "runs").glob("kinds-*/result.json")):
     run = json.loads(path.read_text())
-    if len(run.get("facts", {}).get("kinds", ())) > 100:
-      found[(run["from"], run["to"])] = run["facts"]["kinds"]
+    tests, way = run.get("facts", {}).get("kinds", {}), (run.get("from"), run.get("to"))
+    if len(tests) > 100:
+      found[way] = tests
+    elif way in found:
+      found[way].update(tests)
   return found
 
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <mutex>
 #include <optional>
 #include <set>
 
@@ -288,10 +287,7 @@ std::string kernel_release() {
 }
 
 std::string boot_id() {
-  static std::mutex mutex;
-  static std::string id;
-  const std::lock_guard lock(mutex);
-  if (id.empty()) id = read_record("/proc/sys/kernel/random/boot_id").value_or("");
+  auto id = read_record("/proc/sys/kernel/random/boot_id").value_or("");
   while (id.ends_with('\n')) id.pop_back();
   return id;
 }

@@ -77,10 +77,8 @@ std::optional<Vdso> parse_vdso(std::string_view maps) {
 }
 
 Result<std::optional<Vdso>> own_vdso() {
-  static const auto own = [] {  // it stays where it is
-    return read_file("/proc/self/maps").map([](const std::string& maps) { return parse_vdso(maps); });
-  }();
-  return own;
+  TRY_ASSIGN(const auto maps, read_file("/proc/self/maps"));
+  return parse_vdso(maps);
 }
 
 // The names follow the symbols: nothing else tells how many there are without reading a hash table.
