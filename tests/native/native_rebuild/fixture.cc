@@ -71,8 +71,8 @@ std::string TreeTest::images() const {
 }
 
 ::testing::AssertionResult TreeTest::carry(const std::vector<const Subject*>& subjects) {
-  std::vector<pid_t> roots;
-  for (const auto* subject : subjects) roots.push_back(subject->pid());
+  std::vector<pid_t> roots(subjects.size());
+  std::ranges::transform(subjects, roots.begin(), [](const auto* subject) { return subject->pid(); });
   return carry(roots);
 }
 

@@ -63,9 +63,10 @@ Result<void> Helper::start(const Snapshot& snapshot, const Births& births, unsig
   while (is_needed(child, snapshot, stand_ins)) {
     in_the_way.push_back(child);
     auto next = fork_into(shop_);
-    if (!next) found = tl::unexpected(std::move(next).error());
     child = next.value_or(-1);
-    if (!found) break;
+    if (next) continue;
+    found = tl::unexpected(std::move(next).error());
+    break;
   }
   for (const pid_t pid : in_the_way) end(pid);
   TRY(std::move(found));

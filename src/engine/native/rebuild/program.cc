@@ -115,7 +115,7 @@ void Program::append(const Program& other) {
     for (auto& argument : call.arguments.all()) {
       if (argument.in_data()) argument = Place{argument.value() + base};
     }
-    calls_.push_back(std::move(call));
+    calls_.push_back(call);
   }
   data_.insert(data_.end(), other.data_.begin(), other.data_.end());
   for (const auto& pointer : other.pointers_) pointers_.push_back({pointer.at + base, pointer.target + base});
