@@ -125,8 +125,9 @@ def kinds(report):
       names[name] = names.get(name, True) and test["result"] == "COMPLETED" and not test.get("failures")
       why = not_across(ways, f"{suite['name']}.{test['name']}") if ways else None
       crossed[name] = crossed.get(name) or why
+    untried = {words(test["name"].split("/")[0]) for test in suite["testsuite"] if test["result"] == "SKIPPED"}
     held = [name for name, good in names.items() if good]
-    failed = [f"**not:** {name}" for name, good in names.items() if not good]
+    failed = [f"{'not tried here:' if name in untried else '**not:**'} {name}" for name, good in names.items() if not good]
     there = [name for name in names if crossed[name] == ""]
     elsewhere = [f"{name}: {crossed[name]}" for name in names if crossed[name]]
     print(f"| {words(suite['name'].split('/')[-1])} | {'; '.join(held + failed)} | "
