@@ -181,9 +181,10 @@ TEST_F(UnixNames, NobodysFileIsTouched) {
 }
 
 TEST_F(UnixNames, DatagramsInsideOfTheTree) {
-  const auto receiver = path("/receiver"), one = abstract("/one"), two = path("/two"), late = path("/late");
+  const auto receiver = path("/receiver"), one = abstract("/one"), two = path("/two"), late = path("/late"),
+             unread = path("/unread");
   // 3 is connected to 4, which has unread messages; 5 and 6 to each other, by name; 7 and 8 are a pair of
-  // which 8 got a name later
+  // which 8 got a name later, as are 9 and 10, which has an unread message
   Subject subject(
       [&] {
         must(make(SOCK_DGRAM) == 3 && bound(SOCK_DGRAM, receiver) == 4 && connect_to(3, receiver));
@@ -194,11 +195,16 @@ TEST_F(UnixNames, DatagramsInsideOfTheTree) {
         must(::socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0 && pair[1] == 8);
         Address address(late);
         must(::bind(8, address.get(), address.size) == 0);
+        must(::socketpair(AF_UNIX, SOCK_DGRAM, 0, pair) == 0 && pair[1] == 10);
+        Address other(unread);
+        must(::bind(10, other.get(), other.size) == 0);
+        put(9, "third");
       },
       [&] {
         HOLDS(peer_name(3) == receiver && own_name(4) == receiver && waiting(4) == "first");
         HOLDS(peer_name(5) == two && peer_name(6) == one && passes(5, 6) && passes(6, 5));
         HOLDS(peer_name(7) == late && peer_name(8).empty() && passes(7, 8) && passes(8, 7));
+        HOLDS(peer_name(9) == unread && waiting(10) == "third");
       });
   ASSERT_TRUE(carry(subject));
   ASSERT_TRUE(carry(subject)) << "a second time";

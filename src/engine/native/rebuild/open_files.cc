@@ -228,7 +228,7 @@ Result<void> make_pairs(const Snapshot& snapshot, const AllNamespaces& namespace
   for (const auto& file : snapshot.files) {
     if (!file.socket || file.socket->peer == 0) continue;
     const auto& socket = *file.socket;
-    if (is_joined(socket) && !unix_name(socket.local).empty()) continue;
+    if (is_joined_by_name(socket)) continue;
     if (const auto other = waiting.find(socket.peer);
         other != waiting.end() && other->second->peer == socket.inode)
       by_network[socket.network].push_back({other->second, &socket});

@@ -38,6 +38,8 @@ bool is_joined(const Socket& socket) {
   return socket.journal || socket.connecting || (socket.type == SOCK_DGRAM && !socket.remote.data.empty());
 }
 
+bool is_joined_by_name(const Socket& socket) { return is_joined(socket) && !unix_name(socket.local).empty(); }
+
 Result<bool> join(os::Fd fd, const Socket& socket) {
   TRY_ASSIGN(const bool connected, connect_at_once(fd, socket));
   if (!connected || !socket.journal) return connected;

@@ -9,6 +9,9 @@ namespace upkeep::native {
 
 // Whether SOCKET is connected so. Then it is made first, and joined to its peer when all sockets are there.
 bool is_joined(const Socket& socket);
+// Then it is no end of a pair that is made as one: without a name of its own nobody else can be connected to
+// it.
+bool is_joined_by_name(const Socket& socket);
 
 // Connects FD, a socket like SOCKET, as names are seen now. journald is told what it was told the first time.
 // False: nobody takes anything at that name.

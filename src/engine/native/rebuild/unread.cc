@@ -112,7 +112,7 @@ class Unread {
     const auto found = by_inode_.find(socket.peer);
     if (socket.peer == 0 || found == by_inode_.end()) return std::nullopt;
     const auto& other = *snapshot_.files[found->second].socket;
-    if (other.peer != socket.inode || is_joined(other)) return std::nullopt;
+    if (other.peer != socket.inode || is_joined_by_name(other)) return std::nullopt;
     return os::Fd(files_[found->second]);
   }
 
