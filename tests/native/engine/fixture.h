@@ -134,8 +134,6 @@ class EveryEngine : public EngineTest, public ::testing::WithParamInterface<cons
 inline const auto all_engines = ::testing::Values("criu", "native");
 inline std::string engine_name(const ::testing::TestParamInfo<const char*>& engine) { return engine.param; }
 
-#define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()
-
 // A network namespace of the test's own, loopback up, for as long as this lives.
 class OwnNetwork {
  public:

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <linux/close_range.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,6 +30,14 @@
 #include "os/file.h"
 
 namespace upkeep::testing {
+
+// RESULT is worked out once, where it is a call too.
+template <typename T>
+::testing::AssertionResult is_ok(const Result<T>& result) {
+  if (result) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << result.error().message();
+}
+#define ASSERT_OK(result) ASSERT_TRUE(::upkeep::testing::is_ok(result))
 
 // What a subject shows to the test, in its own memory at a fixed place.
 struct Board {

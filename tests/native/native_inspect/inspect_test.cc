@@ -35,8 +35,6 @@ class Inspection : public ::testing::Test {
   }
 };
 
-#define ASSERT_OK(result) ASSERT_TRUE(result) << (result).error().message()
-
 const OpenFile& file_at(const Snapshot& snapshot, const Process& process, int fd) {
   for (const auto& descriptor : process.descriptors) {
     if (descriptor.fd == fd) return snapshot.files[descriptor.file];

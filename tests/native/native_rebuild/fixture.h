@@ -47,14 +47,6 @@ class TreeTest : public ::testing::Test {
   bool crossed_ = false;
 };
 
-// RESULT is worked out once, where it is a call too.
-template <typename T>
-::testing::AssertionResult is_ok(const Result<T>& result) {
-  if (result) return ::testing::AssertionSuccess();
-  return ::testing::AssertionFailure() << result.error().message();
-}
-#define ASSERT_OK(result) ASSERT_TRUE(::upkeep::testing::is_ok(result))
-
 inline std::uint64_t now_ns(clockid_t clock) {
   timespec now = {};
   ::clock_gettime(clock, &now);

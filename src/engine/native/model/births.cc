@@ -227,6 +227,15 @@ const Process* Births::maker_of(const Process& process) const {
   return found == makers.end() ? nullptr : found->second;
 }
 
+std::set<std::int32_t> needed_ids(const Snapshot& snapshot, const Births& births) {
+  auto ids = births.stand_in_ids();
+  for (const auto& process : snapshot.processes) {
+    ids.insert(process.pid);
+    for (const auto& thread : process.threads) ids.insert(thread.tid);
+  }
+  return ids;
+}
+
 std::set<std::int32_t> Births::stand_in_ids() const {
   std::set<std::int32_t> ids;
   for (const auto& group : lost_groups) ids.insert(group.id);

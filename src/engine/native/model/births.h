@@ -56,6 +56,9 @@ struct Births {
 // grows as its size.
 tl::expected<Births, Obstacle> plan_births(const Snapshot& snapshot);
 
+// All IDs that the tree needs where it is seen from outside: of processes, threads and stand-ins.
+std::set<std::int32_t> needed_ids(const Snapshot& snapshot, const Births& births);
+
 // Session keyrings that several of those have in common that begin as copies of whoever rebuilds: it has to
 // join these before it makes them.
 std::set<std::uint32_t> keyrings_of_many_roots(const Snapshot& snapshot, const Births& births);

@@ -25,16 +25,13 @@ class AdoptingOrphans {
   int before_ = 0;
 };
 
+// In its PID namespaces too.
 std::set<std::int32_t> ids_of(const Snapshot& snapshot, const Births& births) {
-  auto ids = births.stand_in_ids();
+  auto ids = needed_ids(snapshot, births);
   for (const auto& process : snapshot.processes) {
-    ids.insert(process.pid);
     for (const auto* inner : {&process.inner_pids, &process.inner_pgrps, &process.inner_sessions})
       ids.insert(inner->begin(), inner->end());
-    for (const auto& thread : process.threads) {
-      ids.insert(thread.tid);
-      ids.insert(thread.inner_tids.begin(), thread.inner_tids.end());
-    }
+    for (const auto& thread : process.threads) ids.insert(thread.inner_tids.begin(), thread.inner_tids.end());
   }
   return ids;
 }

@@ -41,26 +41,14 @@ void end(pid_t child) {
   ::waitpid(child, nullptr, 0);
 }
 
-bool is_needed(pid_t id, const Snapshot& snapshot, const std::set<std::int32_t>& stand_ins) {
-  if (stand_ins.contains(id)) return true;
-  for (const auto& process : snapshot.processes) {
-    if (process.pid == id) return true;
-    for (const auto& thread : process.threads) {
-      if (thread.tid == id) return true;
-    }
-  }
-  return false;
-}
-
 }  // namespace
 
-Result<void> Helper::start(const Snapshot& snapshot, const Births& births, unsigned long options) {
-  const auto stand_ins = births.stand_in_ids();
+Result<void> Helper::start(const std::set<std::int32_t>& ids, unsigned long options) {
   TRY_ASSIGN(auto child, fork_into(shop_));
   // Those in the way stay until there is one that is not: the next one gets another ID then.
   std::vector<pid_t> in_the_way;
   Result<void> found;
-  while (is_needed(child, snapshot, stand_ins)) {
+  while (ids.contains(child)) {
     in_the_way.push_back(child);
     auto next = fork_into(shop_);
     child = next.value_or(-1);

@@ -2,11 +2,11 @@
 // The process that makes a tree's roots. It is a fork of ours which gets ready while other things are made:
 // maps the workshop, and then gives all other memory back, so that nothing of ours gets into the tree.
 
+#include <cstdint>
 #include <optional>
+#include <set>
 
 #include "common/result.h"
-#include "engine/native/model/births.h"
-#include "engine/native/model/snapshot.h"
 #include "engine/native/rebuild/program.h"
 #include "engine/native/rebuild/workshop.h"
 #include "os/ptrace.h"
@@ -19,8 +19,8 @@ class Helper {
   explicit Helper(Workshop& shop) : shop_(shop) {}
   Helper(const Helper&) = delete;
   ~Helper();  // one that is still there is killed
-  // Under an ID that nothing of the tree needs. OPTIONS: of os::Tracee::seize().
-  Result<void> start(const Snapshot& snapshot, const Births& births, unsigned long options);
+  // Under none of IDS, which are needed for the tree. OPTIONS: of os::Tracee::seize().
+  Result<void> start(const std::set<std::int32_t>& ids, unsigned long options);
   // Returns at once. The workshop runs nothing else until make_roots().
   Result<void> begin_emptying();
   // Runs PROGRAM, with which it ends; what it makes is told to TAKER.

@@ -79,13 +79,7 @@ Result<void> ids_are_possible(std::int32_t highest) {
   return Err("the ID {} is too high here: raise kernel.pid_max (sysctl(8)) above it", highest);
 }
 
-// All that the tree needs, and those of leaders that have ended.
-Result<void> ids_are_free(const Snapshot& snapshot, const Births& births) {
-  auto ids = births.stand_in_ids();
-  for (const auto& process : snapshot.processes) {
-    ids.insert(process.pid);
-    for (const auto& thread : process.threads) ids.insert(thread.tid);
-  }
+Result<void> ids_are_free(const std::set<std::int32_t>& ids) {
   TRY(ids_are_possible(*ids.rbegin()));
   TRY_ASSIGN(const auto any_file, os::open_file("/dev/null", O_RDONLY));
   for (const auto id : ids) TRY(id_is_free(id, any_file.get()));
@@ -132,9 +126,9 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
 
 }  // namespace
 
-Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const Births& births,
+Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const std::set<std::int32_t>& ids,
                                          const AllNamespaces& namespaces) {
-  TRY(ids_are_free(snapshot, births));
+  TRY(ids_are_free(ids));
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
   std::map<std::optional<std::uint32_t>, std::set<std::string>> files;  // by namespaces
   for (const auto& process : snapshot.processes) {

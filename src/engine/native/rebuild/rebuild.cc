@@ -50,6 +50,12 @@ std::int64_t now(clockid_t clock) {
   return static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
 }
 
+bool has_droppable_memory(const Snapshot& snapshot) {
+  return std::ranges::any_of(snapshot.processes, [](const Process& process) {
+    return std::ranges::any_of(process.memory.mappings, [](const Mapping& m) { return m.has_flag("dp"); });
+  });
+}
+
 bool kernel_has_droppable_memory() {
   void* page = ::mmap(nullptr, kPage, PROT_READ, os::kMapDroppable | MAP_ANONYMOUS, -1, 0);
   return page != MAP_FAILED && ::munmap(page, kPage) == 0;
@@ -75,10 +81,11 @@ class Builder {
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;
     Helper helper(shop);
-    TRY(helper.start(snapshot_, births, options()));
+    const auto ids = needed_ids(snapshot_, births);
+    TRY(helper.start(ids, options()));
     TRY_ASSIGN(clocks_, clock_offsets());  // before the first timer is set: they go on together
     TRY_ASSIGN(namespaces_, make_namespaces(snapshot_, clocks_));
-    TRY(look_for_what_is_in_the_way(snapshot_, births, namespaces_));
+    TRY(look_for_what_is_in_the_way(snapshot_, ids, namespaces_));
     TRY(huge_pages_suffice(snapshot_));
     TRY(helper.begin_emptying());
     TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
@@ -200,11 +207,7 @@ class Builder {
     sources.pages = pages.get();
     sources.restorer = ::getpid();
     sources.kept = std::move(kept);
-    const auto has_droppable = [](const Process& p) {
-      return std::ranges::any_of(p.memory.mappings, [](const Mapping& m) { return m.has_flag("dp"); });
-    };
-    sources.droppable =
-        std::ranges::any_of(snapshot_.processes, has_droppable) && kernel_has_droppable_memory();
+    sources.droppable = has_droppable_memory(snapshot_) && kernel_has_droppable_memory();
     const auto makes_threads = [&](const Process& p) { return has_threads(p) && !in_user_namespace(p); };
     for (const auto& process : snapshot_.processes) {
       // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
@@ -269,14 +272,15 @@ class Builder {
 
   // Where not ALL could be made, those that are there.
   Result<void> take_threads(const Process& process, bool all) {
-    std::vector<pid_t> there;
+    std::set<pid_t> there;
     if (!all) {
-      TRY_ASSIGN(there, os::list_threads(process.pid));
+      TRY_ASSIGN(const auto tids, os::list_threads(process.pid));
+      there.insert(tids.begin(), tids.end());
     }
     auto& threads = tasks_.find(process.pid)->threads;
     for (const auto& thread : process.threads) {
-      const bool is_there = all || std::ranges::find(there, thread.tid) != there.end();
-      if (thread.tid != process.pid && is_there) threads.push_back(os::Tracee::adopt(thread.tid));
+      if (thread.tid != process.pid && (all || there.contains(thread.tid)))
+        threads.push_back(os::Tracee::adopt(thread.tid));
     }
     for (const auto& thread : std::span(threads).subspan(1)) {
       TRY_ASSIGN(const auto stop, thread.wait(seconds(10)));
