@@ -56,6 +56,7 @@ def main():
   in_machines()
   if len(sys.argv) > 1:
     kinds(json.loads(pathlib.Path(sys.argv[1]).read_text()))
+  print(SEEN_BY_PROGRAMS)
   refusals()
 
 
@@ -132,6 +133,15 @@ def kinds(report):
     elsewhere = [f"{name}: {crossed[name]}" for name in names if crossed[name]]
     print(f"| {words(suite['name'].split('/')[-1])} | {'; '.join(held + failed)} | "
           f"{'all' if len(there) == len(names) else '; '.join(there)} | {'; '.join(elsewhere)} |")
+
+
+SEEN_BY_PROGRAMS = '''
+## What is another one afterwards
+
+Numbers that the kernel chooses, and that no system call asks for. A program that has kept one and compares it with what it is told
+later sees the difference: inode numbers (fstat(2)) of pipes, sockets, memfds, shared memory and files without a name, and of files
+on file systems that are made anew; cookies of sockets (SO_COOKIE); serial numbers of keys; numbers of namespaces (/proc/PID/ns) and of
+mounts. On another kernel also its boot ID, the indices of network interfaces and the numbers of devices.'''
 
 
 def refusals():

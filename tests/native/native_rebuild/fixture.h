@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <string>
 
@@ -51,6 +52,14 @@ inline std::uint64_t now_ns(clockid_t clock) {
   timespec now = {};
   ::clock_gettime(clock, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+// In a subject: whether both descriptors lead to one file. A file that no path leads to has another number
+// after it was carried, which may be between the two looks: so the first is looked at again.
+inline bool lead_to_one_file(int first, int second) {
+  struct stat before = {}, of_second = {}, after = {};
+  return ::fstat(first, &before) == 0 && ::fstat(second, &of_second) == 0 && ::fstat(first, &after) == 0 &&
+         (of_second.st_ino == before.st_ino || of_second.st_ino == after.st_ino);
 }
 
 // In a subject: the first CONDITION that does not hold leaves its line in value 7.

@@ -130,8 +130,8 @@ TEST_F(KindsOfMemory, Memfd) {
         char text[32] = {};
         HOLDS(::readlink("/proc/self/fd/3", text, sizeof text) > 0 &&
               std::strncmp(text, "/memfd:the name", 15) == 0);
-        struct stat status = {}, other = {};
-        HOLDS(::fstat(3, &status) == 0 && ::fstat(4, &other) == 0 && status.st_ino == other.st_ino);
+        struct stat status = {};
+        HOLDS(lead_to_one_file(3, 4) && ::fstat(3, &status) == 0);
         HOLDS(status.st_size == 10'000 && ::lseek(3, 0, SEEK_CUR) == 77 && ::lseek(4, 0, SEEK_CUR) == 0);
         HOLDS((::fcntl(4, F_GETFL) & O_ACCMODE) == O_RDONLY);
         HOLDS(place(1)[0] == 's' && place(9)[0] == 's' && place(10)[0] == 'p' && place(2)[0] == 0);
