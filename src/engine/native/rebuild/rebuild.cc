@@ -110,16 +110,17 @@ class Builder {
     TRY(kept.finish());
     TRY(end_zombies());
     TRY(complete_files(snapshot_, namespaces_, opened));
-    TRY(add_watches(snapshot_, files));
+    // Most get their descriptors with their own state, in one program.
+    const auto stopped = [](const Process& p) { return !p.exit_status && p.job_stopped; };
+    const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
+    const auto in_two = [&](const Process& p) { return jobs_are_stopped || in_user_namespace(p); };
+    const auto own_sets = find_own_sets(snapshot_, [&](const Process& p) { return !in_two(p); });
+    TRY(add_watches(snapshot_, files, own_sets));
     TRY(set_input_signals(snapshot_, files));
     TRY(finish_pid_namespaces(snapshot_, namespaces_));
     std::vector<int> sources;
     sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
-    // Most get their descriptors with their own state, in one program.
-    const auto stopped = [](const Process& p) { return !p.exit_status && p.job_stopped; };
-    const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
-    const auto in_two = [&](const Process& p) { return jobs_are_stopped || in_user_namespace(p); };
     TRY(for_living([&](const Process& p) {
       auto program = in_two(p) ? compile_descriptors(p, sources, ::getpid()) : Program();
       if (in_user_namespace(p))
@@ -133,6 +134,8 @@ class Builder {
     const auto own_state = [&](const Process& p, const Thread& t) {
       const bool with_descriptors = t.tid == p.pid && !in_two(p);
       auto program = with_descriptors ? compile_descriptors(p, sources, ::getpid()) : Program();
+      const auto own = own_sets.find(t.tid);
+      if (own != own_sets.end()) program.append(compile_watches(snapshot_, own->second));
       program.append(compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited}));
       return program;
     };
