@@ -43,13 +43,13 @@ struct Found {
 };
 
 // Both ends name the same pipe: data is read through a reading end of our own, by copying (tee(2)), so that
-// it stays where it is.
-Result<void> read_pipe_data(const DescriptorFacts& facts, Pipe& pipe) {
+// it stays where it is. END: either of them.
+Result<void> read_pipe_data(const DescriptorFacts& facts, os::Fd end, Pipe& pipe) {
+  int unread = 0;
+  if (::ioctl(end.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
+  if (unread == 0) return {};
   TRY_ASSIGN(const auto reader,
              os::open_file(fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd), O_RDONLY | O_NONBLOCK));
-  int unread = 0;
-  if (::ioctl(reader.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
-  if (unread == 0) return {};
   std::array<int, 2> copy = {-1, -1};
   if (::pipe2(copy.data(), O_CLOEXEC | O_NONBLOCK) < 0) return ErrnoErr("pipe");
   const os::UniqueFd copy_reader(copy[0]), copy_writer(copy[1]);
@@ -80,7 +80,7 @@ Result<void> read_pipe(Found found, bool stopped) {
   const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
   if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
   pipe.capacity = static_cast<std::uint32_t>(capacity);
-  TRY(read_pipe_data(found.facts, pipe));
+  TRY(read_pipe_data(found.facts, end, pipe));
   if ((found.file.flags & O_DIRECT) != 0 && !pipe.data.data.empty())
     found.refuse("unread packets of a pipe in packet mode cannot be told apart");
   return {};

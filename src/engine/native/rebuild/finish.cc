@@ -169,19 +169,16 @@ Result<void> remove_workshop(std::span<const Unfinished> processes, const Worksh
   for (const auto& process : processes) {
     const auto& task = process.threads->front();
     TRY(await_system_call(task, "the beginning of munmap"));
-    TRY(task.resume_to_system_call());
-  }
-  for (const auto& process : processes) {
-    const auto& task = process.threads->front();
-    TRY(await_system_call(task, "the end of munmap"));
-    TRY_ASSIGN(const auto after, task.registers());
-    if (after.rax != 0)
-      return Err("munmap in task {}: {}", task.tid(), errno_text(static_cast<int>(-after.rax)));
     TRY(task.interrupt());
     TRY(task.resume());  // stops before the next instruction, which is not there any more
   }
-  for (const auto& process : processes)
-    TRY(await_interruption(process.threads->front(), "a stop after munmap"));
+  for (const auto& process : processes) {
+    const auto& task = process.threads->front();
+    TRY(await_interruption(task, "a stop after munmap"));
+    TRY_ASSIGN(const auto after, task.registers());
+    if (after.rax != 0)
+      return Err("munmap in task {}: {}", task.tid(), errno_text(static_cast<int>(-after.rax)));
+  }
   return {};
 }
 
