@@ -84,14 +84,29 @@ Result<void> Helper::begin_emptying() {
   TRY(await_workshop());
   RestartableSequence rseq;
   if (auto own = task_->rseq()) rseq = {own->pointer, own->size, own->signature};
-  emptying_ = compile_emptying(rseq, shop_.address(), shop_.address() + shop_.size());
-  TRY_ASSIGN(running_, shop_.begin(*task_, emptying_));
+  program_ = compile_emptying(rseq, shop_.address(), shop_.address() + shop_.size());
+  TRY_ASSIGN(running_, shop_.begin(*task_, program_));
   return {};
 }
 
-Result<void> Helper::make_roots(const Program& program, const Workshop::NewTask& taker) {
+Result<void> Helper::begin_roots(Program program) {
   TRY(shop_.end(*running_));
-  TRY(shop_.run_to_end(*task_, program, taker));
+  program_ = std::move(program);
+  TRY_ASSIGN(running_, shop_.begin_births(*task_, program_));
+  return {};
+}
+
+Result<void> Helper::take_roots(const Workshop::NewTask& taker) {
+  return shop_.end_births(*running_, taker);
+}
+
+Result<void> Helper::await_end() {
+  for (;;) {
+    TRY_ASSIGN(const auto stop, task_->wait(seconds(10)));
+    if (stop.kind == os::Stop::Kind::ended) break;
+    TRY(task_->resume(stop.kind == os::Stop::Kind::signal_delivery ? stop.signal : 0));
+  }
+  task_->forget();
   task_.reset();
   return {};
 }

@@ -21,17 +21,20 @@ class Helper {
   ~Helper();  // one that is still there is killed
   // Under none of IDS, which are needed for the tree. OPTIONS: of os::Tracee::seize().
   Result<void> start(const std::set<std::int32_t>& ids, unsigned long options);
-  // Returns at once. The workshop runs nothing else until make_roots().
+  // Returns at once. The workshop runs nothing else until begin_roots().
   Result<void> begin_emptying();
-  // Runs PROGRAM, with which it ends; what it makes is told to TAKER.
-  Result<void> make_roots(const Program& program, const Workshop::NewTask& taker);
+  // PROGRAM makes the roots, which are told to the taker, and the helper ends with it, beside whatever is done
+  // next. The workshop runs nothing else between the first two; nothing large before the third.
+  Result<void> begin_roots(Program program);
+  Result<void> take_roots(const Workshop::NewTask& taker);
+  Result<void> await_end();
 
  private:
   Result<void> await_workshop() const;
 
   Workshop& shop_;
   std::optional<os::Tracee> task_;
-  Program emptying_;
+  Program program_;
   std::optional<Workshop::Running> running_;
 };
 

@@ -42,6 +42,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;  // only what a program fills takes memory
+constexpr std::size_t kProgramsAtOnce = 64;
 constexpr const char* kLastId = "/proc/sys/kernel/ns_last_pid";
 
 std::int64_t now(clockid_t clock) {
@@ -95,6 +96,7 @@ class Builder {
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY(add_rings_for_mappings(snapshot_, files, kept_for_mappings));
+    TRY(find_memory_sources(std::move(kept_for_mappings)));
     TRY(make_family(births, helper, terminal_sources(files)));
     TRY(place_in_cgroups(snapshot_));
     TRY(for_living([login = own_login()](const Process& p) {
@@ -106,7 +108,8 @@ class Builder {
                                                namespaces_[*p.namespaces], ::getpid())
                           : Program();
     }));
-    TRY(fill_memory_and_make_threads(std::move(kept_for_mappings)));
+    TRY(helper.await_end());
+    TRY(fill_memory_and_make_threads());
     TRY(kept.finish());
     TRY(end_zombies());
     TRY(complete_files(snapshot_, namespaces_, opened));
@@ -186,8 +189,9 @@ class Builder {
 
   Result<void> make_family(const Births& births, Helper& helper, const TerminalSources& terminals) {
     Family family(snapshot_, births, tasks_, *shop_);
-    const auto roots = compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid());
-    TRY(helper.make_roots(roots, family.taker()));
+    TRY(helper.begin_roots(compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid())));
+    compile_memory_ahead();
+    TRY(helper.take_roots(family.taker()));
     return family.make(terminals);
   }
 
@@ -201,16 +205,34 @@ class Builder {
     return sources;
   }
 
-  // Threads of those that get a user namespace of their own later are made in there.
-  Result<void> fill_memory_and_make_threads(std::map<KeptKey, int> kept) {
-    MemorySources sources;
+  Result<void> find_memory_sources(std::map<KeptKey, int> kept) {
+    auto& sources = memory_sources_;
     sources.keep_start = shop_->address();
     sources.keep_end = shop_->address() + shop_->size();
-    TRY_ASSIGN(const auto pages, os::open_file(pages_, O_RDONLY));
-    sources.pages = pages.get();
+    TRY_ASSIGN(page_file_, os::open_file(pages_, O_RDONLY));
+    sources.pages = page_file_.get();
     sources.restorer = ::getpid();
     sources.kept = std::move(kept);
     sources.droppable = has_droppable_memory(snapshot_) && kernel_has_droppable_memory();
+    return {};
+  }
+
+  // While others work for us. Not of all processes of a large tree: programs are not all kept at once.
+  void compile_memory_ahead() {
+    for (const auto& process : snapshot_.processes) {
+      if (compiled_ahead_.size() == kProgramsAtOnce) return;
+      if (!process.exit_status) compiled_ahead_.emplace(process.pid, compile_memory(process, memory_sources_));
+    }
+  }
+
+  Program memory_program(const Process& process) {
+    const auto ahead = compiled_ahead_.find(process.pid);
+    if (ahead == compiled_ahead_.end()) return compile_memory(process, memory_sources_);
+    return std::move(ahead->second);
+  }
+
+  // Threads of those that get a user namespace of their own later are made in there.
+  Result<void> fill_memory_and_make_threads() {
     const auto makes_threads = [&](const Process& p) { return has_threads(p) && !in_user_namespace(p); };
     for (const auto& process : snapshot_.processes) {
       // They come to be traced (CLONE_PTRACE) without a stop of their maker's for each.
@@ -218,7 +240,7 @@ class Builder {
         TRY(leader(process.pid).set_options(options() & ~os::Tracee::kFollowNewTasks));
     }
     auto made = for_living([&](const Process& p) {
-      auto program = compile_memory(p, sources);
+      auto program = memory_program(p);
       if (makes_threads(p)) {
         program.append(compile_common_filters(snapshot_, p));
         program.append(compile_threads(p));
@@ -302,20 +324,29 @@ class Builder {
     return run_rest(jobs);
   }
 
-  // Leaders first: to ignore a signal takes away those that are pending in other threads.
+  // To ignore a signal, as leaders do for all, takes away those that are pending in other threads: then the
+  // leader comes first. Else it comes last, and tells at once what all threads of it have a part in.
+  static bool leader_is_first(const Process& process) {
+    return std::any_of(process.threads.begin() + 1, process.threads.end(),
+                       [](const Thread& thread) { return !thread.stopped->pending.empty(); });
+  }
+
   template <typename Compile>
   Result<void> set_own_state(const Compile& compile) {
     std::vector<Workshop::Job> jobs;
-    for (const auto& process : snapshot_.processes) {
-      if (process.exit_status) continue;
-      RollCall call;
-      auto program = compile(process, process.threads.front());
-      call.ask_thread(program);
-      call.ask_keyring(program);
-      if (process.threads.size() == 1) call.ask_process(process, program);
-      TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
-    }
-    TRY(run_rest(jobs));
+    const auto set_leaders = [&](bool first) -> Result<void> {
+      for (const auto& process : snapshot_.processes) {
+        if (process.exit_status || leader_is_first(process) != first) continue;
+        RollCall call;
+        auto program = compile(process, process.threads.front());
+        call.ask_thread(program);
+        call.ask_keyring(program);
+        if (!first) call.ask_process(process, program);
+        TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
+      }
+      return run_rest(jobs);
+    };
+    TRY(set_leaders(true));
     for (const auto& process : snapshot_.processes) {
       for (std::size_t i = 1; i < process.threads.size(); ++i) {
         RollCall call;
@@ -324,10 +355,11 @@ class Builder {
         TRY(add_job(jobs, tasks_.find(process.pid)->threads[i], std::move(program), std::move(call)));
       }
     }
-    return run_rest(jobs);
+    TRY(run_rest(jobs));
+    return set_leaders(false);
   }
 
-  // What all threads of a process have a part in, when all have done theirs; and keys, by the first process
+  // What all threads of a process have a part in, where it has not been told yet; and keys, by the first process
   // of those that have a keyring, who is the one that will be asked about it.
   Result<void> ask_the_rest() {
     std::set<std::uint32_t> keyrings;
@@ -336,7 +368,7 @@ class Builder {
       if (process.exit_status) continue;
       RollCall call;
       Program program;
-      if (process.threads.size() > 1) call.ask_process(process, program);
+      if (leader_is_first(process)) call.ask_process(process, program);
       const auto& keyring = process.stopped->keyring;
       if (keyring && keyrings.insert(*keyring).second) {
         for (const auto key : told_keys(process.pid, tasks_.answers())) call.ask_key(key, program);
@@ -348,9 +380,8 @@ class Builder {
 
   // Programs are not all kept until the last one is there.
   Result<void> add_job(std::vector<Workshop::Job>& jobs, Workshop::Job job) {
-    constexpr std::size_t kAtOnce = 64;
     jobs.push_back(std::move(job));
-    return jobs.size() < kAtOnce ? Result<void>() : run_rest(jobs);
+    return jobs.size() < kProgramsAtOnce ? Result<void>() : run_rest(jobs);
   }
   // The answers to CALL are kept.
   Result<void> add_job(std::vector<Workshop::Job>& jobs, const os::Tracee& task, Program program,
@@ -377,6 +408,9 @@ class Builder {
   AllNamespaces namespaces_;
   os::ClockOffsets clocks_;
   Workshop* shop_ = nullptr;
+  os::UniqueFd page_file_;
+  MemorySources memory_sources_;
+  std::map<pid_t, Program> compiled_ahead_;
   NewTasks tasks_;
 };
 

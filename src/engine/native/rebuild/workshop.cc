@@ -168,7 +168,7 @@ Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_
 }
 
 // Until the program has come to its end, where the task is told to stop. False: the task has ended.
-Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task) {
+Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task, Until until) {
   const auto& task = *running.task;
   const auto& calls = running.program->calls();
   const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + running.at));
@@ -179,6 +179,7 @@ Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task
   std::optional<os::ChildEvents> events;
   if (births > 0 || may_be_killed_) events.emplace();
   for (std::ptrdiff_t born = 0;;) {
+    if (until == Until::last_birth && born == births) return true;
     const auto said = static_cast<Outcome>(outcome.load());
     if (!events && (said == Outcome::through || said == Outcome::failed)) break;
     os::Stop stop;
@@ -254,6 +255,23 @@ Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, cons
   }
   task.forget();
   return {};
+}
+
+Result<Workshop::Running> Workshop::begin_births(const os::Tracee& task, const Program& program) {
+  const auto room = room_of(program);
+  if (room > size_ - kCode) return Err("a program of {} bytes is too large", program.size());
+  return start(task, program, (size_ - room) / 64 * 64);
+}
+
+Result<void> Workshop::end_births(const Running& running, const NewTask& on_new_task) {
+  may_be_killed_ = true;
+  auto alive_or_error = attend(running, on_new_task, Until::last_birth);
+  may_be_killed_ = false;
+  TRY_ASSIGN(const bool alive, std::move(alive_or_error));
+  if (!alive) return Err("task {} ended while it was making others", running.task->tid());
+  std::uint64_t outcome = 0;
+  std::memcpy(&outcome, view_ + running.at, sizeof outcome);
+  return static_cast<Outcome>(outcome) == Outcome::failed ? come_to_stop(running) : Result<void>();
 }
 
 Result<void> Workshop::run_all(std::span<const Job> jobs) {

@@ -54,6 +54,11 @@ class Workshop {
   // The same as run() where the task ends with the program.
   Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
 
+  // A program that makes tasks, and ends its own with it: what comes behind the last birth is not waited for.
+  // It lies at the end of the workshop, where nothing else may reach until the task has ended.
+  Result<Running> begin_births(const os::Tracee& task, const Program& program);
+  Result<void> end_births(const Running& running, const NewTask& on_new_task);
+
   // Programs in stopped tasks, all beside each other, in an order that nobody knows. None makes new tasks.
   // Little of the time that it takes to start and stop a task is work: this way it passes once.
   struct Job {
@@ -74,7 +79,8 @@ class Workshop {
   Workshop(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
   Result<void> put(std::uint64_t at, std::span<const std::byte> bytes);
   Result<Running> start(const os::Tracee& task, const Program& program, std::uint64_t at);
-  Result<bool> attend(const Running& running, const NewTask& on_new_task);
+  enum class Until { end, last_birth };
+  Result<bool> attend(const Running& running, const NewTask& on_new_task, Until until = Until::end);
   Result<void> come_to_stop(const Running& running) const;
   Result<void> run_beside_each_other(std::span<const Job> jobs);
   Result<void> take_new_task(const os::Tracee& maker, const NewTask& on_new_task);
