@@ -72,8 +72,7 @@ Result<void> Family::make(const TerminalSources& terminals) {
   for (const auto& step : births_.steps) {
     const auto* birth = std::get_if<Birth>(&step);
     if (birth != nullptr && birth->before_setsid.empty() && birth->after_setsid.empty()) {
-      TRY_ASSIGN(auto job, prepare(*birth, terminals));
-      childless.push_back(std::move(job));
+      childless.push_back(prepare(*birth, terminals));
       continue;
     }
     TRY(shop_.run_all(childless));
@@ -98,19 +97,24 @@ Result<void> Family::make(const TerminalSources& terminals) {
 }
 
 // What it has to do by itself, where that is anything.
-Result<Workshop::Job> Family::prepare(const Birth& birth, const TerminalSources& terminals) {
+Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& terminals) {
   const auto& process = *birth.process;
-  Program program;
-  if (!process.exit_status) {
-    TRY_ASSIGN(program, make_keyring(process));
-  }
+  auto program = process.exit_status ? Program() : keyring_program(process);
   program.append(compile_birth(birth, terminals));
-  return Workshop::Job{&first_thread(process), std::move(program)};
+  Workshop::Job job = {&first_thread(process), std::move(program)};
+  const auto keys = keys_.find(process.pid);
+  if (keys != keys_.end()) {
+    job.when_through = [&serials = keys->second](const Program& run, std::span<const std::byte> placed) {
+      for (std::size_t i = 0; i < run.calls().size(); ++i) {
+        if (run.calls()[i].number == SYS_add_key) serials.push_back(result_of(placed, i));
+      }
+    };
+  }
+  return job;
 }
 
 Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
-  TRY_ASSIGN(const auto job, prepare(birth, terminals));
-  return shop_.run(*job.task, job.program, taker());
+  return shop_.run(prepare(birth, terminals), taker());
 }
 
 Result<void> Family::make(const StandIn& wanted) {
@@ -162,7 +166,7 @@ Result<void> Family::end_stand_in(const Ids& ids, const Process* maker) {
 }
 
 // What is left to be run.
-Result<Program> Family::make_keyring(const Process& process) {
+Program Family::keyring_program(const Process& process) {
   const auto& index = process.stopped->keyring;
   const auto* maker = births_.maker_of(process);
   const bool inherited = maker != nullptr && maker->stopped && maker->stopped->keyring == index;
@@ -170,18 +174,10 @@ Result<Program> Family::make_keyring(const Process& process) {
   const auto& keyring = snapshot_.keyrings[*index];
   const bool common = maker == nullptr && common_keyrings_.contains(*index);
   if (common && !filled_keyrings_.insert(*index).second) return Program();
+  keys_.emplace(process.pid, std::vector<std::int64_t>());
   auto program = common ? Program() : compile_join(keyring);
   program.append(compile_keys(keyring));
-  if (std::ranges::all_of(keyring.keys, [](const Key& key) { return key.type == "keyring"; })) {
-    program.append(compile_key_owners(keyring, {}));  // no numbers of new keys to wait for
-    return program;
-  }
-  TRY(shop_.run(first_thread(process), program));
-  std::vector<std::int64_t> serials;
-  for (std::size_t i = 0; i < program.calls().size(); ++i) {
-    if (program.calls()[i].number == SYS_add_key) serials.push_back(shop_.result(i));
-  }
-  return compile_key_owners(keyring, serials);
+  return program;
 }
 
 // A group is there as soon as its leader has made it, and as long as somebody is in it. That of the session

@@ -125,7 +125,9 @@ class Builder {
     sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) {
-      auto program = in_two(p) ? compile_descriptors(p, sources, ::getpid()) : Program();
+      if (!in_two(p)) return Program();
+      auto program = key_owners(p);
+      program.append(compile_descriptors(p, sources, ::getpid()));
       if (in_user_namespace(p))
         program.append(compile_user_namespace(p, namespaces_[*p.namespaces], ::getpid()));
       return program;
@@ -135,8 +137,9 @@ class Builder {
     }
     TRY(stop_jobs(snapshot_, tasks_, shop));
     const auto own_state = [&](const Process& p, const Thread& t) {
-      const bool with_descriptors = t.tid == p.pid && !in_two(p);
-      auto program = with_descriptors ? compile_descriptors(p, sources, ::getpid()) : Program();
+      const bool in_one = t.tid == p.pid && !in_two(p);
+      auto program = in_one ? key_owners(p) : Program();
+      if (in_one) program.append(compile_descriptors(p, sources, ::getpid()));
       const auto own = own_sets.find(t.tid);
       if (own != own_sets.end()) program.append(compile_watches(snapshot_, own->second));
       program.append(compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited}));
@@ -192,7 +195,16 @@ class Builder {
     TRY(helper.begin_roots(compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid())));
     compile_memory_ahead();
     TRY(helper.take_roots(family.taker()));
-    return family.make(terminals);
+    TRY(family.make(terminals));
+    keys_ = family.take_keys();
+    return {};
+  }
+
+  // Where PROCESS has made keys: they get their owners.
+  Program key_owners(const Process& process) const {
+    const auto made = keys_.find(process.pid);
+    if (made == keys_.end()) return Program();
+    return compile_key_owners(snapshot_.keyrings[*process.stopped->keyring], made->second);
   }
 
   TerminalSources terminal_sources(const std::vector<os::UniqueFd>& files) const {
@@ -342,6 +354,7 @@ class Builder {
         call.ask_thread(program);
         call.ask_keyring(program);
         if (!first) call.ask_process(process, program);
+        ask_made_keys(process, call, program);
         TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
       }
       return run_rest(jobs);
@@ -359,10 +372,19 @@ class Builder {
     return set_leaders(false);
   }
 
+  // Where all keys of its keyring are its own, so that their numbers are known already.
+  void ask_made_keys(const Process& process, RollCall& call, Program& program) {
+    const auto made = keys_.find(process.pid);
+    if (made == keys_.end()) return;
+    const auto keyring = *process.stopped->keyring;
+    if (made->second.size() != snapshot_.keyrings[keyring].keys.size()) return;
+    if (!asked_keyrings_.insert(keyring).second) return;
+    for (const auto key : made->second) call.ask_key(static_cast<std::int32_t>(key), program);
+  }
+
   // What all threads of a process have a part in, where it has not been told yet; and keys, by the first process
   // of those that have a keyring, who is the one that will be asked about it.
   Result<void> ask_the_rest() {
-    std::set<std::uint32_t> keyrings;
     std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
       if (process.exit_status) continue;
@@ -370,7 +392,7 @@ class Builder {
       Program program;
       if (leader_is_first(process)) call.ask_process(process, program);
       const auto& keyring = process.stopped->keyring;
-      if (keyring && keyrings.insert(*keyring).second) {
+      if (keyring && asked_keyrings_.insert(*keyring).second) {
         for (const auto key : told_keys(process.pid, tasks_.answers())) call.ask_key(key, program);
       }
       if (!call.empty()) TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
@@ -411,6 +433,8 @@ class Builder {
   os::UniqueFd page_file_;
   MemorySources memory_sources_;
   std::map<pid_t, Program> compiled_ahead_;
+  MadeKeys keys_;
+  std::set<std::uint32_t> asked_keyrings_;
   NewTasks tasks_;
 };
 

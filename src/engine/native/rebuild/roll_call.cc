@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 
+#include "engine/native/rebuild/workshop.h"
 #include "os/protection_keys.h"
 #include "os/uapi_supplement.h"
 
@@ -108,8 +109,6 @@ void RollCall::take(pid_t tid, const Program& program, std::span<const std::byte
   const auto data = program.calls().size() * sizeof(PlacedCall);
   std::optional<std::int32_t> session;
   for (const auto& asked : asked_) {
-    PlacedCall made;
-    std::memcpy(&made, placed.data() + asked.index * sizeof made, sizeof made);
     auto call = asked.call;
     // Later it is asked about by its number.
     const bool about_session = call.number == SYS_keyctl && call.arguments[0] != KEYCTL_GET_KEYRING_ID &&
@@ -119,7 +118,7 @@ void RollCall::take(pid_t tid, const Program& program, std::span<const std::byte
       if (!session) continue;
       call.arguments[1] = static_cast<std::uint64_t>(std::int64_t{*session});
     }
-    answers.add(tid, call, {made.result, placed.subspan(data + asked.data, asked.room)});
+    answers.add(tid, call, {result_of(placed, asked.index), placed.subspan(data + asked.data, asked.room)});
   }
 }
 

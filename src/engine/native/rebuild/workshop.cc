@@ -121,10 +121,14 @@ void Workshop::wait_for_program() const {
   __builtin_unreachable();
 }
 
+std::int64_t result_of(std::span<const std::byte> placed, std::size_t call) {
+  PlacedCall made;
+  std::memcpy(&made, placed.subspan(call * sizeof made, sizeof made).data(), sizeof made);
+  return made.result;
+}
+
 std::int64_t Workshop::result(std::size_t call) const {
-  PlacedCall placed;
-  std::memcpy(&placed, view_ + kCode + kControl + call * sizeof placed, sizeof placed);
-  return placed.result;
+  return result_of({view_ + kCode + kControl, size_ - kCode - kControl}, call);
 }
 
 Result<void> Workshop::put(std::uint64_t at, std::span<const std::byte> bytes) {
@@ -231,6 +235,12 @@ Result<void> Workshop::run(const os::Tracee& task, const Program& program, const
   if (program.empty()) return {};
   TRY_ASSIGN(const auto running, begin(task, program));
   return end(running, on_new_task);
+}
+
+Result<void> Workshop::run(const Job& job, const NewTask& on_new_task) {
+  TRY(run(*job.task, job.program, on_new_task));
+  if (job.when_through) job.when_through(job.program, {view_ + kCode + kControl, job.program.size()});
+  return {};
 }
 
 Result<Workshop::Running> Workshop::begin(const os::Tracee& task, const Program& program) {

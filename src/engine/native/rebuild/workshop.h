@@ -68,6 +68,8 @@ class Workshop {
     std::function<void(const Program& program, std::span<const std::byte> placed)> when_through = {};
   };
   Result<void> run_all(std::span<const Job> jobs);
+  // One that may make tasks.
+  Result<void> run(const Job& job, const NewTask& on_new_task);
 
   // What the call with this number answered in the program that was run last, by run().
   std::int64_t result(std::size_t call) const;
@@ -90,6 +92,9 @@ class Workshop {
   std::optional<user_regs_struct> usual_;  // what a program needs of them is the same in all tasks
   bool may_be_killed_ = false;             // signals are delivered to the task
 };
+
+// What a call of the program that was placed there has answered.
+std::int64_t result_of(std::span<const std::byte> placed, std::size_t call);
 
 // A place of SIZE bytes that no mapping of SNAPSHOT's and none of our own covers.
 Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size);
