@@ -181,8 +181,9 @@ Result<os::UniqueFd> make_eventfd(const EventCounter& counter) {
 
 class Opener {
  public:
-  Opener(const KeptFiles& kept, const MadePosixQueues& queues, HeldConnections& connections)
-      : kept_(kept), queues_(queues), sockets_(connections) {}
+  Opener(const KeptFiles& kept, const MadePosixQueues& queues, const std::set<std::uint64_t>& not_yet,
+         HeldConnections& connections)
+      : kept_(kept), queues_(queues), sockets_(connections, not_yet) {}
   Sockets& sockets() { return sockets_; }
   Terminals& terminals() { return terminals_; }
 
@@ -330,13 +331,13 @@ Result<void> hold_networks(const Snapshot& snapshot, const AllNamespaces& namesp
 
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                                const KeptFiles& kept, const MadePosixQueues& queues,
-                               HeldConnections& connections) {
+                               const std::set<std::uint64_t>& not_yet, HeldConnections& connections) {
   os::allow_descriptors(snapshot.files.size() +
                         snapshot.processes.size());  // new tasks get limits of their own
   std::vector<os::UniqueFd> result;
   const auto mounts = mounts_of_files(snapshot, namespaces);
   TRY(hold_networks(snapshot, namespaces, connections));
-  Opener opener(kept, queues, connections);
+  Opener opener(kept, queues, not_yet, connections);
   TRY(make_pairs(snapshot, namespaces, opener.sockets()));
   TRY(opener.terminals().make(snapshot));
   for (std::size_t i = 0; i < snapshot.files.size(); ++i) {

@@ -1,6 +1,8 @@
 #pragma once
 // The files, pipes, timers and so on of a snapshot, made by the restorer; its tasks take them from there.
 
+#include <cstdint>
+#include <set>
 #include <vector>
 
 #include "common/result.h"
@@ -21,11 +23,11 @@ struct OpenedFiles {
   GonePeers gone_peers;
 };
 
-// TCP connections are put into CONNECTIONS as well. Where a process that has a file open lives in a mount
+// TCP connections are put into CONNECTIONS as well. NOT_YET: inodes of sockets that listen later. Where a process that has a file open lives in a mount
 // namespace of its own, it is opened there. The error names the file.
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                                const KeptFiles& kept, const MadePosixQueues& queues,
-                               HeldConnections& connections);
+                               const std::set<std::uint64_t>& not_yet, HeldConnections& connections);
 
 // The others, when all tasks are there, and what only then can be done: messages put back, sockets joined to
 // peers with names.

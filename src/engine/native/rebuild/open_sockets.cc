@@ -234,7 +234,9 @@ Result<os::UniqueFd> Sockets::open(const Socket& socket) {
   TRY_ASSIGN(auto fd, os::open_socket(socket.family, socket.type, socket.protocol));
   TRY(set_options(fd, socket));
   TRY(join_groups(fd, socket));
-  TRY(bind(fd, socket));
+  auto bound_first = socket;
+  bound_first.listening = socket.listening && !not_yet_.contains(socket.inode);
+  TRY(bind(fd, bound_first));
   if (socket.connecting && socket.protocol == IPPROTO_TCP) TRY(connections_.add_connecting(fd, socket));
   TRY(shut_down(fd, socket));
   return fd;

@@ -1,7 +1,9 @@
 #pragma once
 // Sockets of a snapshot, made anew.
 
+#include <cstdint>
 #include <map>
+#include <set>
 #include <span>
 
 #include "common/result.h"
@@ -18,8 +20,10 @@ using GonePeers = std::map<std::uint64_t, os::UniqueFd>;
 // What has not been read is put into them later (unread.h).
 class Sockets {
  public:
-  // TCP connections among them are put into CONNECTIONS as well.
-  explicit Sockets(HeldConnections& connections) : connections_(connections) {}
+  // TCP connections among them are put into CONNECTIONS as well. NOT_YET: inodes of those that listen later
+  // (listeners.h).
+  Sockets(HeldConnections& connections, const std::set<std::uint64_t>& not_yet)
+      : connections_(connections), not_yet_(not_yet) {}
   // To be called for all pairs, those of one network at a time, before open() is called for one of their
   // ends.
   Result<void> make_pairs(std::span<const WantedPair> pairs);
@@ -31,6 +35,7 @@ class Sockets {
   Result<os::UniqueFd> open_left_alone(const Socket& socket);
   Result<os::UniqueFd> connect(const Socket& socket);
   HeldConnections& connections_;
+  const std::set<std::uint64_t>& not_yet_;
   std::map<std::uint64_t, os::UniqueFd> ends_;
   GonePeers gone_;
 };

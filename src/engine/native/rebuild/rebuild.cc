@@ -25,6 +25,7 @@
 #include "engine/native/rebuild/ipc_objects.h"
 #include "engine/native/rebuild/job_stops.h"
 #include "engine/native/rebuild/kept_files.h"
+#include "engine/native/rebuild/listeners.h"
 #include "engine/native/rebuild/open_files.h"
 #include "engine/native/rebuild/open_rings.h"
 #include "engine/native/rebuild/pid_namespaces.h"
@@ -92,7 +93,13 @@ class Builder {
     TRY_ASSIGN(auto ipc_objects, MadeIpcObjects::make(snapshot_));
     TRY_ASSIGN(auto queues, MadePosixQueues::make(snapshot_));
     TRY_ASSIGN(auto kept, KeptFiles::make(snapshot_, pages_));
-    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, queues, tasks_.connections()));
+    // Most get their descriptors with their own state, in one program.
+    const auto stopped = [](const Process& p) { return !p.exit_status && p.job_stopped; };
+    const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
+    const auto in_one = [&](const Process& p) { return !jobs_are_stopped && !in_user_namespace(p); };
+    const auto listeners = find_own_listeners(snapshot_, inherited, in_one);
+    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, queues, inodes_of(listeners),
+                                       tasks_.connections()));
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY(add_rings_for_mappings(snapshot_, files, kept_for_mappings));
@@ -113,11 +120,7 @@ class Builder {
     TRY(kept.finish());
     TRY(end_zombies());
     TRY(complete_files(snapshot_, namespaces_, opened));
-    // Most get their descriptors with their own state, in one program.
-    const auto stopped = [](const Process& p) { return !p.exit_status && p.job_stopped; };
-    const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
-    const auto in_two = [&](const Process& p) { return jobs_are_stopped || in_user_namespace(p); };
-    const auto own_sets = find_own_sets(snapshot_, [&](const Process& p) { return !in_two(p); });
+    const auto own_sets = find_own_sets(snapshot_, in_one);
     TRY(add_watches(snapshot_, files, own_sets));
     TRY(set_input_signals(snapshot_, files));
     TRY(finish_pid_namespaces(snapshot_, namespaces_));
@@ -125,7 +128,7 @@ class Builder {
     sources.reserve(files.size());
     for (const auto& file : files) sources.push_back(file.get());
     TRY(for_living([&](const Process& p) {
-      if (!in_two(p)) return Program();
+      if (in_one(p)) return Program();
       auto program = key_owners(p);
       program.append(compile_descriptors(p, sources, ::getpid()));
       if (in_user_namespace(p))
@@ -137,12 +140,15 @@ class Builder {
     }
     TRY(stop_jobs(snapshot_, tasks_, shop));
     const auto own_state = [&](const Process& p, const Thread& t) {
-      const bool in_one = t.tid == p.pid && !in_two(p);
-      auto program = in_one ? key_owners(p) : Program();
-      if (in_one) program.append(compile_descriptors(p, sources, ::getpid()));
-      const auto own = own_sets.find(t.tid);
-      if (own != own_sets.end()) program.append(compile_watches(snapshot_, own->second));
+      const bool at_once = t.tid == p.pid && in_one(p);
+      auto program = at_once ? key_owners(p) : Program();
+      if (at_once) program.append(compile_descriptors(p, sources, ::getpid()));
+      const auto sets = own_sets.find(t.tid);
+      if (sets != own_sets.end()) program.append(compile_watches(snapshot_, sets->second));
+      const auto own = listeners.find(t.tid);
+      if (own != listeners.end()) program.append(compile_listening(own->second, true));
       program.append(compile_own_state(snapshot_, p, t, {timer_ids, in_user_namespace(p), &inherited}));
+      if (own != listeners.end()) program.append(compile_listening(own->second, false));
       return program;
     };
     TRY(set_own_state(own_state));
