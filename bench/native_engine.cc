@@ -18,6 +18,7 @@
 #include "engine/native/rebuild/rebuild.h"
 #include "engine/native/verify.h"
 #include "os/file.h"
+#include "os/heap.h"
 
 namespace upkeep {
 namespace {
@@ -90,6 +91,7 @@ Result<void> restore(const std::string& manifest) {
 }  // namespace upkeep
 
 int main(int argc, char** argv) {
+  upkeep::os::grow_heap_in_large_steps();  // as upkeep does
   const std::string_view verb = argc > 1 ? argv[1] : "";
   upkeep::Result<void> done = upkeep::Err("snapshot PID MANIFEST, or restore MANIFEST");
   if (verb == "snapshot" && argc == 4) done = upkeep::snapshot(std::stoi(argv[2]), argv[3]);

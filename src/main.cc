@@ -5,6 +5,7 @@
 #include <array>
 
 #include "cli/command.h"
+#include "os/heap.h"
 
 namespace upkeep::cli {
 
@@ -22,6 +23,7 @@ void add_snapshot(CLI::App& app, Context& context);
 int main(int argc, char** argv) {
   using namespace upkeep::cli;
   ::signal(SIGPIPE, SIG_IGN);
+  upkeep::os::grow_heap_in_large_steps();
   constexpr std::array<AddCommand, 11> kCommands = {add_check,  add_upgrade, add_status,  add_history,
                                                     add_report, add_restore, add_recover, add_worker,
                                                     add_settle, add_inspect, add_snapshot};

@@ -16,6 +16,7 @@
 #include "landing/init_config.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/heap.h"
 
 namespace upkeep::init {
 namespace {
@@ -115,5 +116,6 @@ int main() {
         97);
     return 2;
   }
+  upkeep::os::grow_heap_in_large_steps();
   return upkeep::init::run();
 }

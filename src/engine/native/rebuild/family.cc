@@ -68,21 +68,20 @@ const os::Tracee& Family::stand_in(std::int32_t id) { return stand_ins_.find(id)
 
 Result<void> Family::make(const TerminalSources& terminals) {
   const AdoptingOrphans while_there_are_stand_ins;
-  std::vector<Workshop::Job> childless;  // what those do is done beside each other
   for (const auto& step : births_.steps) {
     const auto* birth = std::get_if<Birth>(&step);
+    // What the childless do is done beside each other.
     if (birth != nullptr && birth->before_setsid.empty() && birth->after_setsid.empty()) {
-      childless.push_back(prepare(*birth, terminals));
+      TRY(shop_.add(prepare(*birth, terminals)));
       continue;
     }
-    TRY(shop_.run_all(childless));
-    childless.clear();
+    TRY(shop_.finish_all());
     if (birth != nullptr)
       TRY(make(*birth, terminals));
     else
       TRY(make(std::get<StandIn>(step)));
   }
-  TRY(shop_.run_all(childless));
+  TRY(shop_.finish_all());
   for (const auto& group : births_.lost_groups) {
     TRY(shop_.run(first_thread(*group.maker),
                   compile_stand_in_birth(ids_beside(group.maker, group.id, group.maker->inner_pgrps), true),
@@ -194,7 +193,7 @@ Result<void> Family::set_groups() {
       members.push_back({&first_thread(process), compile_group(process)});
   }
   for (const auto* leaver : leavers) last.push_back({&first_thread(*leaver), compile_group(*leaver)});
-  for (const auto* jobs : {&leaders, &members, &last}) TRY(shop_.run_all(*jobs));
+  for (auto* jobs : {&leaders, &members, &last}) TRY(shop_.run_all(std::move(*jobs)));
   return {};
 }
 

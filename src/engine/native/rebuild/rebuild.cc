@@ -43,7 +43,7 @@ namespace {
 using std::chrono::seconds;
 
 constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;  // only what a program fills takes memory
-constexpr std::size_t kProgramsAtOnce = 64;
+constexpr std::size_t kCompiledAhead = 64;
 constexpr const char* kLastId = "/proc/sys/kernel/ns_last_pid";
 
 std::int64_t now(clockid_t clock) {
@@ -238,7 +238,7 @@ class Builder {
   // While others work for us. Not of all processes of a large tree: programs are not all kept at once.
   void compile_memory_ahead() {
     for (const auto& process : snapshot_.processes) {
-      if (compiled_ahead_.size() == kProgramsAtOnce) return;
+      if (compiled_ahead_.size() == kCompiledAhead) return;
       if (!process.exit_status) compiled_ahead_.emplace(process.pid, compile_memory(process, memory_sources_));
     }
   }
@@ -335,11 +335,10 @@ class Builder {
   // What COMPILE makes of each process, run in its first thread.
   template <typename Compile>
   Result<void> for_living(const Compile& compile) {
-    std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
-      if (!process.exit_status) TRY(add_job(jobs, {&leader(process.pid), compile(process)}));
+      if (!process.exit_status) TRY(shop_->add({&leader(process.pid), compile(process)}));
     }
-    return run_rest(jobs);
+    return shop_->finish_all();
   }
 
   // To ignore a signal, as leaders do for all, takes away those that are pending in other threads: then the
@@ -351,7 +350,6 @@ class Builder {
 
   template <typename Compile>
   Result<void> set_own_state(const Compile& compile) {
-    std::vector<Workshop::Job> jobs;
     const auto set_leaders = [&](bool first) -> Result<void> {
       for (const auto& process : snapshot_.processes) {
         if (process.exit_status || leader_is_first(process) != first) continue;
@@ -361,9 +359,9 @@ class Builder {
         call.ask_keyring(program);
         if (!first) call.ask_process(process, program);
         ask_made_keys(process, call, program);
-        TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
+        TRY(add_job(leader(process.pid), std::move(program), std::move(call)));
       }
-      return run_rest(jobs);
+      return shop_->finish_all();
     };
     TRY(set_leaders(true));
     for (const auto& process : snapshot_.processes) {
@@ -371,10 +369,10 @@ class Builder {
         RollCall call;
         auto program = compile(process, process.threads[i]);
         call.ask_thread(program);
-        TRY(add_job(jobs, tasks_.find(process.pid)->threads[i], std::move(program), std::move(call)));
+        TRY(add_job(tasks_.find(process.pid)->threads[i], std::move(program), std::move(call)));
       }
     }
-    TRY(run_rest(jobs));
+    TRY(shop_->finish_all());
     return set_leaders(false);
   }
 
@@ -391,7 +389,6 @@ class Builder {
   // What all threads of a process have a part in, where it has not been told yet; and keys, by the first process
   // of those that have a keyring, who is the one that will be asked about it.
   Result<void> ask_the_rest() {
-    std::vector<Workshop::Job> jobs;
     for (const auto& process : snapshot_.processes) {
       if (process.exit_status) continue;
       RollCall call;
@@ -401,29 +398,18 @@ class Builder {
       if (keyring && asked_keyrings_.insert(*keyring).second) {
         for (const auto key : told_keys(process.pid, tasks_.answers())) call.ask_key(key, program);
       }
-      if (!call.empty()) TRY(add_job(jobs, leader(process.pid), std::move(program), std::move(call)));
+      if (!call.empty()) TRY(add_job(leader(process.pid), std::move(program), std::move(call)));
     }
-    return run_rest(jobs);
+    return shop_->finish_all();
   }
 
-  // Programs are not all kept until the last one is there.
-  Result<void> add_job(std::vector<Workshop::Job>& jobs, Workshop::Job job) {
-    jobs.push_back(std::move(job));
-    return jobs.size() < kProgramsAtOnce ? Result<void>() : run_rest(jobs);
-  }
   // The answers to CALL are kept.
-  Result<void> add_job(std::vector<Workshop::Job>& jobs, const os::Tracee& task, Program program,
-                       RollCall call) {
+  Result<void> add_job(const os::Tracee& task, Program program, RollCall call) {
     auto keep = [this, tid = task.tid(), call = std::move(call)](const Program& run,
                                                                  std::span<const std::byte> placed) {
       call.take(tid, run, placed, tasks_.answers());
     };
-    return add_job(jobs, {&task, std::move(program), std::move(keep)});
-  }
-  Result<void> run_rest(std::vector<Workshop::Job>& jobs) {
-    TRY(shop_->run_all(jobs));
-    jobs.clear();
-    return {};
+    return shop_->add({&task, std::move(program), std::move(keep)});
   }
 
   unsigned long options() const {

@@ -284,37 +284,35 @@ Result<void> Workshop::end_births(const Running& running, const NewTask& on_new_
   return static_cast<Outcome>(outcome) == Outcome::failed ? come_to_stop(running) : Result<void>();
 }
 
-Result<void> Workshop::run_all(std::span<const Job> jobs) {
-  while (!jobs.empty()) {
-    std::uint64_t used = kCode;
-    std::size_t count = 0;
-    while (count < jobs.size() && (count == 0 || used + room_of(jobs[count].program) <= size_))
-      used += room_of(jobs[count++].program);
-    TRY(run_beside_each_other(jobs.first(count)));
-    jobs = jobs.subspan(count);
+Result<void> Workshop::add(Job job) {
+  constexpr std::size_t kMost = 64;  // programs are not all kept until the last one is there
+  if (job.program.empty()) return {};
+  const auto room = room_of(job.program);
+  if (begun_.size() == kMost || (!begun_.empty() && free_from_ + room > size_)) TRY(finish_all());
+  if (begun_.empty()) free_from_ = kCode;
+  auto& begun = begun_.emplace_back(Begun{std::move(job)});
+  TRY_ASSIGN(begun.running, start(*begun.job.task, begun.job.program, free_from_));
+  free_from_ += room;
+  return {};
+}
+
+Result<void> Workshop::finish_all() {
+  const auto all = std::exchange(begun_, {});
+  for (const auto& [job, running] : all) {
+    TRY_ASSIGN(const bool alive, attend(running, {}));
+    if (!alive) return Err("task {} ended while it was being made", running.task->tid());
+  }
+  for (const auto& [job, running] : all) {
+    TRY(come_to_stop(running));
+    if (job.when_through)
+      job.when_through(job.program, {view_ + running.at + kControl, job.program.size()});
   }
   return {};
 }
 
-Result<void> Workshop::run_beside_each_other(std::span<const Job> jobs) {
-  std::vector<std::pair<Running, const Job*>> all;
-  std::uint64_t at = kCode;
-  for (const auto& job : jobs) {
-    if (job.program.empty()) continue;
-    TRY_ASSIGN(const auto running, start(*job.task, job.program, at));
-    all.emplace_back(running, &job);
-    at += room_of(job.program);
-  }
-  for (const auto& [running, _] : all) {
-    TRY_ASSIGN(const bool alive, attend(running, {}));
-    if (!alive) return Err("task {} ended while it was being made", running.task->tid());
-  }
-  for (const auto& [running, job] : all) {
-    TRY(come_to_stop(running));
-    if (job->when_through)
-      job->when_through(job->program, {view_ + running.at + kControl, job->program.size()});
-  }
-  return {};
+Result<void> Workshop::run_all(std::vector<Job> jobs) {
+  for (auto& job : jobs) TRY(add(std::move(job)));
+  return finish_all();
 }
 
 Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size) {

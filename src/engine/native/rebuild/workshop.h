@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -60,14 +61,17 @@ class Workshop {
   Result<void> end_births(const Running& running, const NewTask& on_new_task);
 
   // Programs in stopped tasks, all beside each other, in an order that nobody knows. None makes new tasks.
-  // Little of the time that it takes to start and stop a task is work: this way it passes once.
+  // Little of the time that it takes to start and stop a task is work: this way it passes once. Each begins
+  // when it is added, so that it runs while the next one is compiled.
   struct Job {
     const os::Tracee* task = nullptr;
     Program program;
     // Told what the program has left in its memory (Program::placed()) when it is through.
     std::function<void(const Program& program, std::span<const std::byte> placed)> when_through = {};
   };
-  Result<void> run_all(std::span<const Job> jobs);
+  Result<void> add(Job job);
+  Result<void> finish_all();  // of those that were added
+  Result<void> run_all(std::vector<Job> jobs);
   // One that may make tasks.
   Result<void> run(const Job& job, const NewTask& on_new_task);
 
@@ -84,13 +88,18 @@ class Workshop {
   enum class Until { end, last_birth };
   Result<bool> attend(const Running& running, const NewTask& on_new_task, Until until = Until::end);
   Result<void> come_to_stop(const Running& running) const;
-  Result<void> run_beside_each_other(std::span<const Job> jobs);
   Result<void> take_new_task(const os::Tracee& maker, const NewTask& on_new_task);
   std::uint64_t address_, size_;
   os::UniqueFd memory_;
   std::byte* view_ = nullptr;
   std::optional<user_regs_struct> usual_;  // what a program needs of them is the same in all tasks
   bool may_be_killed_ = false;             // signals are delivered to the task
+  struct Begun {
+    Job job;
+    Running running = {};
+  };
+  std::deque<Begun> begun_;
+  std::uint64_t free_from_ = 0;  // behind them
 };
 
 // What a call of the program that was placed there has answered.
