@@ -133,7 +133,8 @@ Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts
   TRY_ASSIGN(const auto held, borrow_descriptor(facts));
   TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
-  now.own_root = own_root_, now.own_network = own_network_, now.inner = facts.inner;
+  now.own_root = own_root_, now.own_network = own_network_, now.own_diag = &own_diag_,
+  now.inner = facts.inner;
   TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
   const auto called = fmt::format("descriptor {} ", held.get());
   for (auto& obstacle : std::span(snapshot_.obstacles).subspan(known)) {
@@ -151,7 +152,7 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
       TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
-      facts.own_root = own_root_, facts.own_network = own_network_;
+      facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
       in_flight_.push_back(std::move(descriptor));
       TRY_ASSIGN(const auto file, file_of(facts, true));
       if (const auto& its = snapshot_.files[file].socket; its && its->connection)
@@ -169,7 +170,7 @@ Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFact
   const bool inner = shows_other_processes(process, snapshot_);
   auto holder = os::open_pidfd(process.pid);
   for (auto& facts : descriptors) {
-    facts.own_root = own_root_, facts.own_network = own_network_;
+    facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
     if (holder) facts.process = *holder;
     facts.inner = inner;
     auto file = file_of(facts, stopped);

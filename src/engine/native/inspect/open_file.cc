@@ -113,6 +113,8 @@ Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vec
   TRY_ASSIGN(const auto network, network_of(fd, found.facts.own_network));
   if (network.valid()) {
     TRY_ASSIGN(reading.socket.network, os::namespace_number(network));
+  } else {
+    reading.own_diag = found.facts.own_diag;
   }
   TRY(os::in_namespace(network, "net", [&] { return read_socket(reading, number); }));
   for (auto& reason : reading.reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));

@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "common/result.h"
 #include "engine/native/model/sockets.h"
 #include "os/fd.h"
+#include "os/netlink.h"
 
 namespace upkeep::native {
 
@@ -25,6 +27,11 @@ struct Reason {
 };
 inline constexpr const char* kTryAgain = "try again, when it has been read";
 
+// Who is asked about sockets (sock_diag(7)), from the first time on.
+struct SocketDiag {
+  std::optional<os::NetlinkSocket> socket;
+};
+
 // A socket that is being read, through a descriptor of our own.
 struct SocketReading {
   os::Fd fd;
@@ -34,6 +41,7 @@ struct SocketReading {
   std::vector<Reason> reasons = {};  // why it cannot be rebuilt; empty where it can
   std::vector<Reason> losses = {};   // what is not carried with it
   std::vector<InFlight> in_flight = {};
+  SocketDiag* own_diag = nullptr;  // none where it belongs to another network than ours
 
   void refuse(std::string why, std::string remedy = "") {
     reasons.push_back({std::move(why), std::move(remedy)});

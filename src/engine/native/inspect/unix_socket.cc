@@ -41,8 +41,7 @@ std::vector<std::uint64_t> numbers_in(const os::NetlinkAttribute* attribute) {
   return numbers;
 }
 
-Result<UnixFacts> ask_unix_diag(std::uint64_t inode) {
-  TRY_ASSIGN(auto netlink, os::NetlinkSocket::open(NETLINK_SOCK_DIAG));
+Result<UnixFacts> ask_unix_diag(os::NetlinkSocket& netlink, std::uint64_t inode) {
   unix_diag_req request = {};
   request.sdiag_family = AF_UNIX;
   request.udiag_states = ~0U;
@@ -65,6 +64,19 @@ Result<UnixFacts> ask_unix_diag(std::uint64_t inode) {
                          return {};
                        }));
   return facts;
+}
+
+// A socket of ours belongs to one network: that of most is asked again and again.
+Result<UnixFacts> read_facts(const SocketReading& reading) {
+  if (reading.own_diag == nullptr) {
+    TRY_ASSIGN(auto netlink, os::NetlinkSocket::open(NETLINK_SOCK_DIAG));
+    return ask_unix_diag(netlink, reading.socket.inode);
+  }
+  auto& netlink = reading.own_diag->socket;
+  if (!netlink) {
+    TRY_ASSIGN(netlink, os::NetlinkSocket::open(NETLINK_SOCK_DIAG));
+  }
+  return ask_unix_diag(*netlink, reading.socket.inode);
 }
 
 // A connection has its listener's name, not its file.
@@ -143,7 +155,7 @@ Result<void> read_before_reset(SocketReading& reading) {
 
 Result<void> read_unix(SocketReading& reading) {
   auto& socket = reading.socket;
-  TRY_ASSIGN(const auto facts, ask_unix_diag(socket.inode));
+  TRY_ASSIGN(const auto facts, read_facts(reading));
   socket.peer = facts.peer;
   socket.shutdown = facts.shutdown;
   // Not every socket has a peer, and not every peer a name. Datagrams to one that is gone go nowhere.
@@ -158,7 +170,10 @@ Result<void> read_unix(SocketReading& reading) {
     return {};
   }
   if (!reading.stopped) return {};
-  return socket.peer_reset ? read_before_reset(reading) : read_unread_messages(reading);
+  if (socket.peer_reset) return read_before_reset(reading);
+  // Messages may be empty, and are there all the same.
+  const bool is_empty = socket.type == SOCK_STREAM && facts.waiting == 0;
+  return is_empty ? Result<void>() : read_unread_messages(reading);
 }
 
 }  // namespace upkeep::native

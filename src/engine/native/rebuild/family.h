@@ -28,7 +28,8 @@ class Family {
   Workshop::NewTask taker();
   // Afterwards the stand-ins have ended.
   Result<void> make(const TerminalSources& terminals);
-  // Afterwards. Who is in here has to give them their owners (compile_key_owners()), also where there is none.
+  // Afterwards. Who is in here has to give them their owners (compile_key_owners()), also where there is
+  // none.
   MadeKeys take_keys() { return std::move(keys_); }
 
  private:

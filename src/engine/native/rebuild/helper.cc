@@ -96,9 +96,7 @@ Result<void> Helper::begin_roots(Program program) {
   return {};
 }
 
-Result<void> Helper::take_roots(const Workshop::NewTask& taker) {
-  return shop_.end_births(*running_, taker);
-}
+Result<void> Helper::take_roots(const Workshop::NewTask& taker) { return shop_.end_births(*running_, taker); }
 
 Result<void> Helper::await_end() {
   for (;;) {

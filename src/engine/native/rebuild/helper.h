@@ -23,8 +23,8 @@ class Helper {
   Result<void> start(const std::set<std::int32_t>& ids, unsigned long options);
   // Returns at once. The workshop runs nothing else until begin_roots().
   Result<void> begin_emptying();
-  // PROGRAM makes the roots, which are told to the taker, and the helper ends with it, beside whatever is done
-  // next. The workshop runs nothing else between the first two; nothing large before the third.
+  // PROGRAM makes the roots, which are told to the taker, and the helper ends with it, beside whatever is
+  // done next. The workshop runs nothing else between the first two; nothing large before the third.
   Result<void> begin_roots(Program program);
   Result<void> take_roots(const Workshop::NewTask& taker);
   Result<void> await_end();

@@ -23,8 +23,9 @@ struct OpenedFiles {
   GonePeers gone_peers;
 };
 
-// TCP connections are put into CONNECTIONS as well. NOT_YET: inodes of sockets that listen later. Where a process that has a file open lives in a mount
-// namespace of its own, it is opened there. The error names the file.
+// TCP connections are put into CONNECTIONS as well. NOT_YET: inodes of sockets that listen later. Where a
+// process that has a file open lives in a mount namespace of its own, it is opened there. The error names the
+// file.
 Result<OpenedFiles> open_files(const Snapshot& snapshot, const AllNamespaces& namespaces,
                                const KeptFiles& kept, const MadePosixQueues& queues,
                                const std::set<std::uint64_t>& not_yet, HeldConnections& connections);

@@ -98,8 +98,8 @@ class Builder {
     const bool jobs_are_stopped = std::ranges::any_of(snapshot_.processes, stopped);
     const auto in_one = [&](const Process& p) { return !jobs_are_stopped && !in_user_namespace(p); };
     const auto listeners = find_own_listeners(snapshot_, inherited, in_one);
-    TRY_ASSIGN(auto opened, open_files(snapshot_, namespaces_, kept, queues, inodes_of(listeners),
-                                       tasks_.connections()));
+    TRY_ASSIGN(auto opened,
+               open_files(snapshot_, namespaces_, kept, queues, inodes_of(listeners), tasks_.connections()));
     auto& files = opened.files;
     TRY_ASSIGN(auto kept_for_mappings, kept.for_mappings(snapshot_));
     TRY(add_rings_for_mappings(snapshot_, files, kept_for_mappings));
@@ -239,7 +239,8 @@ class Builder {
   void compile_memory_ahead() {
     for (const auto& process : snapshot_.processes) {
       if (compiled_ahead_.size() == kCompiledAhead) return;
-      if (!process.exit_status) compiled_ahead_.emplace(process.pid, compile_memory(process, memory_sources_));
+      if (!process.exit_status)
+        compiled_ahead_.emplace(process.pid, compile_memory(process, memory_sources_));
     }
   }
 
@@ -386,8 +387,8 @@ class Builder {
     for (const auto key : made->second) call.ask_key(static_cast<std::int32_t>(key), program);
   }
 
-  // What all threads of a process have a part in, where it has not been told yet; and keys, by the first process
-  // of those that have a keyring, who is the one that will be asked about it.
+  // What all threads of a process have a part in, where it has not been told yet; and keys, by the first
+  // process of those that have a keyring, who is the one that will be asked about it.
   Result<void> ask_the_rest() {
     for (const auto& process : snapshot_.processes) {
       if (process.exit_status) continue;

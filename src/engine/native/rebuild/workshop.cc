@@ -304,8 +304,7 @@ Result<void> Workshop::finish_all() {
   }
   for (const auto& [job, running] : all) {
     TRY(come_to_stop(running));
-    if (job.when_through)
-      job.when_through(job.program, {view_ + running.at + kControl, job.program.size()});
+    if (job.when_through) job.when_through(job.program, {view_ + running.at + kControl, job.program.size()});
   }
   return {};
 }
