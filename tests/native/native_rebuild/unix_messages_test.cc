@@ -214,6 +214,42 @@ TEST_F(UnixMessages, WhoIsAtTheOtherEnd) {
   EXPECT_NO_COMPLAINT(subject);
 }
 
+// 3: as root, whoever it is now; 4: a child of it that has ended; 5: as who it is now
+TEST_F(UnixMessages, WhoHasListened) {
+  constexpr uid_t kUser = 12345;
+  const std::string names[] = {path("/root"), path("/child"), path("/user")};
+  Subject subject(
+      [&] {
+        must(::setgroups(0, nullptr) == 0);
+        for (int i = 0; i < 3; ++i) must(bound(SOCK_STREAM, names[i]) == 3 + i);
+        must(::listen(3, 3) == 0);
+        const pid_t child = ::fork();
+        if (child == 0) ::_exit(::listen(4, 4) == 0 ? 0 : 1);
+        must(::waitpid(child, nullptr, 0) == child);
+        board().value[1] = static_cast<std::uint64_t>(child);
+        const gid_t groups[] = {7, 9};
+        must(::setgroups(2, groups) == 0 && ::setresgid(8, 8, 8) == 0 &&
+             ::setresuid(kUser, kUser, kUser) == 0);
+        must(::listen(5, 5) == 0);
+      },
+      [] {
+        HOLDS(peer_of(3).pid == ::getpid() && peer_of(3).uid == 0);
+        HOLDS(peer_of(4).pid == static_cast<pid_t>(board().value[1]) && peer_of(4).uid == 0);
+        HOLDS(peer_of(5).pid == ::getpid() && peer_of(5).uid == kUser && peer_of(5).gid == 8);
+        gid_t groups[8];
+        socklen_t size = sizeof groups;
+        HOLDS(::getsockopt(5, SOL_SOCKET, SO_PEERGROUPS, groups, &size) == 0 && size == 2 * sizeof(gid_t));
+        HOLDS(groups[0] == 7 && groups[1] == 9);
+      });
+  ASSERT_TRUE(carry(subject));
+  ASSERT_TRUE(carry(subject)) << "a second time";
+  EXPECT_NO_COMPLAINT(subject);
+  for (const auto& name : names) {
+    const os::UniqueFd client(connected(SOCK_STREAM, name));
+    EXPECT_TRUE(client.valid()) << name;
+  }
+}
+
 TEST_F(UnixMessages, WhosePeerHasGone) {
   const auto name = path("/server");
   // 3: with unread data; 4: its data was never read by the other side; 5: accepted from a name; 6: datagrams

@@ -4,23 +4,23 @@
 //
 //  1. namespaces are made; what could be in the way is looked for: IDs that are taken, files that are not
 //     there, another kernel's vdso
-//  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2)
-//  (those that are about tasks, and entries of epoll sets, when the tasks are there: before 6)
+//  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2). Those that
+//  are
+//     about tasks come before 6, when the tasks are there
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
-//  as its
-//     siblings: they are our children, and whoever adopts ours adopts them
-//  4. each task makes its children, before or after setsid(2), after which leaders take their
+//     as its siblings: they are our children, and whoever adopts ours adopts them
+//  4. each task makes its keyring and its children, before or after setsid(2), after which leaders take their
 //     terminals; stand-ins take the places of parents and leaders that have ended (model/births.h); then
 //     process groups
 //  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
-//     descriptors; user namespaces, which single threads can enter only, and the threads there
-//  6. job control's stops, in which tasks of ours can still be run; signal actions, timers, limits, what each
-//  thread has of its own
+//     descriptors, with entries of epoll sets and listening; user namespaces, which single threads can enter
+//     only, and the threads there
+//  6. job control's stops, in which tasks of ours can still be run; what each thread has of its own; then, by
+//     the first thread, signal actions, timers and limits
 //  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
 //     privilege works after them; then all say what they have now
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the
-//  last call that
-//     is made for a process takes the workshop out of its memory
+//     last call that is made for a process takes the workshop out of its memory
 
 #include <sys/types.h>
 
