@@ -19,6 +19,7 @@ STAGES = ("check", "prepare", "stop", "precopy", "park", "snapshot")
 WATCH = """
 import glob, json, os, subprocess, sys, time
 stage, action, known, end = sys.argv[1], sys.argv[2], set(sys.argv[3].split()), time.monotonic() + 60
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))   # a stage may last less than it takes to get a turn beside upkeep's threads
 while time.monotonic() < end:
   for path in set(glob.glob("/var/lib/upkeep/*/journal.jsonl")) - known:
     events = [json.loads(l) for l in open(path) if l.endswith("\\n")]
