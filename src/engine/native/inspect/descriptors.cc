@@ -126,6 +126,10 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
   return index;
 }
 
+void DescriptorReader::add_what_is_ours(DescriptorFacts& facts) {
+  facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
+}
+
 // A running task may open another file under the same number between two looks, as shells do for each
 // command: what is refused is looked at once more, by a descriptor of our own.
 Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
@@ -133,7 +137,7 @@ Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts
   TRY_ASSIGN(const auto held, borrow_descriptor(facts));
   TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
-  now.own_root = own_root_, now.own_network = own_network_, now.own_diag = &own_diag_,
+  add_what_is_ours(now);
   now.inner = facts.inner;
   TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
   const auto called = fmt::format("descriptor {} ", held.get());
@@ -152,7 +156,7 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
       TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
-      facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
+      add_what_is_ours(facts);
       in_flight_.push_back(std::move(descriptor));
       TRY_ASSIGN(const auto file, file_of(facts, true));
       if (const auto& its = snapshot_.files[file].socket; its && its->connection)
@@ -170,7 +174,7 @@ Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFact
   const bool inner = shows_other_processes(process, snapshot_);
   auto holder = os::open_pidfd(process.pid);
   for (auto& facts : descriptors) {
-    facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
+    add_what_is_ours(facts);
     if (holder) facts.process = *holder;
     facts.inner = inner;
     auto file = file_of(facts, stopped);

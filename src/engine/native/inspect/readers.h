@@ -157,6 +157,7 @@ class DescriptorReader {
     std::uint32_t file;
     std::uint64_t inode;
   };
+  void add_what_is_ours(DescriptorFacts& facts);
   Result<std::uint32_t> file_of(const DescriptorFacts& facts, bool stopped);
   Result<OpenFileReading> read_held(const DescriptorFacts& facts);
   Result<void> read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight);

@@ -4,9 +4,8 @@
 //
 //  1. namespaces are made; what could be in the way is looked for: IDs that are taken, files that are not
 //     there, another kernel's vdso
-//  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2). Those that
-//  are
-//     about tasks come before 6, when the tasks are there
+//  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2). Those about
+//     tasks come before 6, when the tasks are there
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //     as its siblings: they are our children, and whoever adopts ours adopts them
 //  4. each task makes its keyring and its children, before or after setsid(2), after which leaders take their
