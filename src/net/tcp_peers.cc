@@ -66,8 +66,8 @@ std::optional<Name> name_of(const sockaddr_storage& storage) {
 }
 
 // Reads what only repair mode shows. Where criu has chosen a queue its choice is put back.
-Result<void> read_sequences(os::Fd fd, TcpPeer& peer) {
-  TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
+Result<void> read_sequences(os::Fd fd, os::Survivor& survivor, TcpPeer& peer) {
+  TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd, &survivor));
   TRY(os::choose_repair_queue(fd, TCP_RECV_QUEUE));
   const auto next = socket_option<std::uint32_t>(fd, IPPROTO_TCP, TCP_QUEUE_SEQ);
   const auto window = socket_option<tcp_repair_window>(fd, IPPROTO_TCP, TCP_REPAIR_WINDOW);
@@ -78,7 +78,7 @@ Result<void> read_sequences(os::Fd fd, TcpPeer& peer) {
   return {};
 }
 
-Result<TcpPeer> look_at(os::Fd fd) {
+Result<TcpPeer> look_at(os::Fd fd, os::Survivor& survivor) {
   sockaddr_storage local = {}, remote = {};
   socklen_t size = sizeof local;
   if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local), &size) < 0) return ErrnoErr("getsockname");
@@ -94,7 +94,7 @@ Result<TcpPeer> look_at(os::Fd fd) {
   peer.local_port = ours->port;
   peer.peer_port = theirs->port;
   peer.link = theirs->link;
-  TRY(read_sequences(fd, peer));
+  TRY(read_sequences(fd, survivor, peer));
   return peer;
 }
 
@@ -122,19 +122,21 @@ Result<void> for_each_connection(const std::vector<pid_t>& pids,
 
 Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids) {
   std::vector<TcpPeer> peers;
+  os::Survivor survivor(::gettid());
   TRY(for_each_connection(pids, [&](os::Fd fd) {
-    return look_at(fd).map([&](TcpPeer peer) { peers.push_back(std::move(peer)); });
+    return look_at(fd, survivor).map([&](TcpPeer peer) { peers.push_back(std::move(peer)); });
   }));
   return peers;
 }
 
 Result<unsigned> probe_windows(const std::vector<pid_t>& pids) {
   unsigned probes = 0;
+  os::Survivor survivor(::gettid());
   TRY(for_each_connection(pids, [&](os::Fd fd) -> Result<void> {
     int waiting = 0;
     if (::ioctl(fd.get(), SIOCOUTQ, &waiting) < 0 || waiting == 0) return {};
     ++probes;
-    TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
+    TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd, &survivor));
     return repair.leave(os::TcpRepairMode::Leaving::with_window_probe);
   }));
   return probes;

@@ -36,7 +36,8 @@ Result<std::vector<TcpPeer>> tcp_peers_from_json(const nlohmann::json& json);
 // pidfd_getfd (Linux 5.6, PTRACE_MODE_ATTACH) makes a second descriptor of the task's own socket, which is
 // asked directly. Sequence numbers are readable in repair mode only (TCP_REPAIR, tcp(7); CAP_NET_ADMIN): a
 // socket that is not in it, is for three system calls, and comes out of it without a window probe. One that
-// is, as criu leaves them, stays so.
+// is, as criu leaves them, stays so. The calling thread is the one whose end would let the tasks run on
+// (os/survivor.h).
 //
 // Not seen: connections that no descriptor refers to (not yet accepted, or in flight over a Unix socket), and
 // descriptors of threads that have a table of their own. A task that is gone by now has none.
@@ -45,7 +46,8 @@ Result<std::vector<TcpPeer>> collect_tcp_peers(const std::vector<pid_t>& pids);
 // Asks the peers of those connections of these tasks that have data to send where they are, by a window probe
 // each: whatever the peer told while the network was held is told again, instead of after our own
 // retransmission timer. Leaving repair mode sends one (tcp_send_window_probe(), Linux 3.5). Returns how many.
-// With the network open, and for tasks that stand still: in between a task's own write would fail.
+// With the network open, and for tasks that stand still, held as above: in between a task's own write would
+// fail.
 Result<unsigned> probe_windows(const std::vector<pid_t>& pids);
 
 }  // namespace upkeep::net

@@ -1,8 +1,6 @@
 #include "os/run_as.h"
 
 #include <linux/capability.h>
-#include <linux/sched.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -10,51 +8,12 @@
 
 #include <array>
 
+#include "os/clone.h"
+
 namespace upkeep::os {
 namespace {
 
 using Answer = Result<std::vector<int>>;
-
-class Stack {
- public:
-  Stack()
-      : memory_(
-            ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {}
-  Stack(const Stack&) = delete;
-  ~Stack() {
-    if (valid()) ::munmap(memory_, kSize);
-  }
-  bool valid() const { return memory_ != MAP_FAILED; }
-  void describe(clone_args& arguments) const {
-    arguments.stack = reinterpret_cast<std::uintptr_t>(memory_);
-    arguments.stack_size = kSize;
-  }
-
- private:
-  static constexpr std::size_t kSize = 512U << 10U;
-  void* memory_;
-};
-
-// clone3(2) for a child that runs BODY(ARGUMENT) on a stack of its own: libc has no call for that. Negative:
-// errno.
-long clone_to(const clone_args& arguments, void (*body)(void*), void* argument) {
-  long result = SYS_clone3;
-  register void* for_body asm("r8") = argument;
-  register void (*to_run)(void*) asm("r9") = body;
-  asm volatile(
-      "syscall\n\t"
-      "test %%rax, %%rax\n\t"
-      "jnz 1f\n\t"
-      "xor %%ebp, %%ebp\n\t"
-      "mov %%r8, %%rdi\n\t"
-      "call *%%r9\n\t"
-      "ud2\n"
-      "1:"
-      : "+a"(result)
-      : "D"(&arguments), "S"(sizeof arguments), "r"(for_body), "r"(to_run)
-      : "rcx", "r11", "memory");
-  return result;
-}
 
 // By system calls, for libc would tell other threads, of which there are none here. The saved user stays
 // root, so that the capabilities can be taken up again.
@@ -90,7 +49,8 @@ struct Task {
 // As by vfork(2): the child has our memory, and we stand still until it has ended; nothing of ours has to be
 // copied for it. Without an exit signal: nobody who waits for any child is told of this one.
 pid_t clone_child(pid_t wanted, Task& task) {
-  const Stack stack;
+  constexpr std::size_t kStack = 512U << 10U;
+  const ChildStack stack(kStack);
   if (!stack.valid()) return -1;
   clone_args arguments = {};
   arguments.flags = CLONE_VM | CLONE_VFORK | CLONE_FILES;

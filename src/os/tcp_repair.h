@@ -11,6 +11,7 @@
 
 #include "common/result.h"
 #include "os/fd.h"
+#include "os/survivor.h"
 
 namespace upkeep::os {
 
@@ -51,19 +52,20 @@ Result<void> leave_repair_mode(Fd fd, int reuse_address);
 // linux/tcp.h.
 Result<void> choose_repair_queue(Fd fd, int queue);
 
-// A socket in repair mode until this ends. One that was in it before stays in it; its choice of a queue is
-// put back.
+// A socket in repair mode until this ends, or we do, if SURVIVOR is there to see to it: tasks that have it
+// must not find it in that mode. One that was in it before stays in it; its choice of a queue is put back.
 class TcpRepairMode {
  public:
   // In what way it is left: a window probe tells the peer where we are, and asks where it is.
   enum class Leaving { silently, with_window_probe };
 
-  static Result<TcpRepairMode> enter(Fd fd);
+  static Result<TcpRepairMode> enter(Fd fd, Survivor* survivor);
   TcpRepairMode(TcpRepairMode&& other) noexcept
       : fd_(std::exchange(other.fd_, -1)),
         reuse_address_(other.reuse_address_),
         queue_(other.queue_),
-        was_in_it_(other.was_in_it_) {}
+        was_in_it_(other.was_in_it_),
+        promise_(std::move(other.promise_)) {}
   TcpRepairMode& operator=(TcpRepairMode&&) = delete;
   ~TcpRepairMode() { (void)leave(Leaving::silently); }
 
@@ -76,6 +78,7 @@ class TcpRepairMode {
   int fd_ = -1;
   int reuse_address_ = 0, queue_ = 0;
   bool was_in_it_ = false;
+  Survivor::Promise promise_;
 };
 
 }  // namespace upkeep::os

@@ -102,10 +102,11 @@ Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopp
   return all;
 }
 
-DescriptorReader::DescriptorReader(Snapshot& snapshot)
+DescriptorReader::DescriptorReader(Snapshot& snapshot, os::Survivor* survivor)
     : snapshot_(snapshot),
       own_root_(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC)),
-      own_network_(own_network_cookie()) {}
+      own_network_(own_network_cookie()),
+      survivor_(survivor) {}
 
 Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
   auto& sorted = sorted_[{facts.device, facts.inode}];
@@ -128,6 +129,7 @@ Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bo
 
 void DescriptorReader::add_what_is_ours(DescriptorFacts& facts) {
   facts.own_root = own_root_, facts.own_network = own_network_, facts.own_diag = &own_diag_;
+  facts.survivor = survivor_;
 }
 
 // A running task may open another file under the same number between two looks, as shells do for each

@@ -80,7 +80,8 @@ Result<void> look_as(const Process& process, const Snapshot& snapshot, const Loo
 
 // What is kept once for all processes that have it.
 struct Readers {
-  explicit Readers(Snapshot& snapshot) : descriptors(snapshot), namespaces(snapshot) {}
+  explicit Readers(Snapshot& snapshot, os::Survivor* survivor = nullptr)
+      : descriptors(snapshot, survivor), namespaces(snapshot) {}
   DescriptorReader descriptors;
   NamespaceReader namespaces;
 };
@@ -148,7 +149,8 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
 
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
-  Readers readers(snapshot);
+  os::Survivor survivor(::gettid());
+  Readers readers(snapshot, request.surroundings ? &survivor : nullptr);  // tasks just made end with us
   std::vector<pid_t> pids;
   for (const auto& held : tree.processes()) pids.push_back(held.pid);
   TRY(readers.namespaces.choose_clocks(pids));
@@ -161,6 +163,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     return {};
   };
   TRY(read_from_proc(tree.processes(), !request.surroundings, take));
+  survivor.let_go();
   TRY(read_by_calls(tree, statuses, request, snapshot));
   TRY(read_untold_stops(tree, snapshot));
   readers.descriptors.finish(true);

@@ -110,6 +110,7 @@ Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vec
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   SocketReading reading{fd, stopped, found.facts.own_root, found.file.socket.emplace()};
+  reading.survivor = found.facts.survivor;
   TRY_ASSIGN(const auto network, network_of(fd, found.facts.own_network));
   if (network.valid()) {
     TRY_ASSIGN(reading.socket.network, os::namespace_number(network));

@@ -123,11 +123,12 @@ struct DescriptorFacts {
   std::string link;
   std::string info;  // of /proc/PID/fdinfo
   std::uint64_t device = 0, inode = 0;
-  os::Fd own_root{-1};             // our root folder, wherever names lead now
-  os::Fd process{-1};              // a pidfd of PID, where there is one
-  std::uint64_t own_network = 0;   // SO_NETNS_COOKIE of our sockets; 0: this kernel has none (before 5.14)
-  SocketDiag* own_diag = nullptr;  // asked about sockets of our network
-  bool inner = false;              // it sees the processes of another PID namespace
+  os::Fd own_root{-1};               // our root folder, wherever names lead now
+  os::Fd process{-1};                // a pidfd of PID, where there is one
+  std::uint64_t own_network = 0;     // SO_NETNS_COOKIE of our sockets; 0: this kernel has none (before 5.14)
+  SocketDiag* own_diag = nullptr;    // asked about sockets of our network
+  os::Survivor* survivor = nullptr;  // puts back what is changed for a look if we end during it
+  bool inner = false;                // it sees the processes of another PID namespace
 };
 
 // descriptors.cc: of all descriptors of a process, in their order. Names are those that they have for the
@@ -145,7 +146,8 @@ struct OpenFileReading {
 // descriptors.cc: all descriptors of all processes, and which of them share an open file description.
 class DescriptorReader {
  public:
-  explicit DescriptorReader(Snapshot& snapshot);
+  // SURVIVOR: puts back what is changed for a look; may be null.
+  DescriptorReader(Snapshot& snapshot, os::Survivor* survivor);
   Result<void> read(Process& process, std::vector<DescriptorFacts> descriptors, bool stopped);
   // Entries of epoll sets name files by number: worked out when all descriptors are known.
   void finish(bool stopped);
@@ -166,6 +168,7 @@ class DescriptorReader {
   os::UniqueFd own_root_;  // from before any mount namespace was entered
   std::uint64_t own_network_;
   SocketDiag own_diag_;
+  os::Survivor* survivor_;
   // Only descriptors of the same object are compared with kcmp(2), whose order they are kept in, as indices
   // into places_: thousands of descriptors may be of one object (/dev/null, and whatever has no name).
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::uint32_t>> sorted_;

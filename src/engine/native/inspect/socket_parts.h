@@ -13,6 +13,7 @@
 #include "engine/native/model/sockets.h"
 #include "os/fd.h"
 #include "os/netlink.h"
+#include "os/survivor.h"
 
 namespace upkeep::native {
 
@@ -41,10 +42,16 @@ struct SocketReading {
   std::vector<Reason> reasons = {};  // why it cannot be rebuilt; empty where it can
   std::vector<Reason> losses = {};   // what is not carried with it
   std::vector<InFlight> in_flight = {};
-  SocketDiag* own_diag = nullptr;  // none where it belongs to another network than ours
+  SocketDiag* own_diag = nullptr;    // none where it belongs to another network than ours
+  os::Survivor* survivor = nullptr;  // puts back what is changed for a look if we end during it
 
   void refuse(std::string why, std::string remedy = "") {
     reasons.push_back({std::move(why), std::move(remedy)});
+  }
+  // An option of its that is about to be changed for a moment.
+  os::Survivor::Promise will_put_back(int level, int name, int value) const {
+    if (survivor == nullptr) return {};
+    return survivor->promise({{fd.get(), level, name, value}});
   }
   // Of those that the network fills, and nobody can fill again.
   void refuse_unread_packets() { refuse("packets that it has not read cannot be put back", kTryAgain); }

@@ -122,9 +122,10 @@ Result<void> read_connection(SocketReading& reading, const tcp_info& info) {
     return {};
   }
   const int peek_offset = socket_option<int>(fd, SOL_SOCKET, SO_PEEK_OFF).value_or(-1), from_start = -1;
+  const auto promise = reading.will_put_back(SOL_SOCKET, SO_PEEK_OFF, peek_offset);
   if (peek_offset >= 0) TRY(os::set_socket_option(fd, SOL_SOCKET, SO_PEEK_OFF, from_start, "SO_PEEK_OFF"));
   auto read = [&]() -> Result<void> {
-    TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd));
+    TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd, reading.survivor));
     if (repair.was_in_it()) reading.refuse(kLeftInRepairMode);
     TRY(read_in_repair_mode(fd, socket));
     return repair.leave(os::TcpRepairMode::Leaving::silently);

@@ -170,6 +170,7 @@ class Messages {
 
 Result<void> read_unread_messages(SocketReading& reading, std::int64_t most) {
   const int before = number_option(reading.fd, SOL_SOCKET, SO_PEEK_OFF);
+  const auto promise = reading.will_put_back(SOL_SOCKET, SO_PEEK_OFF, before);
   auto read = Messages(reading).read(most);
   TRY(os::set_socket_option(reading.fd, SOL_SOCKET, SO_PEEK_OFF, before, "SO_PEEK_OFF"));
   return read;

@@ -173,7 +173,7 @@ Result<void> HeldConnections::go_live() {
 
 void HeldConnections::ask_peers() {
   for (const auto& connection : connections_) {
-    auto mode = os::TcpRepairMode::enter(connection.fd);  // it may have ended by now
+    auto mode = os::TcpRepairMode::enter(connection.fd, nullptr);  // it may have ended by now
     if (mode) (void)mode->leave(os::TcpRepairMode::Leaving::with_window_probe);
   }
   connections_.clear();
