@@ -1,35 +1,56 @@
 #include "landing/huge_page_pools.h"
 
-#include <linux/magic.h>
-#include <sys/vfs.h>
+#include <algorithm>
 
-#include <string>
-
+#include "memory/huge_pool.h"
 #include "os/file.h"
 
 namespace upkeep::landing {
-namespace {
 
-bool is_of_a_pool(const std::string& link) {
-  const auto target = os::read_link(link).value_or("");
-  const bool may_be =
-      target.starts_with("/anon_hugepage") || target.starts_with("/SYSV") || target.starts_with("/memfd:");
-  struct statfs system = {};
-  return may_be && ::statfs(link.c_str(), &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
+nlohmann::json to_json(const HugePagePool& pool) {
+  return {{"page_size", pool.page_size}, {"pages", pool.pages}, {"overcommit", pool.overcommit}};
 }
 
-}  // namespace
+Result<HugePagePool> huge_page_pool_from_json(const nlohmann::json& json) try {
+  return HugePagePool{json.at("page_size").get<std::uint64_t>(), json.at("pages").get<std::uint64_t>(),
+                      json.at("overcommit").get<std::uint64_t>()};
+} catch (const nlohmann::json::exception& error) {
+  return Err("pools of huge pages: {}", error.what());
+}
 
-bool use_huge_page_pools(const std::vector<int>& pids) {
-  for (const int pid : pids) {
-    for (const char* folder : {"fd", "map_files"}) {
-      const auto path = fmt::format("/proc/{}/{}", pid, folder);
-      for (const auto& name : os::list_directory(path).value_or(std::vector<std::string>())) {
-        if (is_of_a_pool(path + "/" + name)) return true;
-      }
-    }
+Result<std::vector<HugePagePool>> pools_in_use(const std::vector<pid_t>& pids) {
+  std::vector<HugePagePool> in_use;
+  if (std::none_of(pids.begin(), pids.end(), os::uses_huge_pages)) return in_use;
+  TRY_ASSIGN(const auto pools, os::read_huge_pages());
+  for (const auto& pool : pools) {
+    if (pool.own() + pool.overcommit > 0) in_use.push_back({pool.page_size, pool.own(), pool.overcommit});
   }
-  return false;
+  return in_use;
+}
+
+Result<std::vector<std::string>> make_pools(const std::vector<HugePagePool>& wanted,
+                                            std::chrono::milliseconds time_limit, const std::string& pools) {
+  std::vector<std::string> less;
+  const auto end = std::chrono::steady_clock::now() + time_limit;
+  TRY_ASSIGN(const auto there, os::read_huge_pages(pools));
+  for (const auto& want : wanted) {
+    const auto kilobytes = want.page_size / 1024;
+    const auto has = std::find_if(there.begin(), there.end(),
+                                  [&](const auto& pool) { return pool.page_size == want.page_size; });
+    if (has == there.end()) {
+      less.push_back(fmt::format("this kernel has no huge pages of {} kB", kilobytes));
+      continue;
+    }
+    const auto folder = fmt::format("{}/hugepages-{}kB", pools, kilobytes);
+    if (has->overcommit < want.overcommit)
+      TRY(os::write_value(folder + "/nr_overcommit_hugepages", std::to_string(want.overcommit)));
+    if (has->own() >= want.pages) continue;
+    TRY_ASSIGN(const auto pages, memory::HugePool(pools, want.page_size).resize(want.pages, end));
+    if (pages < want.pages)
+      less.push_back(
+          fmt::format("of {} huge pages of {} kB the kernel gives {}", want.pages, kilobytes, pages));
+  }
+  return less;
 }
 
 }  // namespace upkeep::landing

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "engine/engines.h"
+#include "landing/huge_page_pools.h"
 #include "landing/temporary_files.h"
 #include "net/hold.h"
 #include "net/prod.h"
@@ -27,6 +28,8 @@ class Restoration {
     TRY(net::hold_network());
     (void)::sethostname(manifest_.hostname.c_str(), manifest_.hostname.size());
     TRY(put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
+    TRY_ASSIGN(const auto fewer_pages, make_pools(manifest_.huge_pages));
+    for (const auto& warning : fewer_pages) emit_({"warning", "restore", warning});
     auto engine = options_.engine;
     if (!engine) {
       TRY_ASSIGN(engine, begin_restore(manifest_));

@@ -15,14 +15,21 @@
 namespace upkeep::landing {
 namespace {
 
-constexpr std::array<std::string_view, 6> kEarlyPoints = {"/dev/pts",  "/dev/shm", "/run",
-                                                          "/run/lock", "/tmp",     "/sys/fs/cgroup"};
+using PointAndType = std::pair<std::string_view, std::string_view>;
+constexpr std::array<PointAndType, 7> kEarlyMounts = {{{"/dev/pts", "devpts"},
+                                                       {"/dev/shm", "tmpfs"},
+                                                       {"/dev/hugepages", "hugetlbfs"},
+                                                       {"/run", "tmpfs"},
+                                                       {"/run/lock", "tmpfs"},
+                                                       {"/tmp", "tmpfs"},
+                                                       {"/sys/fs/cgroup", "cgroup2"}}};
 // File systems that every kernel makes from nothing: files of theirs are found again by name.
 constexpr std::array<std::string_view, 11> kKernelMade = {"proc",       "sysfs",  "devtmpfs", "devpts",
                                                           "cgroup2",    "mqueue", "debugfs",  "tracefs",
                                                           "securityfs", "bpf",    "pstore"};
 
-bool contains(const auto& list, std::string_view value) {
+template <typename List>
+bool contains(const List& list, const typename List::value_type& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
@@ -98,6 +105,24 @@ std::vector<UsedPath> used_paths(const std::vector<pid_t>& pids) {
   return used;
 }
 
+// Files of a huge page pool are carried by whoever has them open; the others would be gone without a word.
+void look_for_unused_files(const std::string& mount_point, const std::vector<UsedPath>& used,
+                           std::vector<Finding>& findings) {
+  std::set<std::string_view> known;
+  for (const auto& entry : used) known.insert(entry.path);
+  std::error_code error;
+  std::size_t others = 0;
+  for (std::filesystem::recursive_directory_iterator at(mount_point, error), end; !error && at != end;
+       at.increment(error)) {
+    if (at->is_regular_file(error) && !known.contains(at->path().native())) ++others;
+  }
+  if (others == 0) return;
+  findings.push_back({Finding::Severity::warning, mount_point,
+                      fmt::format("{} {} on it that no carried task has open, and {} not carried", others,
+                                  others == 1 ? "file lies" : "files lie", others == 1 ? "is" : "are"),
+                      "remove what nobody needs, or carry those who have it open"});
+}
+
 }  // namespace
 
 nlohmann::json to_json(const RootFileSystem& root) {
@@ -148,9 +173,7 @@ Result<EarlyMount> early_mount_from_json(const nlohmann::json& json) {
 std::vector<EarlyMount> early_mounts(const std::vector<os::MountInfo>& mounts) {
   std::vector<EarlyMount> early;
   for (const auto& mount : mounts) {
-    const bool made_early = contains(kEarlyPoints, mount.mount_point);
-    const bool kind = mount.fs_type == "tmpfs" || mount.fs_type == "devpts" || mount.fs_type == "cgroup2";
-    if (!made_early || !kind) continue;
+    if (!contains(kEarlyMounts, PointAndType(mount.mount_point, mount.fs_type))) continue;
     early.push_back(
         {mount.fs_type, mount.source, mount.mount_point, mount.options + "," + mount.super_options});
   }
@@ -161,12 +184,18 @@ std::vector<Finding> check_files(const std::vector<pid_t>& pids, const std::vect
   std::vector<Finding> findings;
   std::set<std::string> named;
   const auto early = early_mounts(mounts);
-  for (const auto& used : used_paths(pids)) {
+  const auto all_used = used_paths(pids);
+  for (const auto& used : all_used) {
     const auto* mount = os::mount_of(mounts, used.path);
     if (mount == nullptr || mount->mount_point == "/" || contains(kKernelMade, mount->fs_type)) continue;
     const bool comes_back = std::any_of(early.begin(), early.end(),
                                         [&](const auto& e) { return e.mount_point == mount->mount_point; });
-    if (comes_back || !named.insert(mount->mount_point).second) continue;
+    if (comes_back && mount->fs_type != "hugetlbfs") continue;
+    if (!named.insert(mount->mount_point).second) continue;
+    if (comes_back) {
+      look_for_unused_files(mount->mount_point, all_used, findings);
+      continue;
+    }
     findings.push_back(
         {Finding::Severity::refusal,
          fmt::format("{} ({}), {}: {}", os::command_line(used.pid), used.pid, used.how, used.path),

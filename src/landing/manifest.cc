@@ -27,10 +27,12 @@ nlohmann::json to_json(const Manifest& manifest) {
                          {"restored", manifest.restored},
                          {"store", nlohmann::json::array()},
                          {"mounts", nlohmann::json::array()},
+                         {"huge_pages", nlohmann::json::array()},
                          {"adoptions", nlohmann::json::array()}};
   for (const auto& range : manifest.store)
     json["store"].push_back({{"start", range.start}, {"size", range.size}});
   for (const auto& mount : manifest.mounts) json["mounts"].push_back(to_json(mount));
+  for (const auto& pool : manifest.huge_pages) json["huge_pages"].push_back(to_json(pool));
   for (const auto& adoption : manifest.adoptions) json["adoptions"].push_back(to_json(adoption));
   return json;
 }
@@ -67,6 +69,10 @@ Result<Manifest> manifest_from_json(const nlohmann::json& json) {
     for (const auto& entry : json.at("mounts")) {
       TRY_ASSIGN(auto mount, early_mount_from_json(entry));
       manifest.mounts.push_back(std::move(mount));
+    }
+    for (const auto& entry : json.at("huge_pages")) {
+      TRY_ASSIGN(auto pool, huge_page_pool_from_json(entry));
+      manifest.huge_pages.push_back(pool);
     }
     for (const auto& entry : json.at("adoptions")) {
       TRY_ASSIGN(auto adoption, adoption_from_json(entry));

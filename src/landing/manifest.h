@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "landing/huge_page_pools.h"
 #include "landing/machine.h"
 #include "landing/units.h"
 #include "memory/physical_range.h"
@@ -26,6 +27,7 @@ struct Manifest {
   std::string nft_ruleset;     // `nft list ruleset`, empty where there is none
   std::string hostname;
   std::vector<EarlyMount> mounts;
+  std::vector<HugePagePool> huge_pages;
   nlohmann::json temporary_files;  // temporary_files.h; their contents are in the store
   std::vector<Adoption> adoptions;
   std::vector<std::string> start_units;      // stopped before the window, or running without being enabled

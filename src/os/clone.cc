@@ -9,8 +9,7 @@ namespace upkeep::os {
 
 ChildStack::ChildStack(std::size_t size)
     : size_(size),
-      memory_(
-          ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
+      memory_(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0)) {
   if (memory_ == MAP_FAILED) memory_ = nullptr;
 }
 

@@ -1,5 +1,8 @@
 #include "os/huge_pages.h"
 
+#include <linux/magic.h>
+#include <sys/vfs.h>
+
 #include <charconv>
 #include <string_view>
 
@@ -26,6 +29,11 @@ std::uint64_t page_size_of(std::string_view folder) {
   return kilobytes * 1024;
 }
 
+bool is_of_a_pool(const std::string& link) {
+  struct statfs system = {};
+  return ::statfs(link.c_str(), &system) == 0 && system.f_type == HUGETLBFS_MAGIC;
+}
+
 }  // namespace
 
 Result<std::vector<HugePages>> read_huge_pages(const std::string& pools) {
@@ -45,6 +53,21 @@ Result<std::vector<HugePages>> read_huge_pages(const std::string& pools) {
     all.push_back(pool);
   }
   return all;
+}
+
+bool uses_huge_pages(pid_t pid) {
+  for (const char* folder : {"fd", "map_files"}) {
+    const auto path = fmt::format("/proc/{}/{}", pid, folder);
+    for (const auto& name : list_directory(path).value_or(std::vector<std::string>())) {
+      // Others are not asked: a network file system may take its time.
+      const auto link = path + "/" + name;
+      const auto target = read_link(link).value_or("");
+      const bool may_be = target.starts_with("/anon_hugepage") || target.starts_with("/SYSV") ||
+                          target.starts_with("/memfd:") || target.starts_with("/dev/hugepages");
+      if (may_be && is_of_a_pool(link)) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace upkeep::os

@@ -2,6 +2,8 @@
 // The kernel's pools of huge pages (Documentation/admin-guide/mm/hugetlbpage.rst), one for each size that the
 // processor has.
 
+#include <sys/types.h>
+
 #include <bit>
 #include <cstdint>
 #include <string>
@@ -22,6 +24,8 @@ struct HugePages {
   std::uint64_t surplus = 0;     // beyond the pool's own size,
   std::uint64_t overcommit = 0;  // which may be that many at most
 
+  // The pool's own size.
+  std::uint64_t own() const { return all > surplus ? all - surplus : 0; }
   // What a new mapping can have.
   std::uint64_t available() const {
     const auto own = free > reserved ? free - reserved : 0;
@@ -31,6 +35,9 @@ struct HugePages {
 
 // Empty where the kernel or its processor has none. POOLS: another folder in tests.
 Result<std::vector<HugePages>> read_huge_pages(const std::string& pools = kHugePagePools);
+
+// Whether the process has memory or a file of such a pool, whether or not any of its pages are there yet.
+bool uses_huge_pages(pid_t pid);
 
 // Flags of mmap(2), memfd_create(2) and shmget(2) that ask for pages of this size, beside the one that asks
 // for huge ones.

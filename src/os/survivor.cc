@@ -28,15 +28,12 @@ constexpr int kLeave = SIGUSR1;
 enum Stage : int { kStarting, kWatching, kImpossible };
 
 // It has our thread pointer, which is where libc's calls leave their errno: so it makes its own.
-long system_call(long number, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0, std::uint64_t d = 0,
-          std::uint64_t e = 0) {
+long system_call(long number, std::uint64_t a = 0, std::uint64_t b = 0, std::uint64_t c = 0,
+                 std::uint64_t d = 0, std::uint64_t e = 0) {
   long result = number;
   register std::uint64_t r10 asm("r10") = d;
   register std::uint64_t r8 asm("r8") = e;
-  asm volatile("syscall"
-               : "+a"(result)
-               : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
-               : "rcx", "r11", "memory");
+  asm volatile("syscall" : "+a"(result) : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
   return result;
 }
 std::uint64_t address(const void* pointer) { return reinterpret_cast<std::uintptr_t>(pointer); }
@@ -70,8 +67,8 @@ struct Survivor::State {
     const timespec pause = {0, 100'000};
     for (int tries = 0; tries < 100'000; ++tries) {
       struct stat status = {};
-      if (system_call(SYS_newfstatat, static_cast<std::uint64_t>(AT_FDCWD), address(tasks.data()), address(&status),
-               0) < 0)
+      if (system_call(SYS_newfstatat, static_cast<std::uint64_t>(AT_FDCWD), address(tasks.data()),
+                      address(&status), 0) < 0)
         return;
       if (status.st_nlink <= 2 + last_ones) return;
       system_call(SYS_nanosleep, address(&pause));
@@ -82,8 +79,9 @@ struct Survivor::State {
     wait_for_other_threads();
     for (unsigned i = count.load(); i-- > 0;) {
       const auto& option = promised[i];
-      system_call(SYS_setsockopt, static_cast<std::uint64_t>(option.fd), static_cast<std::uint64_t>(option.level),
-           static_cast<std::uint64_t>(option.name), address(&option.value), sizeof option.value);
+      system_call(SYS_setsockopt, static_cast<std::uint64_t>(option.fd),
+                  static_cast<std::uint64_t>(option.level), static_cast<std::uint64_t>(option.name),
+                  address(&option.value), sizeof option.value);
     }
   }
 
@@ -96,8 +94,11 @@ struct Survivor::State {
     const bool last = leaving || event == PTRACE_EVENT_EXIT;
     const bool held = event == PTRACE_EVENT_STOP && signal != SIGTRAP;  // by job control, until SIGCONT
     const int pass_on = event == 0 ? signal : 0;
-    system_call(SYS_ptrace, last ? PTRACE_DETACH : held ? PTRACE_LISTEN : PTRACE_CONT, tracer, 0,
-                static_cast<std::uint64_t>(pass_on));
+    system_call(SYS_ptrace,
+                last   ? PTRACE_DETACH
+                : held ? PTRACE_LISTEN
+                       : PTRACE_CONT,
+                tracer, 0, static_cast<std::uint64_t>(pass_on));
     return !last;
   }
 

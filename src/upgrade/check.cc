@@ -8,7 +8,6 @@
 #include "engine/engines.h"
 #include "initramfs/root_device.h"
 #include "kexec/load.h"
-#include "landing/huge_page_pools.h"
 #include "memory/carry_store.h"
 #include "net/snapshot.h"
 #include "os/file.h"
@@ -109,9 +108,6 @@ class Checker {
       for (auto& finding : landing::check_files(report_.set.pids(), *mounts))
         findings.push_back(std::move(finding));
     }
-    if (landing::use_huge_page_pools(report_.set.pids()))
-      findings.push_back({Severity::refusal, "huge pages", landing::kHugePagesStay,
-                          "run the program without huge pages, or leave it out of --carry"});
     const auto tasks = report_.set.pids().size();
     add_or_approve(std::move(findings), fmt::format("{} {} to carry", tasks, tasks == 1 ? "task" : "tasks"),
                    fmt::format("{} can carry them", (*made)->name()));
@@ -154,7 +150,8 @@ std::uint64_t estimated_image_bytes(const engine::CarrySet& set) {
     auto status = os::read_file(fmt::format("/proc/{}/status", pid));
     if (!status) continue;
     const auto values = os::parse_key_values(*status);
-    kb += kilobytes(values, "RssAnon") + kilobytes(values, "RssShmem") + kilobytes(values, "VmSwap") + 1024;
+    kb += kilobytes(values, "RssAnon") + kilobytes(values, "RssShmem") + kilobytes(values, "VmSwap") +
+          kilobytes(values, "HugetlbPages") + 1024;
   }
   // What changes between the copy ahead and the snapshot is there twice.
   return kb * 1024 * 3 / 2 + (std::uint64_t{32} << 20);

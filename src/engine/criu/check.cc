@@ -6,6 +6,7 @@
 #include "engine/criu/operations.h"
 #include "engine/criu/rules.h"
 #include "os/file.h"
+#include "os/huge_pages.h"
 #include "os/procfs.h"
 
 namespace upkeep::engine::criu {
@@ -103,6 +104,12 @@ std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set
   }
   for (const auto& tree : trees) {
     for (auto& finding : judge(tree, machine)) findings.push_back(std::move(finding));
+    for (const auto& task : tree.tree->tasks) {
+      if (os::uses_huge_pages(task.pid))
+        findings.push_back({Severity::refusal, machine.name_of(task.pid),
+                            "it uses the kernel's pools of huge pages, which this engine does not carry",
+                            "use --engine native, or switch them off in its configuration"});
+    }
   }
   return findings;
 }

@@ -81,10 +81,8 @@ void judge_mapping(const TaskFacts& task, const Mapping& mapping, Ruling& ruling
                   "leave it out of --carry");
   } else if (name.starts_with("socket:[")) {
     ruling.refuse(name_of(task), "it has the ring of a packet socket mapped", "leave it out of --carry");
-  } else if (name.starts_with("/anon_hugepage") || name.starts_with("/dev/hugepages")) {
-    ruling.refuse(name_of(task),
-                  "it has huge pages of the fixed pool mapped, which the new kernel does not have yet",
-                  "switch them off in its configuration");
+  } else if (name.starts_with("/dev/hugepages")) {
+    return;  // all of its pools are named together
   } else if (name.starts_with("/dev/") && !name.starts_with("/dev/zero") && !name.starts_with("/dev/shm/")) {
     ruling.refuse(name_of(task), fmt::format("it has the device {} mapped", name), "leave it out of --carry");
   } else if (name == "[uprobes]") {

@@ -6,6 +6,7 @@
 #include "kexec/command_line.h"
 #include "kexec/fast_boot.h"
 #include "kexec/load.h"
+#include "landing/huge_page_pools.h"
 #include "memory/physical_range.h"
 #include "net/snapshot.h"
 #include "os/file.h"
@@ -62,6 +63,7 @@ class PrepareStage final : public Stage {
   }
 
   static Result<void> reserve_store(Run& run) {
+    TRY_ASSIGN(run.manifest.huge_pages, landing::pools_in_use(run.set.pids()));  // before ours are in them
     const auto images = estimated_image_bytes(run.set);
     TRY_ASSIGN(auto plan, memory::plan_reservation(memory::store_size_for(images, 4096)));
     run.fact({{"reservation", plan.undo}, {"estimated_image_bytes", images}});

@@ -2,7 +2,6 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
-#include "landing/huge_page_pools.h"
 #include "landing/temporary_files.h"
 #include "net/snapshot.h"
 #include "net/tcp_peers.h"
@@ -28,7 +27,6 @@ class SnapshotStage final : public Stage {
 
   Result<void> apply(Run& run) override {
     run.set = run.stood_still->set();
-    if (landing::use_huge_page_pools(run.set.pids())) return Err("{}", landing::kHugePagesStay);
     auto& manifest = run.manifest;
     manifest.id = run.plan.id;
     manifest.from = os::kernel_release();

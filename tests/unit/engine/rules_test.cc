@@ -148,7 +148,6 @@ TEST_F(Rules, Mappings) {
   for (auto [name, words] : {std::pair{"anon_inode:[io_uring]", "cannot be made again"},
                              {"anon_inode:[perf_event]", "perf_event"},
                              {"socket:[5]", "packet socket"},
-                             {"/anon_hugepage (deleted)", "huge pages"},
                              {"/dev/dri/card0", "the device /dev/dri/card0"},
                              {"[uprobes]", "uprobe"}}) {
     task().mappings = {{"rw-s", 1, name}};

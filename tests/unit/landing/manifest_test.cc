@@ -23,6 +23,7 @@ Manifest sample() {
   manifest.start_units = {"cron.service"};
   manifest.store.push_back({0x118000000, 0x8000000});
   manifest.settle_writes.emplace_back("/sys/kernel/rcu_expedited", "0");
+  manifest.huge_pages.push_back({2U << 20U, 512, 16});
   manifest.clocks = {123456789, 1'700'000'000'000'000'000, 77, 78};
   manifest.tsc_frequency = 2.6e9;
   return manifest;
@@ -52,8 +53,8 @@ TEST(Manifest, EveryMissingOrMistypedFieldIsAnError) {
     json.erase(item.key());
     EXPECT_FALSE(manifest_from_json(json)) << "without " << item.key();
   }
-  for (const char* key : {"version", "id", "start_units", "clocks", "mounts", "adoptions", "store",
-                          "settle_writes", "tsc_frequency"}) {
+  for (const char* key : {"version", "id", "start_units", "clocks", "mounts", "adoptions", "huge_pages",
+                          "store", "settle_writes", "tsc_frequency"}) {
     auto json = good;
     json[key] = nlohmann::json::object({{"un", "expected"}});
     EXPECT_FALSE(manifest_from_json(json)) << "with a strange " << key;
