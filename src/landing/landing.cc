@@ -27,9 +27,9 @@ class Restoration {
     TRY_ASSIGN(peers_, net::tcp_peers_from_json(manifest_.tcp_peers));
     TRY(net::hold_network());
     (void)::sethostname(manifest_.hostname.c_str(), manifest_.hostname.size());
-    TRY(put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
     TRY_ASSIGN(const auto fewer_pages, make_pools(manifest_.huge_pages));
     for (const auto& warning : fewer_pages) emit_({"warning", "restore", warning});
+    TRY(put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
     auto engine = options_.engine;
     if (!engine) {
       TRY_ASSIGN(engine, begin_restore(manifest_));

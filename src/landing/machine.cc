@@ -105,24 +105,6 @@ std::vector<UsedPath> used_paths(const std::vector<pid_t>& pids) {
   return used;
 }
 
-// Files of a huge page pool are carried by whoever has them open; the others would be gone without a word.
-void look_for_unused_files(const std::string& mount_point, const std::vector<UsedPath>& used,
-                           std::vector<Finding>& findings) {
-  std::set<std::string_view> known;
-  for (const auto& entry : used) known.insert(entry.path);
-  std::error_code error;
-  std::size_t others = 0;
-  for (std::filesystem::recursive_directory_iterator at(mount_point, error), end; !error && at != end;
-       at.increment(error)) {
-    if (at->is_regular_file(error) && !known.contains(at->path().native())) ++others;
-  }
-  if (others == 0) return;
-  findings.push_back({Finding::Severity::warning, mount_point,
-                      fmt::format("{} {} on it that no carried task has open, and {} not carried", others,
-                                  others == 1 ? "file lies" : "files lie", others == 1 ? "is" : "are"),
-                      "remove what nobody needs, or carry those who have it open"});
-}
-
 }  // namespace
 
 nlohmann::json to_json(const RootFileSystem& root) {
@@ -184,18 +166,12 @@ std::vector<Finding> check_files(const std::vector<pid_t>& pids, const std::vect
   std::vector<Finding> findings;
   std::set<std::string> named;
   const auto early = early_mounts(mounts);
-  const auto all_used = used_paths(pids);
-  for (const auto& used : all_used) {
+  for (const auto& used : used_paths(pids)) {
     const auto* mount = os::mount_of(mounts, used.path);
     if (mount == nullptr || mount->mount_point == "/" || contains(kKernelMade, mount->fs_type)) continue;
     const bool comes_back = std::any_of(early.begin(), early.end(),
                                         [&](const auto& e) { return e.mount_point == mount->mount_point; });
-    if (comes_back && mount->fs_type != "hugetlbfs") continue;
-    if (!named.insert(mount->mount_point).second) continue;
-    if (comes_back) {
-      look_for_unused_files(mount->mount_point, all_used, findings);
-      continue;
-    }
+    if (comes_back || !named.insert(mount->mount_point).second) continue;
     findings.push_back(
         {Finding::Severity::refusal,
          fmt::format("{} ({}), {}: {}", os::command_line(used.pid), used.pid, used.how, used.path),
@@ -211,7 +187,8 @@ std::vector<std::string> temporary_folders(const std::vector<pid_t>& pids,
   std::set<std::string> folders;
   for (const auto& used : used_paths(pids)) {
     const auto* mount = os::mount_of(mounts, used.path);
-    if (mount == nullptr || mount->fs_type != "tmpfs") continue;
+    const bool memory = mount != nullptr && (mount->fs_type == "tmpfs" || mount->fs_type == "hugetlbfs");
+    if (!memory) continue;
     if (mount->mount_point != "/run") {
       folders.insert(mount->mount_point);
       continue;

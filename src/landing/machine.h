@@ -37,10 +37,10 @@ std::vector<EarlyMount> early_mounts(const std::vector<os::MountInfo>& mounts);
 // Files of carried tasks (open, mapped, working folders, sockets' names) outside the file systems that come
 // back.
 std::vector<Finding> check_files(const std::vector<pid_t>& pids, const std::vector<os::MountInfo>& mounts);
-// Folders on temporary file systems that carried tasks use: copied into the store (temporary_files.h), put
-// back before the tasks.
-// "/run/redis" rather than one socket of it; all of a small mount (/dev/shm, /tmp) where a task uses any of
-// it.
+// Folders on file systems that are memory (tmpfs, hugetlbfs) that carried tasks use: copied into the store
+// (temporary_files.h), put back before the tasks.
+// "/run/redis" rather than one socket of it; all of a small mount (/dev/shm, /dev/hugepages, /tmp) where a
+// task uses any of it.
 std::vector<std::string> temporary_folders(const std::vector<pid_t>& pids,
                                            const std::vector<os::MountInfo>& mounts);
 

@@ -1,9 +1,15 @@
 #include "landing/temporary_files.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "os/file.h"
@@ -41,9 +47,38 @@ struct Saver {
   }
 };
 
+// hugetlbfs has no write(2). Pages of which nothing is written stay holes.
+Result<void> copy_huge_pages(os::Fd in, os::Fd out, std::size_t page_size) {
+  struct stat st = {};
+  if (::fstat(in.get(), &st) < 0) return ErrnoErr("fstat");
+  const auto size = static_cast<std::size_t>(st.st_size);
+  if (::ftruncate(out.get(), st.st_size) < 0) return ErrnoErr("ftruncate");
+  std::vector<std::byte> piece(page_size);
+  for (std::size_t at = 0; at < size; at += page_size) {
+    TRY(os::pread_all(in, std::span(piece).first(std::min(page_size, size - at)), static_cast<off_t>(at)));
+    if (std::all_of(piece.begin(), piece.end(), [](std::byte byte) { return byte == std::byte{}; })) continue;
+    void* page = ::mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, out.get(),
+                        static_cast<off_t>(at));
+    if (page == MAP_FAILED) return ErrnoErr("mmap");
+    // A page that the pool does not have is a signal for whoever touches it.
+    if (::madvise(page, page_size, MADV_POPULATE_WRITE) < 0) {
+      ::munmap(page, page_size);
+      return ErrnoErr("a huge page of {} kB", page_size / 1024);
+    }
+    std::memcpy(page, piece.data(), page_size);
+    ::munmap(page, page_size);
+  }
+  return {};
+}
+
 Result<void> copy_content(const std::string& from, const std::string& to) {
   TRY_ASSIGN(auto in, os::open_file(from, O_RDONLY));
-  TRY_ASSIGN(auto out, os::open_file(to, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  TRY_ASSIGN(auto out, os::open_file(to, O_RDWR | O_CREAT | O_EXCL, 0600));
+  struct statfs system = {};
+  if (::fstatfs(out.get(), &system) == 0 && system.f_type == HUGETLBFS_MAGIC) {
+    TRY_IN(to, copy_huge_pages(in, out, static_cast<std::size_t>(system.f_bsize)));
+    return {};
+  }
   for (;;) {
     ssize_t n = ::sendfile(out.get(), in.get(), nullptr, 1 << 30);
     if (n < 0) return ErrnoErr("copy {} to {}", from, to);

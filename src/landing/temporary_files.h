@@ -1,6 +1,7 @@
 #pragma once
 // Files on tmpfs that carried tasks use: folders of /run, POSIX shared memory in /dev/shm, /tmp where that is
-// a tmpfs. They are memory, so they cross with it. Names of sockets are left out: the engine binds them anew.
+// a tmpfs; on the hugetlbfs in /dev/hugepages, whose pool has been made. They are memory, so they cross with
+// it. Names of sockets are left out: the engine binds them anew.
 
 #include <nlohmann/json.hpp>
 #include <string>

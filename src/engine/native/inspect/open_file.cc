@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/sockios.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -20,6 +21,7 @@
 #include "engine/native/inspect/terminal.h"
 #include "os/child.h"
 #include "os/file.h"
+#include "os/kernel_memory.h"
 #include "os/namespace.h"
 #include "os/open_socket.h"
 
@@ -238,6 +240,17 @@ Result<void> read_ring(Found found, bool stopped) {
   return {};
 }
 
+// What it was made with, EFD_SEMAPHORE.
+Result<bool> was_made_a_semaphore(const DescriptorFacts& facts) {
+  const auto& kernel = os::KernelMemory::own();
+  if (!kernel) return Err("{}", kernel.error().message());
+  TRY_ASSIGN(const auto fd, borrow_descriptor(facts));
+  TRY_ASSIGN(const auto file, kernel->file(fd));
+  TRY_ASSIGN(const auto context, kernel->number(file, "file", "private_data"));
+  TRY_ASSIGN(const auto flags, kernel->number(context, "eventfd_ctx", "flags"));
+  return (flags & EFD_SEMAPHORE) != 0;
+}
+
 Result<void> read_anonymous(Found found, bool stopped) {
   const std::string_view link = found.facts.link, info = found.facts.info;
   auto& file = found.file;
@@ -245,9 +258,13 @@ Result<void> read_anonymous(Found found, bool stopped) {
     file.kind = "eventfd";
     const auto count = number_of(info, "eventfd-count", 16);
     if (!count) return Err("its counter cannot be read");
-    const auto semaphore = number_of(info, "eventfd-semaphore");
-    file.eventfd = EventCounter{*count, semaphore.value_or(0) != 0};
-    if (!semaphore) found.refuse("this kernel does not tell whether it is a semaphore (6.5 does)");
+    auto& counter = file.eventfd.emplace(EventCounter{*count, false});
+    const auto semaphore = number_of(info, "eventfd-semaphore");  // 6.5 on
+    const auto is_one = semaphore ? Result<bool>(*semaphore != 0) : was_made_a_semaphore(found.facts);
+    if (is_one) counter.semaphore = *is_one;
+    if (!is_one)
+      found.refuse("nothing tells whether it is a semaphore: " + is_one.error().message(),
+                   "a kernel from 6.5 on tells it");
   } else if (link == "anon_inode:[timerfd]") {
     file.kind = "timerfd";
     TRY_ASSIGN(file.timerfd, parse_timerfd(info));
