@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "os/file.h"
 
@@ -47,26 +47,39 @@ struct Saver {
   }
 };
 
+class Mapped {
+ public:
+  Mapped(os::Fd file, off_t offset, std::size_t size, int protection, int flags)
+      : size_(size), start_(::mmap(nullptr, size, protection, MAP_SHARED | flags, file.get(), offset)) {}
+  Mapped(const Mapped&) = delete;
+  ~Mapped() {
+    if (valid()) ::munmap(start_, size_);
+  }
+  bool valid() const { return start_ != MAP_FAILED; }
+  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(start_), size_}; }
+
+ private:
+  std::size_t size_;
+  void* start_;
+};
+
 // hugetlbfs has no write(2). Pages of which nothing is written stay holes.
 Result<void> copy_huge_pages(os::Fd in, os::Fd out, std::size_t page_size) {
   struct stat st = {};
   if (::fstat(in.get(), &st) < 0) return ErrnoErr("fstat");
-  const auto size = static_cast<std::size_t>(st.st_size);
   if (::ftruncate(out.get(), st.st_size) < 0) return ErrnoErr("ftruncate");
-  std::vector<std::byte> piece(page_size);
-  for (std::size_t at = 0; at < size; at += page_size) {
-    TRY(os::pread_all(in, std::span(piece).first(std::min(page_size, size - at)), static_cast<off_t>(at)));
-    if (std::all_of(piece.begin(), piece.end(), [](std::byte byte) { return byte == std::byte{}; })) continue;
-    void* page = ::mmap(nullptr, page_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, out.get(),
-                        static_cast<off_t>(at));
-    if (page == MAP_FAILED) return ErrnoErr("mmap");
+  if (st.st_size == 0) return {};
+  const Mapped all(in, 0, static_cast<std::size_t>(st.st_size), PROT_READ, 0);
+  if (!all.valid()) return ErrnoErr("mmap");
+  for (std::size_t at = 0; at < all.bytes().size(); at += page_size) {
+    const auto from = all.bytes().subspan(at, std::min(page_size, all.bytes().size() - at));
+    if (std::all_of(from.begin(), from.end(), [](std::byte byte) { return byte == std::byte{}; })) continue;
+    const Mapped page(out, static_cast<off_t>(at), page_size, PROT_READ | PROT_WRITE, MAP_NORESERVE);
+    if (!page.valid()) return ErrnoErr("mmap");
     // A page that the pool does not have is a signal for whoever touches it.
-    if (::madvise(page, page_size, MADV_POPULATE_WRITE) < 0) {
-      ::munmap(page, page_size);
+    if (::madvise(page.bytes().data(), page_size, MADV_POPULATE_WRITE) < 0)
       return ErrnoErr("a huge page of {} kB", page_size / 1024);
-    }
-    std::memcpy(page, piece.data(), page_size);
-    ::munmap(page, page_size);
+    std::copy(from.begin(), from.end(), page.bytes().begin());
   }
   return {};
 }

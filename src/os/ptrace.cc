@@ -59,6 +59,7 @@ Tracee& Tracee::operator=(Tracee&& other) noexcept {
   if (this != &other) {
     let_go();
     tid_ = std::exchange(other.tid_, 0);
+    registers_ = std::exchange(other.registers_, std::nullopt);
   }
   return *this;
 }
@@ -111,8 +112,12 @@ Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
   }
 }
 
-Result<void> Tracee::resume(int signal) const { return checked("PTRACE_CONT", PTRACE_CONT, tid_, 0, signal); }
+Result<void> Tracee::resume(int signal) const {
+  registers_.reset();
+  return checked("PTRACE_CONT", PTRACE_CONT, tid_, 0, signal);
+}
 Result<void> Tracee::resume_to_system_call() const {
+  registers_.reset();
   return checked("PTRACE_SYSCALL", PTRACE_SYSCALL, tid_, 0, 0);
 }
 
@@ -122,14 +127,17 @@ Result<void> Tracee::detach(int signal) {
 }
 
 Result<user_regs_struct> Tracee::registers() const {
+  if (registers_) return *registers_;
   user_regs_struct registers = {};
   iovec area = {&registers, sizeof registers};
   TRY(checked("PTRACE_GETREGSET", PTRACE_GETREGSET, tid_, NT_PRSTATUS, &area));
   if (area.iov_len != sizeof registers) return Err("thread {} runs 32-bit code", tid_);
+  registers_ = registers;
   return registers;
 }
 
 Result<void> Tracee::set_registers(const user_regs_struct& registers) const {
+  registers_.reset();  // the kernel does not take every bit of them
   user_regs_struct copy = registers;
   iovec area = {&copy, sizeof copy};
   return checked("PTRACE_SETREGSET", PTRACE_SETREGSET, tid_, NT_PRSTATUS, &area);

@@ -8,6 +8,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -47,7 +49,8 @@ class Tracee {
   static Result<Tracee> seize(pid_t tid, unsigned long options);
   // One that was attached by the kernel because its maker is traced with kFollowNewTasks.
   static Tracee adopt(pid_t tid) { return Tracee(tid); }
-  Tracee(Tracee&& other) noexcept : tid_(std::exchange(other.tid_, 0)) {}
+  Tracee(Tracee&& other) noexcept
+      : tid_(std::exchange(other.tid_, 0)), registers_(std::exchange(other.registers_, std::nullopt)) {}
   Tracee& operator=(Tracee&& other) noexcept;
   Tracee(const Tracee&) = delete;
   ~Tracee();  // detaches, bringing it to a stop for that where needed
@@ -64,6 +67,7 @@ class Tracee {
   Result<void> detach(int signal = 0);         // from a stop
   void forget() { tid_ = 0; }                  // it has ended
 
+  // Asked once for each stop.
   Result<user_regs_struct> registers() const;
   Result<void> set_registers(const user_regs_struct& registers) const;
   Result<std::vector<std::uint8_t>> xstate() const;
@@ -90,6 +94,7 @@ class Tracee {
   explicit Tracee(pid_t tid) : tid_(tid) {}
   void let_go();
   pid_t tid_;
+  mutable std::optional<user_regs_struct> registers_;  // known since the last stop
 };
 
 }  // namespace upkeep::os

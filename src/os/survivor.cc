@@ -14,7 +14,6 @@
 #include <atomic>
 #include <csignal>
 #include <cstdint>
-#include <cstdio>
 #include <ctime>
 #include <utility>
 
@@ -41,16 +40,15 @@ std::uint64_t address(const void* pointer) { return reinterpret_cast<std::uintpt
 }  // namespace
 
 struct Survivor::State {
-  explicit State(pid_t tracer_id) : tracer(static_cast<std::uint64_t>(tracer_id)) {
-    std::snprintf(tasks.data(), tasks.size(), "/proc/%d/task", ::getpid());
-    // A leader that has ended stays until the last of its threads has.
-    last_ones = tracer_id == ::getpid() ? 1 : 2;
-  }
+  State(pid_t tracer_id, Fd own_tasks)
+      : tracer(static_cast<std::uint64_t>(tracer_id)),
+        tasks(static_cast<std::uint64_t>(own_tasks.get())),
+        // A leader that has ended stays until the last of its threads has.
+        last_ones(tracer_id == ::getpid() ? 1 : 2) {}
 
   ChildStack stack{kStack};
-  std::uint64_t tracer;
+  std::uint64_t tracer, tasks;
   nlink_t last_ones;
-  std::array<char, 32> tasks = {};
   std::atomic<int> stage = kStarting;  // a futex
   std::array<PromisedOption, kMostPromised> promised = {};
   std::atomic<unsigned> count = 0;
@@ -67,9 +65,7 @@ struct Survivor::State {
     const timespec pause = {0, 100'000};
     for (int tries = 0; tries < 100'000; ++tries) {
       struct stat status = {};
-      if (system_call(SYS_newfstatat, static_cast<std::uint64_t>(AT_FDCWD), address(tasks.data()),
-                      address(&status), 0) < 0)
-        return;
+      if (system_call(SYS_fstat, tasks, address(&status)) < 0) return;
       if (status.st_nlink <= 2 + last_ones) return;
       system_call(SYS_nanosleep, address(&pause));
     }
@@ -129,13 +125,14 @@ struct Survivor::State {
   }
 };
 
-Survivor::Survivor(pid_t tracer) : tracer_(tracer) {}
+Survivor::Survivor(pid_t tracer)
+    : tracer_(tracer), tasks_(::open("/proc/self/task", O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
 Survivor::~Survivor() { let_go(); }
 
 void Survivor::start() {
   impossible_ = true;
-  state_ = std::make_unique<State>(tracer_);
-  if (!state_->stack.valid()) return;
+  state_ = std::make_unique<State>(tracer_, tasks_);
+  if (!state_->stack.valid() || ::getpid() == 1) return;  // nobody kills PID 1
 
   clone_args arguments = {};
   arguments.flags = CLONE_VM | CLONE_FILES;  // no exit signal: nobody who waits for any child is told of it

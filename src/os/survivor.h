@@ -16,6 +16,8 @@
 #include <initializer_list>
 #include <memory>
 
+#include "os/fd.h"
+
 namespace upkeep::os {
 
 // setsockopt(2) of an int.
@@ -56,6 +58,7 @@ class Survivor {
   struct State;
   void start();
   const pid_t tracer_;
+  const UniqueFd tasks_;  // its folder in /proc as whoever begins sees it
   pid_t child_ = 0;
   bool impossible_ = false;
   std::unique_ptr<State> state_;

@@ -45,7 +45,7 @@ class Sharers {
 bool waits_in_vfork(pid_t pid) {
   const auto stat = os::read_stat(pid);
   if (!stat || stat->state != 'D') return false;
-  const auto call = parse_blocked_call(os::read_file(fmt::format("/proc/{}/syscall", pid)).value_or(""));
+  const auto call = blocked_call(pid, pid);
   return call && (call->number == SYS_vfork || call->number == SYS_clone || call->number == SYS_clone3);
 }
 

@@ -53,6 +53,7 @@ struct CriticalSection {
 // itself, but not where anything else has been run in the thread meanwhile.
 Result<void> leave_critical_section(const os::Tracee& thread, const os::TaskMemory& memory,
                                     user_regs_struct& registers) {
+  if (static_cast<long>(registers.orig_rax) >= 0) return {};  // in there nobody makes a system call
   auto rseq = thread.rseq();
   if (!rseq || rseq->pointer == 0)
     return {};  // before 5.13 nobody can tell; then glibc registers none either
@@ -164,7 +165,10 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
   WaitReader waits;
   const auto before = os::TaskMemory::open(process.pid);
   for (pid_t tid : *tids) {
-    if (held_.contains(tid) || os::is_io_worker(process.pid, tid)) continue;
+    if (held_.contains(tid)) continue;
+    // A worker of io_uring is in no call that anybody has made: whoever is needs no other look.
+    const auto call = blocked_call(process.pid, tid);
+    if ((!call || call->stack_pointer == 0) && os::is_io_worker(process.pid, tid)) continue;
     auto tracee = os::Tracee::seize(tid, 0);
     if (!tracee && gone(tracee.error())) continue;
     if (!tracee && tracee.error().code() == EPERM) {
@@ -177,7 +181,8 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
                  process.pid);
     }
     if (!tracee) return tl::unexpected(std::move(tracee).error());
-    taken.push_back({{std::move(*tracee)}, before ? waits.read(process.pid, tid, *before) : std::nullopt});
+    taken.push_back({{std::move(*tracee)},
+                     before && call ? waits.read(process.pid, tid, *call, *before) : std::nullopt});
     TRY(taken.back().thread.tracee.interrupt());
   }
   const auto memory = os::TaskMemory::open(process.pid);  // it may have begun another program meanwhile

@@ -125,6 +125,10 @@ std::optional<BlockedCall> parse_blocked_call(std::string_view text) {
   return call;
 }
 
+std::optional<BlockedCall> blocked_call(pid_t pid, pid_t tid) {
+  return parse_blocked_call(task_file(pid, tid, "syscall"));
+}
+
 std::optional<long> restarted_call(std::string_view sleeps_in, const BlockedCall& call) {
   if (sleeps_in.find("poll") != std::string_view::npos) return SYS_poll;
   if (sleeps_in.find("futex") != std::string_view::npos) return SYS_futex;
@@ -177,18 +181,17 @@ std::optional<std::int64_t> WaitReader::asleep_for(pid_t pid, pid_t tid, std::st
   return std::max<std::int64_t>(monotonic() - *ahead - *since, 0);
 }
 
-std::optional<TimedWait> WaitReader::read(pid_t pid, pid_t tid, const os::TaskMemory& memory) {
-  auto call = parse_blocked_call(task_file(pid, tid, "syscall"));
-  if (!call) return std::nullopt;
+std::optional<TimedWait> WaitReader::read(pid_t pid, pid_t tid, const BlockedCall& call,
+                                          const os::TaskMemory& memory) {
   TimedWait wait;
-  wait.call = *call;
-  if (call->number == SYS_restart_syscall) {
-    const auto number = restarted_call(task_file(pid, tid, "wchan"), *call);
+  wait.call = call;
+  if (call.number == SYS_restart_syscall) {
+    const auto number = restarted_call(task_file(pid, tid, "wchan"), call);
     if (!number) return std::nullopt;
     wait.call.number = *number;
   }
   const auto whole = whole_time(wait.call, memory);
-  if (!whole) return wait.call.number == call->number ? std::nullopt : std::optional(wait);
+  if (!whole) return wait.call.number == call.number ? std::nullopt : std::optional(wait);
   const auto sched = task_file(pid, tid, "sched");
   wait.switches = voluntary_switches(sched);
   if (const auto slept = asleep_for(pid, tid, sched))

@@ -23,6 +23,8 @@ struct BlockedCall {
 };
 // "7 0x7ffc 0x1 0x3e8 0x0 0x0 0x0 0x7ffd 0x7f12"; none where the thread is running or in no call.
 std::optional<BlockedCall> parse_blocked_call(std::string_view text);
+// In which one a thread is now.
+std::optional<BlockedCall> blocked_call(pid_t pid, pid_t tid);
 
 // Which call restart_syscall(2) goes on with, by the function that it sleeps in (/proc/PID/wchan).
 std::optional<long> restarted_call(std::string_view sleeps_in, const BlockedCall& call);
@@ -40,8 +42,8 @@ class WaitReader {
   WaitReader(const WaitReader&) = delete;
   WaitReader& operator=(const WaitReader&) = delete;
 
-  // Before the thread is stopped. None: it is in no call that could have a timeout.
-  std::optional<TimedWait> read(pid_t pid, pid_t tid, const os::TaskMemory& memory);
+  // Before the thread is stopped, of the CALL that it is in. None: that could have no timeout.
+  std::optional<TimedWait> read(pid_t pid, pid_t tid, const BlockedCall& call, const os::TaskMemory& memory);
   // Afterwards, where it was still in that call: it goes on with what is left, if that can be said in its
   // registers. Returns what is left of a wait whose end the kernel keeps aside, or whose timeout lies in
   // memory that is the program's.
