@@ -74,7 +74,6 @@ class Rules : public ::testing::Test {
   }
 };
 
-using ::testing::Test;
 #define EXPECT_HAS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
 
 TEST_F(Rules, NothingAgainstAnOrdinaryTask) {

@@ -181,8 +181,8 @@ Result<bool> StoppedTree::take_threads(HeldProcess& process, milliseconds limit)
                  process.pid);
     }
     if (!tracee) return tl::unexpected(std::move(tracee).error());
-    taken.push_back({{std::move(*tracee)},
-                     before && call ? waits.read(process.pid, tid, *call, *before) : std::nullopt});
+    taken.push_back(
+        {{std::move(*tracee)}, before && call ? waits.read(process.pid, tid, *call, *before) : std::nullopt});
     TRY(taken.back().thread.tracee.interrupt());
   }
   const auto memory = os::TaskMemory::open(process.pid);  // it may have begun another program meanwhile
