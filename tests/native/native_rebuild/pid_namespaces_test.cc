@@ -270,8 +270,10 @@ TEST_F(PidNamespaces, AWholeContainer) {
       "n = 0\n"
       "while True:\n"
       "    try:\n"
-      "        ok = urllib.request.urlopen('http://127.0.0.1:8080/etc/hostname').status == 200\n"
-      "    except OSError:\n"  // whoever waits to be accepted has to try again
+      "        answer = urllib.request.urlopen('http://127.0.0.1:8080/etc/hostname')\n"
+      "        ok = answer.status == 200\n"
+      "        answer.read()\n"  // else its end would be a reset, which the server may not have looked at yet
+      "    except OSError:\n"    // whoever waits to be accepted has to try again
       "        continue\n"
       "    n += 1\n"
       "    open('" +

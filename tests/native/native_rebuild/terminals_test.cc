@@ -21,6 +21,10 @@ using ::testing::HasSubstr;
 
 using Terminals = TreeTest;
 
+// Behind the machine's upgrade other tests run beside this one: its terminals' numbers may be theirs, while
+// it carries itself.
+int carries() { return machine_carries() ? 1 : 2; }
+
 // What a test asks its subject to do, by value 6 of its board; 0 again when it has been done.
 void ask(pid_t pid, std::uint64_t what) {
   const iovec local = {&what, sizeof what}, remote = {reinterpret_cast<void*>(kBoard + 56), sizeof what};
@@ -279,7 +283,7 @@ TEST_F(Terminals, TypedLinesAndOutputThatNobodyHasReadYet) {
         board().value[6] = 0;
       });
   ASSERT_OK(save_trees({subject.pid()}, folder_.path() + "/before", true));  // and it is all there
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  for (int round = 0; round < carries(); ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
 }
@@ -306,7 +310,7 @@ TEST_F(Terminals, TypedBytesOfARawTerminal) {
         HOLDS(read_now(4) == "\na");
         board().value[6] = 0;
       });
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  for (int round = 0; round < carries(); ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
 }
@@ -349,7 +353,7 @@ TEST_F(Terminals, SizeSpeedModesOwner) {
         HOLDS(read_now(3) == std::string("\0packet", 7));
         board().value[6] = 0;
       });
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  for (int round = 0; round < carries(); ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
 }
@@ -375,7 +379,7 @@ TEST_F(Terminals, OutputThatIsHeldBack) {
         ::usleep(20'000);
         board().value[6] = 0;
       });
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  for (int round = 0; round < carries(); ++round) ASSERT_TRUE(carry(subject));
   ask(subject.pid(), 1);
   EXPECT_NO_COMPLAINT(subject);
 }
@@ -414,7 +418,7 @@ TEST_F(Terminals, OneWhoseMasterIsGone) {
         HOLDS(::write(4, &byte, 1) < 0 && errno == EIO);
         HOLDS(::fcntl(3, F_GETFD) < 0);
       });
-  for (int round = 0; round < 2; ++round) ASSERT_TRUE(carry(subject));
+  for (int round = 0; round < carries(); ++round) ASSERT_TRUE(carry(subject));
   EXPECT_NO_COMPLAINT(subject);
 }
 
