@@ -43,8 +43,6 @@ os.sync()
 """
 
 
-
-
 class Written:
   """The file has another size than in the snapshot."""
   program, why = WRITER, "bad size"

@@ -81,9 +81,8 @@ void judge_mapping(const TaskFacts& task, const Mapping& mapping, Ruling& ruling
                   "leave it out of --carry");
   } else if (name.starts_with("socket:[")) {
     ruling.refuse(name_of(task), "it has the ring of a packet socket mapped", "leave it out of --carry");
-  } else if (name.starts_with("/dev/hugepages")) {
-    return;  // all of its pools are named together
-  } else if (name.starts_with("/dev/") && !name.starts_with("/dev/zero") && !name.starts_with("/dev/shm/")) {
+  } else if (name.starts_with("/dev/") && !name.starts_with("/dev/zero") && !name.starts_with("/dev/shm/") &&
+             !name.starts_with("/dev/hugepages")) {  // of pools tells check_set()
     ruling.refuse(name_of(task), fmt::format("it has the device {} mapped", name), "leave it out of --carry");
   } else if (name == "[uprobes]") {
     ruling.refuse(name_of(task), "a uprobe is set in it", "end the tracing (bpftrace, perf, ...)");
