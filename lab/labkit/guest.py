@@ -281,6 +281,19 @@ class Machine:
     self.ssh(f"mkdir -p $(dirname {word}) && cat > {word}" + (f" && chmod {mode:o} {word}" if mode else ""),
              input=data, timeout=120)
 
+  def native_tests(self, room):
+    """The program of tests/native/ROOM: from beside the package, or what the setting `tests` names."""
+    program = pathlib.Path(self.settings["tests"] or self.deb.parent / f"tests/native/{room}/native_{room}")
+    if not program.exists():
+      raise place.LabError(f"{program} is not there: scripts/build native_tests, or --set tests=PROGRAM")
+    return program
+
+  def put_stripped(self, program, target):
+    small = self.run_dir / "stripped"
+    subprocess.run(["strip", "-o", small, program], check=True)
+    self.put(small, target, 0o755)
+    small.unlink()
+
   def get(self, source, target=None, timeout=120):
     """A file's bytes, out of the guest; also written to `target` (a path) if given."""
     self._ensure_master(timeout)

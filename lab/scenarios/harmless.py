@@ -4,10 +4,6 @@
 """
 
 import json
-import pathlib
-import subprocess
-
-from labkit import place
 
 EXTRA = ("6.1", "6.12", "6.18", "7.3")
 TAGS = {"long"}
@@ -19,15 +15,11 @@ RUN = "UPKEEP_TEST_CROWD=5 timeout 400 /root/tests --gtest_brief=1 --gtest_outpu
 
 
 def run(m):
-  program = pathlib.Path(m.settings["tests"] or m.deb.parent / "tests/native/native_inspect/native_native_inspect")
-  if not program.exists():
-    raise place.LabError(f"{program} is not there: scripts/build native_tests, or --set tests=PROGRAM")
-  small = m.run_dir / "tests"
-  subprocess.run(["strip", "-o", small, program], check=True)
+  program = m.native_tests("native_inspect")
   for name in m.settings["kernels"].split(","):
     m.boot(name)
     m.check(m.wait_systemd() == "running", f"{m.uname()}: systemd is content ({m.failed_units()})")
-    m.put(small, "/root/tests", 0o755)
+    m.put_stripped(program, "/root/tests")
     said = m.ssh(RUN.format(m.settings["only"]), timeout=420, check=False).out
     tests = json.loads(m.ssh("cat /root/result.json || echo {}", check=False).out).get("testsuites", [])
     m.check(tests, f"{m.uname()}: the tests came to their end: {said[-500:] if not tests else 'yes'}")

@@ -79,20 +79,15 @@ def left_out(found):
 
 
 def bring(m, program):
-  small = m.run_dir / "tests"
-  subprocess.run(["strip", "-o", small, program], check=True)
   m.ssh(f"rm -rf {FOLDER} && mkdir -p {FOLDER}")
-  m.put(small, f"{FOLDER}/tests", 0o755)
-  small.unlink()
+  m.put_stripped(program, f"{FOLDER}/tests")
   m.put(pathlib.Path(place.LAB / "kinds_in_guest.py"), f"{FOLDER}/in_guest.py")
   m.ssh("dmesg -n 3")   # some filters of system calls are told of
 
 
 def choose(m):
   """The program, and the names of its tests."""
-  program = pathlib.Path(m.settings["tests"] or m.deb.parent / "tests/native/native_rebuild/native_native_rebuild")
-  if not program.exists():
-    raise place.LabError(f"{program} is not there: scripts/build native_tests, or --set tests=PROGRAM")
+  program = m.native_tests("native_rebuild")
   listed = subprocess.run([program, "--gtest_list_tests", f"--gtest_filter={m.settings['only']}"], check=True, capture_output=True, text=True, timeout=60).stdout
   names, suite = [], ""
   for line in listed.splitlines():
