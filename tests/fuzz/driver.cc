@@ -23,6 +23,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "../manifest_document.h"
 #include "target.h"
 
 // A crash is worth more than a report without the input; memory that a small input asks for is bounded.
@@ -103,7 +104,7 @@ class Fuzzer {
     while (Clock::now() < end) {
       const auto& seed = seeds_[random_() % 4 == 0 ? random_() % seeds_.size() : 0];
       if (random_() % 8 == 0) {
-        auto text = document_of(seed);
+        auto text = document_around(seed);
         mutate(text, random_);
         run(text);
       } else {
@@ -122,18 +123,12 @@ class Fuzzer {
   bool went_deep() const { return count_[2] > 1 && count_[0] > 0; }
 
  private:
-  static std::string document_of(const json& content) {
-    const auto text = content.dump(-1, ' ', false, json::error_handler_t::replace);
-    return fmt::format(
-        "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"snapshot\": {}}}\n",
-        native::kFormatVersion, native::checksum(text), text);
-  }
   Reached run(const std::string& text) {
     keeper_.keep(text);
     return count(read_document(text));
   }
   Reached run(const json& content) {
-    keeper_.keep(document_of(content));
+    keeper_.keep(document_around(content));
     return count(read_content(content));
   }
   Reached count(Reached reached) {

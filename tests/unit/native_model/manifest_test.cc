@@ -6,6 +6,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "../../manifest_document.h"
 #include "engine/native/model/fields.h"
 #include "engine/native/model/huge_pages.h"
 #include "engine/native/model/snapshot.h"
@@ -96,14 +97,10 @@ Snapshot example() {
   return snapshot;
 }
 
-// A document of the right format and checksum around whatever CHANGE makes of the contents.
 std::string altered(const std::function<void(nlohmann::json&)>& change) {
   auto content = to_json(example());
   change(content);
-  const auto text = content.dump();
-  return fmt::format(
-      "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"snapshot\": {}}}\n",
-      kFormatVersion, checksum(text), text);
+  return document_around(std::move(content));
 }
 
 std::string error_of(const std::string& text) {
@@ -233,6 +230,56 @@ TEST(Manifest, WrongFieldsAreNamedWithTheirPlace) {
             "processes[0].job_stopped: neither true nor false");
   EXPECT_EQ(error([](auto& j) { j["clocks"]["tai"] = 1; }),
             "clocks: has a field 'tai' that this version does not know");
+}
+
+// Processes that were forked have most of their mappings in common.
+TEST(Manifest, EqualMappingsAreWrittenOnce) {
+  auto snapshot = example();
+  auto fork = snapshot.processes[0];
+  fork.pid = fork.threads[0].tid = 103;
+  fork.threads.resize(1);
+  fork.memory.pages.clear(), fork.memory.guards.clear();
+  auto& mappings = fork.memory.mappings;
+  mappings.push_back({0x20000, 0x21000, true, false, false, false, 0, "anonymous", "", 0, 0, {}});
+  snapshot.processes.push_back(fork);
+  const auto text = write_manifest(snapshot);
+  const auto document = nlohmann::json::parse(text);
+  EXPECT_EQ(document["mappings"].size(), 2U);
+  EXPECT_EQ(document["snapshot"]["processes"][0]["memory"]["mappings"].dump(), "[0]");
+  EXPECT_EQ(document["snapshot"]["processes"][2]["memory"]["mappings"].dump(), "[0,1]");
+  const auto back = read_manifest(text);
+  ASSERT_TRUE(back) << back.error().message();
+  EXPECT_EQ(*back, snapshot);
+  EXPECT_EQ(to_json(*back)["processes"][2]["memory"]["mappings"][1]["start"], 0x20000);  // for people: all
+}
+
+TEST(Manifest, MappingsThatAreNotThereAreRefused) {
+  auto error = [](const std::string& from, const std::string& to) {
+    auto content = write_manifest(example());
+    const auto begin = content.find("\"mappings\": ") + 12, end = content.rfind('}');
+    content = content.substr(begin, end - begin);
+    content.replace(content.find(from), from.size(), to);
+    return error_of(fmt::format(
+        "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"mappings\": {}}}\n",
+        kFormatVersion, checksum(content), content));
+  };
+  const std::string list = "\"mappings\":[0]";
+  EXPECT_EQ(error(list, list), "no error");
+  const std::string place = "processes[0].memory.mappings[0]: ";
+  EXPECT_EQ(error(list, "\"mappings\":[1]"), place + "the document holds no such value");
+  EXPECT_EQ(error(list, "\"mappings\":[-1]"), place + "out of range");
+  EXPECT_EQ(error(list, "\"mappings\":[18446744073709551615]"), place + "the document holds no such value");
+  EXPECT_EQ(error(list, "\"mappings\":[{}]"), place + "not a whole number");
+  EXPECT_EQ(error(list, "\"mappings\":[0,0]"),
+            "process 100: the mapping at 0x10000 is out of order or out of bounds");
+  EXPECT_EQ(error("\"start\":65536", "\"start\":-1"), "mappings: [0].start: out of range");
+  EXPECT_EQ(error("\"start\":65536", "\"begin\":65536"),
+            "mappings: [0]: has a field 'begin' that this version does not know");
+  EXPECT_EQ(
+      error_of(fmt::format("{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n"
+                           "\"mappings\": 1,\n\"snapshot\": {{}}}}\n",
+                           kFormatVersion, checksum("1,\n\"snapshot\": {}"))),
+      "mappings: not a list");
 }
 
 TEST(Manifest, AFieldThatIsThereTwiceIsRefused) {

@@ -44,6 +44,7 @@ struct Mapping {
     return false;
   }
   bool operator==(const Mapping&) const = default;
+  std::uint64_t hash() const { return ((start * 31 + end) * 31 + offset) * 31 + inode; }
   static void fields(auto& self, auto& visit) {
     visit("start", self.start);
     visit("end", self.end);

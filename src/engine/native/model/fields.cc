@@ -5,7 +5,7 @@
 namespace upkeep::native {
 namespace detail {
 
-const rapidjson::Value* Decoder::Fields::find(std::string_view name) {
+const rapidjson::Value* Members::find(std::string_view name) {
   const auto is_it = [name](const auto& member) { return text_of(member.name) == name; };
   auto found = std::find_if(next, object.MemberEnd(), is_it);
   if (found == object.MemberEnd()) {
@@ -16,7 +16,7 @@ const rapidjson::Value* Decoder::Fields::find(std::string_view name) {
   return &found->value;
 }
 
-void Decoder::fail(std::string_view what) {
+void Complaint::fail(std::string_view what) {
   if (error) return;
   std::string place;
   for (const auto& [name, index] : path_) {
@@ -28,7 +28,7 @@ void Decoder::fail(std::string_view what) {
   error = Error(place.empty() ? std::string(what) : fmt::format("{}: {}", place, what));
 }
 
-void Decoder::look_for_unknown(const rapidjson::Value& object, const std::vector<std::string_view>& names) {
+void Complaint::look_for_unknown(const rapidjson::Value& object, const std::vector<std::string_view>& names) {
   for (auto member = object.MemberBegin(); member != object.MemberEnd(); ++member) {
     const auto key = text_of(member->name);
     const bool known = std::find(names.begin(), names.end(), key) != names.end();

@@ -12,6 +12,9 @@
 // that is missing is an error. Optional fields are left out where they have no value. Only the first error is
 // kept.
 //
+// Of some values a large document has many that are equal: it can hold each of them once, beside itself
+// (HeldOnce), and their places in there instead of them.
+//
 // Text is written as the fields are visited and read from RapidJSON's flat tree: a large tree of processes
 // has some hundred thousand values, and a map of strings for each object took longer than anything else about
 // it.
@@ -31,6 +34,7 @@
 #include <string_view>
 #include <system_error>
 #include <type_traits>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -42,6 +46,27 @@ namespace upkeep::native {
 // Whether numbers that are 0, flags that are false and empty texts and lists are written: of what a large
 // tree consists of they are more than half.
 enum class Zeros { written, left_out };
+
+// Values without those that are equal to an earlier one. T::hash() is the same for equal ones.
+template <typename T>
+class HeldOnce {
+ public:
+  const std::vector<T>& values() const { return values_; }
+  // Where in values() the one is that is equal to VALUE, which is added where there is none.
+  std::size_t place_of(const T& value) {
+    const auto [first, last] = places_.equal_range(value.hash());
+    for (auto place = first; place != last; ++place) {
+      if (values_[place->second] == value) return place->second;
+    }
+    places_.emplace(value.hash(), values_.size());
+    values_.push_back(value);
+    return values_.size() - 1;
+  }
+
+ private:
+  std::vector<T> values_;
+  std::unordered_multimap<std::uint64_t, std::size_t> places_;
+};
 
 namespace detail {
 
@@ -82,10 +107,14 @@ bool is_zero(const T& value) {
 
 using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
 
-template <Zeros kZeros>
+template <typename T, typename Element>
+concept ListOf = IsVector<T>::value && std::same_as<typename T::value_type, Element>;
+
+// ONCE: lists of these hold places in HeldOnce; void: all values are written where they are.
+template <Zeros kZeros, typename Once = void>
 class Encoder {
  public:
-  explicit Encoder(Writer& writer) : writer_(writer) {}
+  explicit Encoder(Writer& writer, HeldOnce<Once>* once = nullptr) : writer_(writer), once_(once) {}
   // A field.
   template <typename T>
   void operator()(const char* name, const T& value) {
@@ -110,11 +139,12 @@ class Encoder {
     writer_.String(text.data(), static_cast<rapidjson::SizeType>(text.size()));
   }
   Writer& writer_;
+  HeldOnce<Once>* once_;
 };
 
-template <Zeros kZeros>
+template <Zeros kZeros, typename Once>
 template <typename T>
-void Encoder<kZeros>::write(const T& value) {
+void Encoder<kZeros, Once>::write(const T& value) {
   if constexpr (std::same_as<T, bool>) {
     writer_.Bool(value);
   } else if constexpr (std::unsigned_integral<T>) {
@@ -125,6 +155,10 @@ void Encoder<kZeros>::write(const T& value) {
     write_text(escape(value));
   } else if constexpr (std::same_as<T, Bytes>) {
     write_text(to_hex(value));
+  } else if constexpr (ListOf<T, Once>) {
+    writer_.StartArray();
+    for (const auto& element : value) writer_.Uint64(once_->place_of(element));
+    writer_.EndArray();
   } else if constexpr (IsVector<T>::value || IsArray<T>::value) {
     writer_.StartArray();
     for (const auto& element : value) write(element);
@@ -141,23 +175,42 @@ inline std::string_view text_of(const rapidjson::Value& json) {
   return {json.GetString(), json.GetStringLength()};
 }
 
-// Reads into values, remembers the first thing that was wrong and the place of it.
-class Decoder {
+// The first thing that was wrong with a document, and the place of it.
+class Complaint {
  public:
-  template <typename T>
-  void read(const rapidjson::Value& json, T& value);
   std::optional<Error> error;
 
+ protected:
+  struct Step {
+    const char* name;  // nullptr: an element of a list
+    std::size_t index;
+  };
+  void fail(std::string_view what);
+  void look_for_unknown(const rapidjson::Value& object, const std::vector<std::string_view>& names);
+  std::vector<Step> path_;
+};
+
+// Members are looked for behind the one that was found last: documents have them in the order of the fields.
+struct Members {
+  explicit Members(const rapidjson::Value& o) : object(o), next(o.MemberBegin()) {}
+  const rapidjson::Value& object;
+  rapidjson::Value::ConstMemberIterator next;
+  const rapidjson::Value* find(std::string_view name);
+};
+
+// Reads into values. ONCE: lists of these hold places in HeldOnce::values().
+template <typename Once = void>
+class Decoder : public Complaint {
+ public:
+  explicit Decoder(const std::vector<Once>* once = nullptr) : once_(once) {}
+  template <typename T>
+  void read(const rapidjson::Value& json, T& value);
+
  private:
-  // Members are looked for behind the one that was found last: documents have them in the order of the
-  // fields.
   struct Fields {
-    Fields(Decoder& d, const rapidjson::Value& o) : decoder(d), object(o), next(o.MemberBegin()) {}
     Decoder& decoder;
-    const rapidjson::Value& object;
-    rapidjson::Value::ConstMemberIterator next;
+    Members members;
     std::size_t known = 0;
-    const rapidjson::Value* find(std::string_view name);
     template <typename T>
     void operator()(const char* name, T& value);
   };
@@ -168,18 +221,17 @@ class Decoder {
       all.emplace_back(name);
     }
   };
-  struct Step {
-    const char* name;  // nullptr: an element of a list
-    std::size_t index;
-  };
-  void fail(std::string_view what);
-  void look_for_unknown(const rapidjson::Value& object, const std::vector<std::string_view>& names);
   template <typename T>
   void read_number(const rapidjson::Value& json, T& value);
   template <typename T>
+  void read_place(const rapidjson::Value& json, T& value);
+  template <typename T>
   void read_element(const rapidjson::Value& json, std::size_t index, T& value) {
     path_.push_back({nullptr, index});
-    read(json, value);
+    if constexpr (std::same_as<T, Once>)
+      read_place(json, value);
+    else
+      read(json, value);
     path_.pop_back();
   }
   // Appends elements from FIRST on, before LAST: one by one, for the first one may be wrong, and what follows
@@ -191,16 +243,17 @@ class Decoder {
   }
   template <typename T>
   void read_both_halves(const rapidjson::Value& json, std::vector<T>& values);
-  std::vector<Step> path_;
+  const std::vector<Once>* once_;
   bool alone_ = true;  // no other thread reads the same document
 };
 
 // The second half of a long list by a thread of its own, where there may be one. What is wrong in the first
 // half comes first.
+template <typename Once>
 template <typename T>
-void Decoder::read_both_halves(const rapidjson::Value& json, std::vector<T>& values) {
+void Decoder<Once>::read_both_halves(const rapidjson::Value& json, std::vector<T>& values) {
   const auto half = json.Size() / 2;
-  Decoder other;
+  Decoder other(once_);
   other.path_ = path_;
   other.alone_ = false;
   std::vector<T> others;
@@ -219,10 +272,11 @@ void Decoder::read_both_halves(const rapidjson::Value& json, std::vector<T>& val
   values.insert(values.end(), std::make_move_iterator(others.begin()), std::make_move_iterator(others.end()));
 }
 
+template <typename Once>
 template <typename T>
-void Decoder::Fields::operator()(const char* name, T& value) {
+void Decoder<Once>::Fields::operator()(const char* name, T& value) {
   if (decoder.error) return;
-  const auto* found = find(name);
+  const auto* found = members.find(name);
   if (found != nullptr) ++known;
   decoder.path_.push_back({name, 0});
   if constexpr (IsOptional<T>::value) {
@@ -238,8 +292,9 @@ void Decoder::Fields::operator()(const char* name, T& value) {
   decoder.path_.pop_back();
 }
 
+template <typename Once>
 template <typename T>
-void Decoder::read_number(const rapidjson::Value& json, T& value) {
+void Decoder<Once>::read_number(const rapidjson::Value& json, T& value) {
   if (json.IsUint64()) {
     if (!std::in_range<T>(json.GetUint64())) return fail("out of range");
     value = static_cast<T>(json.GetUint64());
@@ -251,8 +306,20 @@ void Decoder::read_number(const rapidjson::Value& json, T& value) {
   }
 }
 
+template <typename Once>
 template <typename T>
-void Decoder::read(const rapidjson::Value& json, T& value) {
+void Decoder<Once>::read_place(const rapidjson::Value& json, T& value) {
+  if (error) return;
+  std::size_t place = 0;
+  read_number(json, place);
+  if (error) return;
+  if (place >= once_->size()) return fail("the document holds no such value");
+  value = (*once_)[place];
+}
+
+template <typename Once>
+template <typename T>
+void Decoder<Once>::read(const rapidjson::Value& json, T& value) {
   if (error) return;
   if constexpr (std::same_as<T, bool>) {
     if (!json.IsBool()) return fail("neither true nor false");
@@ -284,7 +351,7 @@ void Decoder::read(const rapidjson::Value& json, T& value) {
   } else {
     static_assert(Listed<T>, "a type that does not list its fields");
     if (!json.IsObject()) return fail("not an object");
-    Fields fields(*this, json);
+    Fields fields{*this, Members(json)};
     T::fields(value, fields);
     if (error || fields.known == json.MemberCount()) return;
     Names names;
@@ -295,11 +362,11 @@ void Decoder::read(const rapidjson::Value& json, T& value) {
 
 }  // namespace detail
 
-template <Zeros kZeros = Zeros::written, typename T>
-std::string encode(const T& value) {
+template <Zeros kZeros = Zeros::written, typename T, typename Once = void>
+std::string encode(const T& value, HeldOnce<Once>* once = nullptr) {
   rapidjson::StringBuffer text;
   detail::Writer writer(text);
-  detail::Encoder<kZeros>(writer).write(value);
+  detail::Encoder<kZeros, Once>(writer, once).write(value);
   return {text.GetString(), text.GetSize()};
 }
 
@@ -315,10 +382,10 @@ class JsonDocument {
   std::unique_ptr<rapidjson::Document> document_;
 };
 
-template <typename T>
-Result<T> decode(const rapidjson::Value& json) {
+template <typename T, typename Once = void>
+Result<T> decode(const rapidjson::Value& json, const std::vector<Once>* once = nullptr) {
   T value;
-  detail::Decoder decoder;
+  detail::Decoder<Once> decoder(once);
   decoder.read(json, value);
   if (decoder.error) return tl::unexpected(std::move(*decoder.error));
   return value;

@@ -16,8 +16,8 @@ namespace upkeep::native {
 namespace {
 
 constexpr std::string_view kFormat = "upkeep native snapshot";
-constexpr std::string_view kBeforeContent = ",\n\"snapshot\": ";
-// What the checksum is of: the snapshot as it is written there.
+constexpr std::string_view kBeforeContent = ",\n\"mappings\": ", kBeforeSnapshot = ",\n\"snapshot\": ";
+// What the checksum is of: mappings and snapshot as they are written there.
 std::string_view content_of(std::string_view text) {
   const auto begin = text.find(kBeforeContent), end = text.rfind('}');
   if (begin == std::string_view::npos || end == std::string_view::npos || end < begin) return {};
@@ -64,7 +64,9 @@ std::uint64_t checksum(const Bytes& bytes) {
 }
 
 std::string write_manifest(const Snapshot& snapshot) {
-  const auto content = encode<Zeros::left_out>(snapshot);
+  HeldOnce<Mapping> mappings;  // processes that were forked have most of them in common
+  const auto text = encode<Zeros::left_out>(snapshot, &mappings);
+  const auto content = encode<Zeros::left_out>(mappings.values()) + std::string(kBeforeSnapshot) + text;
   return fmt::format("{{\"format\": \"{}\", \"version\": {}, \"checksum\": {}{}{}}}\n", kFormat,
                      kFormatVersion, checksum(content), kBeforeContent, content);
 }
@@ -90,7 +92,9 @@ Result<Snapshot> read_manifest(std::string text) {
   if (content.IsNull()) return Err("the document holds no snapshot");
   if (!checksum_there.IsUint64() || checksum_there.GetUint64() != checksum_here)
     return Err("the checksum is wrong: it was altered");
-  TRY_ASSIGN(auto snapshot, decode<Snapshot>(content));
+  auto mappings = decode<std::vector<Mapping>>(member("mappings"));
+  if (!mappings) return tl::unexpected(std::move(mappings).error().in("mappings"));
+  TRY_ASSIGN(auto snapshot, decode<Snapshot>(content, &*mappings));
   TRY(validate(snapshot));
   return snapshot;
 }

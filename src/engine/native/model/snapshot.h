@@ -92,9 +92,10 @@ struct Snapshot {
 };
 
 // The form that crosses kernels and versions of upkeep: one JSON document with its format's name, version and
-// a checksum. Reading refuses, with one error each: what is no such document, another version, one that was
+// a checksum; mappings are a list of their own, each of those that are equal once, and processes have numbers
+// in that list. Reading refuses, with one error each: what is no such document, another version, one that was
 // cut short or altered, fields that are wrong, and contents that contradict each other (validate()).
-inline constexpr int kFormatVersion = 3;
+inline constexpr int kFormatVersion = 4;
 std::string write_manifest(const Snapshot& snapshot);
 Result<Snapshot> read_manifest(std::string text);
 nlohmann::json to_json(const Snapshot& snapshot);
