@@ -61,7 +61,9 @@ void forget_volatile_inode(std::uint64_t& device, std::uint64_t& inode) {
 void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
   // Known to the kernel, or shown by it, only from some version on; or a matter of taste.
   std::erase_if(mapping.flags, [](const auto& flag) { return flag == "dp" || flag == "gu" || flag == "lf"; });
-  if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
+  if (mapping.kind == "file" || mapping.kind == "anonymous")  // as nearly all are
+    forget_volatile_inode(mapping.device, mapping.inode);
+  else if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
     kept.forget(mapping.name, mapping.device, mapping.inode);
   else if (mapping.kind == "segment")
     mapping.device = 0;
@@ -69,12 +71,18 @@ void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
     forget_volatile_inode(mapping.device, mapping.inode);
 }
 
+// What it takes least to find out, of what has to be the same.
+bool may_continue(const Mapping& last, const Mapping& next) {
+  return last.end == next.start && last.protection() == next.protection() && last.inode == next.inode &&
+         last.shared == next.shared;
+}
+
 // The kernel merges neighbours that are alike, which depends on how they came about.
 void merge_mappings(AddressSpace& memory) {
   std::vector<Mapping> merged;
   merged.reserve(memory.mappings.size());
   for (auto& mapping : memory.mappings) {
-    if (!merged.empty() && merged.back().end == mapping.start) {
+    if (!merged.empty() && may_continue(merged.back(), mapping)) {
       auto& last = merged.back();
       const bool anonymous = last.kind == "anonymous";
       const bool same_object = anonymous || last.offset + last.length() == mapping.offset;

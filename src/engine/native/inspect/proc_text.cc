@@ -126,6 +126,26 @@ bool worth_keeping(std::string_view flag, const Mapping& mapping) {
   }
 }
 
+// What is wanted of the some twenty lines about one mapping; empty: it is not told.
+struct SmapsDetails {
+  std::string_view page_size, key, flags;
+};
+
+// Off TEXT, of which they are the beginning.
+SmapsDetails take_details(std::string_view& text) {
+  SmapsDetails details;
+  while (!text.empty() && text.front() >= 'A' && text.front() <= 'Z') {
+    const char first = text.front();
+    auto words = *next_line(text);
+    if (first != 'V' && first != 'K' && first != 'P') continue;  // most of them
+    const auto name = next_word(words);
+    if (name == "VmFlags:") details.flags = words;
+    if (name == "KernelPageSize:") details.page_size = next_word(words);
+    if (name == "ProtectionKey:") details.key = next_word(words);
+  }
+  return details;
+}
+
 }  // namespace
 
 std::string kept_kind(std::string_view name) {
@@ -167,20 +187,13 @@ Result<std::vector<Mapping>> parse_smaps(std::string_view text) {
   while (auto line = next_line(text)) {
     auto mapping = parse_head(*line);
     if (!mapping) return Err("not a line of smaps: '{}'", *line);
-    // What follows are some twenty lines of counts, of which one or two are wanted, and the flags.
-    std::string_view page_size, flags;
-    while (!text.empty() && text.front() >= 'A' && text.front() <= 'Z') {
-      auto words = *next_line(text);
-      if (words.starts_with("VmFlags:")) flags = words.substr(words.find(':') + 1);
-      if (words.starts_with("KernelPageSize:")) page_size = words.substr(words.find(':') + 1);
-      if (!words.starts_with("ProtectionKey:")) continue;
-      next_word(words);
-      if (!parse(next_word(words), mapping->protection_key)) return Err("not a protection key: '{}'", words);
-    }
+    const auto details = take_details(text);
+    if (!details.key.empty() && !parse(details.key, mapping->protection_key))
+      return Err("not a protection key: '{}'", details.key);
     std::uint64_t page_kilobytes = 0;
-    if (!page_size.empty() && !parse(next_word(page_size), page_kilobytes))
-      return Err("not a page size: '{}'", page_size);
-    while (!flags.empty()) {
+    if (!details.page_size.empty() && !parse(details.page_size, page_kilobytes))
+      return Err("not a page size: '{}'", details.page_size);
+    for (auto flags = details.flags; !flags.empty();) {
       const auto flag = next_word(flags);
       if (flag == "ht") mapping->huge_page = page_kilobytes * 1024;
       if (!worth_keeping(flag, *mapping)) continue;

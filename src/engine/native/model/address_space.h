@@ -1,6 +1,8 @@
 #pragma once
 // One address space: what is mapped where, and which pages have contents of their own.
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +33,9 @@ struct Mapping {
   std::uint64_t huge_page = 0;
 
   std::uint64_t length() const { return end - start; }
+  int protection() const {  // as mmap(2) takes it
+    return (read ? PROT_READ : 0) | (write ? PROT_WRITE : 0) | (execute ? PROT_EXEC : 0);
+  }
   bool execute_only() const { return execute && !read && !write; }
   bool of_kept_file() const {
     return kind == "shared_memory" || kind == "segment" || kind == "memfd" || kind == "unlinked";
