@@ -95,6 +95,12 @@ Result<bool> Tracee::poll(Stop& stop) const {
   return true;
 }
 
+Result<void> Tracee::wait_first_stop() const {
+  TRY_ASSIGN(const auto stop, wait(std::chrono::seconds(10)));
+  if (stop.kind != Stop::Kind::event_stop) return Err("new task {} did not stop", tid_);
+  return {};
+}
+
 Result<Stop> Tracee::wait(std::chrono::milliseconds timeout) const {
   using Clock = std::chrono::steady_clock;
   constexpr Clock::duration kLookAgain = std::chrono::milliseconds(5);

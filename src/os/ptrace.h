@@ -47,8 +47,10 @@ class Tracee {
 
   // PTRACE_O_TRACESYSGOOD is always added. ESRCH: it is gone; EPERM: a zombie, or traced by somebody else.
   static Result<Tracee> seize(pid_t tid, unsigned long options);
-  // One that was attached by the kernel because its maker is traced with kFollowNewTasks.
+  // One that was attached by the kernel because its maker is traced with kFollowNewTasks, or by CLONE_PTRACE.
   static Tracee adopt(pid_t tid) { return Tracee(tid); }
+  // The stop in which such a one begins.
+  Result<void> wait_first_stop() const;
   Tracee(Tracee&& other) noexcept
       : tid_(std::exchange(other.tid_, 0)), registers_(std::exchange(other.registers_, std::nullopt)) {}
   Tracee& operator=(Tracee&& other) noexcept;

@@ -9,6 +9,7 @@
 #include "common/result.h"
 #include "engine/native/model/births.h"
 #include "engine/native/model/snapshot.h"
+#include "engine/native/rebuild/common_memory.h"
 #include "engine/native/rebuild/inherited.h"
 #include "engine/native/rebuild/kept_files.h"
 #include "engine/native/rebuild/namespaces.h"
@@ -36,7 +37,8 @@ Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep
 // what to write to timens_offsets.
 Program compile_roots(const Births& births, const std::string& offsets, const Snapshot& snapshot,
                       std::int32_t restorer = 0);
-Program compile_birth(const Birth& birth, const TerminalSources& terminals = {});
+// FLAGS: of clone(2), for those of its children that live where it does.
+Program compile_birth(const Birth& birth, const TerminalSources& terminals = {}, std::uint64_t flags = 0);
 // In the process whose child it becomes; no other ID is as good where one has to LEAD its session.
 Program compile_stand_in_birth(const std::vector<std::int32_t>& ids, bool leads);
 Program compile_stand_in(const StandIn& stand_in);  // in the stand-in
@@ -60,7 +62,12 @@ struct MemorySources {
   std::map<KeptKey, int> kept;
   bool droppable = true;  // the kernel knows MAP_DROPPABLE (6.11)
 };
-Program compile_memory(const Process& process, const MemorySources& sources);
+// COMMON: what is there besides the workshop, and nothing else is; nullptr: that is not known.
+Program compile_memory(const Process& process, const MemorySources& sources,
+                       const MappedAlready* common = nullptr);
+// In whoever has children with the same mappings, before they are made: these, and which program it runs.
+Program compile_common_memory(const Process& process, const MemorySources& sources,
+                              const MappedAlready& common);
 
 // compile_files.cc. SOURCES: descriptors of process RESTORER for each of Snapshot::files.
 Program compile_descriptors(const Process& process, const std::vector<int>& sources, std::int32_t restorer);

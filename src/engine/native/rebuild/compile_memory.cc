@@ -35,29 +35,26 @@ constexpr Advice kAdvices[] = {{"sr", MADV_SEQUENTIAL}, {"rr", MADV_RANDOM},   {
                                {"dd", MADV_DONTDUMP},   {"hg", MADV_HUGEPAGE}, {"nh", MADV_NOHUGEPAGE},
                                {"wf", MADV_WIPEONFORK}, {"mg", MADV_MERGEABLE}};
 
-int protection(const Mapping& mapping) {
-  return (mapping.read ? PROT_READ : 0) | (mapping.write ? PROT_WRITE : 0) |
-         (mapping.execute ? PROT_EXEC : 0);
-}
-
 class MemoryCompiler {
  public:
-  MemoryCompiler(const Process& process, const MemorySources& sources)
+  // COMMON: what is there already; nullptr: that is not known.
+  MemoryCompiler(const Process& process, const MemorySources& sources, const MappedAlready* common)
       : process_(process),
         memory_(process.memory),
         sources_(sources),
-        execute_only_key_(process.memory.execute_only_key()) {}
+        common_(common),
+        execute_only_key_(process.memory.execute_only_key()),
+        filled_(filled_mappings(process.memory)) {}
 
   Program compile() {
-    find_filled();
-    program_.call(SYS_munmap, {0, sources_.keep_start});
-    program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
-    open_restorer(program_, process_, sources_.restorer);            // kRestorer
-    program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
-    set_layout();
+    if (common_ == nullptr) empty();
+    begin();
+    set_layout(common_ == nullptr);  // else it has the right program already
     allocate_keys(execute_only_key_);
     map_rings();
-    for (std::size_t i = 0; i < process_.memory.mappings.size(); ++i) map(i);
+    for (std::size_t i = 0; i < process_.memory.mappings.size(); ++i) {
+      if (!is_there(process_.memory.mappings[i])) map(i);
+    }
     close_file();
     map_vdso();
     read_pages();
@@ -69,27 +66,39 @@ class MemoryCompiler {
     for (const auto& mapping : process_.memory.mappings) lock(mapping);
     if (process_.stopped && process_.stopped->locks_future != 0)
       program_.call(SYS_mlockall, {process_.stopped->locks_future});
-    program_.call(SYS_close_range, {kPages, ~0U, 0});
-    close_restorer(program_, process_);
+    end();
+    return std::move(program_);
+  }
+
+  Program compile_common() {
+    empty();
+    begin();
+    set_layout(true);
+    for (const auto& mapping : process_.memory.mappings) {
+      if (is_there(mapping)) map_file_or_memory(mapping, common_->at(mapping.start));
+    }
+    close_file();
+    end();
     return std::move(program_);
   }
 
  private:
-  // Which private mappings have something in them. Pages are in order, as mappings are.
-  void find_filled() {
-    const auto& runs = process_.memory.pages;
-    auto run = runs.begin();
-    for (const auto& mapping : process_.memory.mappings) {
-      while (run != runs.end() && run->address + run->count * kPage <= mapping.start) ++run;
-      const bool has_pages = run != runs.end() && run->address < mapping.end;
-      if (!mapping.shared && (has_pages || has_contents(mapping))) filled_.insert(mapping.start);
-    }
+  // All but the workshop.
+  void empty() {
+    program_.call(SYS_munmap, {0, sources_.keep_start});
+    program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
+  }
+  void begin() {
+    open_restorer(program_, process_, sources_.restorer);            // kRestorer
+    program_.call(SYS_pidfd_getfd, {kRestorer, sources_.pages, 0});  // kPages
+  }
+  void end() {
+    program_.call(SYS_close_range, {kPages, ~0U, 0});
+    close_restorer(program_, process_);
   }
 
-  bool has_contents(const Mapping& mapping) const {
-    return std::any_of(
-        process_.memory.contents.begin(), process_.memory.contents.end(),
-        [&](const Contents& c) { return c.address >= mapping.start && c.address < mapping.end; });
+  bool is_there(const Mapping& mapping) const {
+    return common_ != nullptr && common_->contains(mapping.start);
   }
 
   // Whether it has another key than mmap(2) and mprotect(2) give it.
@@ -113,7 +122,7 @@ class MemoryCompiler {
     for (const auto& mapping : memory_.mappings) {
       if (has_own_key(mapping) && mapping.kind != "vdso" && mapping.kind != "vsyscall")
         program_.call(SYS_pkey_mprotect,
-                      {mapping.start, mapping.length(), protection(mapping), mapping.protection_key});
+                      {mapping.start, mapping.length(), mapping.protection(), mapping.protection_key});
     }
     for (std::uint32_t key = 0; key < next_key_; ++key) {
       if (!memory_.has_allocated(key) && key != execute_only_key_) program_.call(SYS_pkey_free, {key});
@@ -122,11 +131,13 @@ class MemoryCompiler {
 
   // Pages are read into memory that has to be writable for that.
   int first_protection(const Mapping& mapping) const {
+    if (is_there(mapping)) return common_->at(mapping.start);
     if (mapping.kind == "segment")
       return PROT_READ | (mapping.needs_writable_file() ? PROT_WRITE : 0) |
              (segment_executes_ ? PROT_EXEC : 0);
     const bool later = mapping.execute_only() && has_own_key(mapping);  // else it would get another one
-    return (later ? 0 : protection(mapping)) | (filled_.contains(mapping.start) ? PROT_READ | PROT_WRITE : 0);
+    return (later ? 0 : mapping.protection()) |
+           (filled_.contains(mapping.start) ? PROT_READ | PROT_WRITE : 0);
   }
 
   // The file of the mappings that follow, as descriptor kFile.
@@ -157,7 +168,7 @@ class MemoryCompiler {
     if (mapping.kind == "segment") {
       attach(index);
     } else if (mapping.kind != "io_uring") {
-      map_file_or_memory(mapping);
+      map_file_or_memory(mapping, first_protection(mapping));
     }
     for (const auto& [flag, advice] : kAdvices) {
       if (mapping.has_flag(flag)) program_.call(SYS_madvise, {mapping.start, mapping.length(), advice});
@@ -165,7 +176,7 @@ class MemoryCompiler {
     name(mapping);
   }
 
-  void map_file_or_memory(const Mapping& mapping) {
+  void map_file_or_memory(const Mapping& mapping, int with_protection) {
     int flags = MAP_FIXED_NOREPLACE | (mapping.shared ? MAP_SHARED : MAP_PRIVATE);
     if (mapping.has_flag("nr")) flags |= MAP_NORESERVE;
     if (mapping.has_flag("gd")) flags |= MAP_GROWSDOWN;
@@ -182,8 +193,8 @@ class MemoryCompiler {
     } else {
       take(mapping.device, mapping.inode, mapping.needs_writable_file());
     }
-    program_.call(SYS_mmap, {mapping.start, mapping.length(), first_protection(mapping), flags, fd,
-                             fd < 0 ? 0 : mapping.offset});
+    program_.call(SYS_mmap,
+                  {mapping.start, mapping.length(), with_protection, flags, fd, fd < 0 ? 0 : mapping.offset});
   }
 
   // The memory of an io_uring. The kernel takes no wish where it shall lie (EINVAL, 6.5 on), but has no
@@ -207,7 +218,7 @@ class MemoryCompiler {
     for (const auto* ring : rings) {
       take(ring->device, ring->inode, ring->needs_writable_file());
       program_.call(SYS_munmap, {ring->start, ring->length()});
-      program_.call(SYS_mmap, {0, ring->length(), protection(*ring), MAP_SHARED, kFile, ring->offset});
+      program_.call(SYS_mmap, {0, ring->length(), ring->protection(), MAP_SHARED, kFile, ring->offset});
     }
     close_file();
     std::uint64_t from = kPage;
@@ -299,8 +310,8 @@ class MemoryCompiler {
 
   void protect(const Mapping& mapping) {
     if (mapping.kind == "vdso" || mapping.kind == "vsyscall" || has_own_key(mapping)) return;
-    if (first_protection(mapping) != protection(mapping))
-      program_.call(SYS_mprotect, {mapping.start, mapping.length(), protection(mapping)});
+    if (first_protection(mapping) != mapping.protection())
+      program_.call(SYS_mprotect, {mapping.start, mapping.length(), mapping.protection()});
   }
 
   // Where not all pages can be had at once (PROT_NONE) the lock is there, and the answer ENOMEM; whether it
@@ -311,14 +322,18 @@ class MemoryCompiler {
     program_.try_call(SYS_mlock2, {mapping.start, mapping.length(), flags});
   }
 
-  // Before anything is mapped: the program cannot be replaced while its file is.
-  void set_layout() {
-    const auto& layout = process_.memory.layout;
+  void open_executable() {
     const auto& memory = process_.memory;
     if (memory.executable_inode != 0)
       take(memory.executable_device, memory.executable_inode, false);
     else
-      program_.call(SYS_open, {program_.text(memory.executable), O_RDONLY});  // kFile
+      program_.call(SYS_open, {program_.text(memory.executable), O_RDONLY});
+  }
+
+  // The program can only be replaced before anything is mapped: its file must not be.
+  void set_layout(bool sets_executable) {
+    const auto& layout = process_.memory.layout;
+    if (sets_executable) open_executable();  // kFile
     prctl_mm_map map = {};
     map.start_code = layout.start_code, map.end_code = layout.end_code;
     map.start_data = layout.start_data, map.end_data = layout.end_data;
@@ -326,18 +341,19 @@ class MemoryCompiler {
     map.arg_start = layout.arg_start, map.arg_end = layout.arg_end;
     map.env_start = layout.env_start, map.env_end = layout.env_end;
     map.auxv_size = static_cast<std::uint32_t>(layout.auxv.data.size());
-    map.exe_fd = kFile;
+    map.exe_fd = sets_executable ? kFile : ~0U;
     const auto auxv = program_.bytes(std::as_bytes(std::span(layout.auxv.data)));
     const auto place = program_.value(map);
     program_.pointer(place, offsetof(prctl_mm_map, auxv), auxv);
     program_.call(SYS_prctl, {PR_SET_MM, PR_SET_MM_MAP, place, sizeof map, 0});
-    program_.call(SYS_close, {kFile});
+    if (sets_executable) program_.call(SYS_close, {kFile});
     open_.clear();
   }
 
   const Process& process_;
   const AddressSpace& memory_;
   const MemorySources& sources_;
+  const MappedAlready* common_;
   std::uint32_t execute_only_key_;
   Program program_;
   std::string open_;                          // which file descriptor kFile is
@@ -348,8 +364,13 @@ class MemoryCompiler {
 
 }  // namespace
 
-Program compile_memory(const Process& process, const MemorySources& sources) {
-  return MemoryCompiler(process, sources).compile();
+Program compile_memory(const Process& process, const MemorySources& sources, const MappedAlready* common) {
+  return MemoryCompiler(process, sources, common).compile();
+}
+
+Program compile_common_memory(const Process& process, const MemorySources& sources,
+                              const MappedAlready& common) {
+  return MemoryCompiler(process, sources, &common).compile_common();
 }
 
 }  // namespace upkeep::native

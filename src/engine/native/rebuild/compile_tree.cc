@@ -63,10 +63,11 @@ void enter_pid_namespace_of(Program& program, std::int32_t id) {
 
 // In a process that lives where PARENT does. The first process of a PID namespace makes that; others that
 // their parent makes in there have it as a brother.
-void make_child(Program& program, const Birth& birth, const Process& child, std::int32_t restorer) {
+void make_child(Program& program, const Birth& birth, const Process& child, std::int32_t restorer,
+                std::uint64_t flags) {
   const auto& parent = *birth.process;
   const auto ids = wanted_ids(child.pid, child.inner_pids);
-  if (!enters_namespace(parent, child)) return make_task(program, 0, child.exit_signal, ids);
+  if (!enters_namespace(parent, child)) return make_task(program, flags, child.exit_signal, ids);
   open_restorer(program, parent, restorer);
   std::int32_t init = 0;
   for (const auto* list : {&birth.before_setsid, &birth.after_setsid}) {
@@ -146,19 +147,19 @@ Program compile_roots(const Births& births, const std::string& offsets, const Sn
   return program;
 }
 
-Program compile_birth(const Birth& birth, const TerminalSources& terminals) {
+Program compile_birth(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags) {
   Program program;
   const auto& process = *birth.process;
   bool namespaces = false;
   for (const auto* list : {&birth.before_setsid, &birth.after_setsid}) {
     for (const auto* child : *list) namespaces = namespaces || enters_namespace(process, *child);
   }
-  for (const auto* child : birth.before_setsid) make_child(program, birth, *child, terminals.restorer);
+  for (const auto* child : birth.before_setsid) make_child(program, birth, *child, terminals.restorer, flags);
   if (process.session == process.pid) program.call(SYS_setsid, {});
   if (makes_group_first(process, namespaces)) program.call(SYS_setpgid, {0, 0});
   // Children inherit it; only who leads a session can take one.
   if (process.session == process.pid) call_terminal(program, process, terminals, TIOCSCTTY, 0);
-  for (const auto* child : birth.after_setsid) make_child(program, birth, *child, terminals.restorer);
+  for (const auto* child : birth.after_setsid) make_child(program, birth, *child, terminals.restorer, flags);
   return program;
 }
 

@@ -1,5 +1,6 @@
 #include "engine/native/rebuild/family.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -7,6 +8,7 @@
 #include <cerrno>
 
 #include "engine/native/model/inner_ids.h"
+#include "os/procfs.h"
 
 namespace upkeep::native {
 namespace {
@@ -24,6 +26,12 @@ class AdoptingOrphans {
  private:
   int before_ = 0;
 };
+
+std::vector<const Process*> children_of(const Birth& birth) {
+  auto children = birth.before_setsid;
+  children.insert(children.end(), birth.after_setsid.begin(), birth.after_setsid.end());
+  return children;
+}
 
 // In its PID namespaces too.
 std::set<std::int32_t> ids_of(const Snapshot& snapshot, const Births& births) {
@@ -45,11 +53,13 @@ std::vector<std::int32_t> ids_beside(const Process* maker, std::int32_t outer,
 
 }  // namespace
 
-Family::Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, Workshop& shop)
+Family::Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, Workshop& shop,
+               unsigned long options)
     : snapshot_(snapshot),
       births_(births),
       tasks_(tasks),
       shop_(shop),
+      options_(options),
       common_keyrings_(keyrings_of_many_roots(snapshot, births)) {}
 
 Workshop::NewTask Family::taker() {
@@ -66,7 +76,8 @@ const os::Tracee& Family::first_thread(const Process& process) {
 }
 const os::Tracee& Family::stand_in(std::int32_t id) { return stand_ins_.find(id)->threads.front(); }
 
-Result<void> Family::make(const TerminalSources& terminals) {
+Result<void> Family::make(const TerminalSources& terminals, BeforeChildren before_children) {
+  before_children_ = std::move(before_children);
   const AdoptingOrphans while_there_are_stand_ins;
   for (const auto& step : births_.steps) {
     const auto* birth = std::get_if<Birth>(&step);
@@ -96,10 +107,11 @@ Result<void> Family::make(const TerminalSources& terminals) {
 }
 
 // What it has to do by itself, where that is anything.
-Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& terminals) {
+Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags) {
   const auto& process = *birth.process;
   auto program = process.exit_status ? Program() : keyring_program(process);
-  program.append(compile_birth(birth, terminals));
+  program.append(before_children_(process));
+  program.append(compile_birth(birth, terminals, flags));
   Workshop::Job job = {&first_thread(process), std::move(program)};
   const auto keys = keys_.find(process.pid);
   if (keys != keys_.end()) {
@@ -113,7 +125,36 @@ Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& termina
 }
 
 Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
+  constexpr std::size_t kMany = 8;
+  const auto children = children_of(birth);
+  const bool beside_it = std::ranges::none_of(
+      children, [&](const Process* child) { return enters_namespace(*birth.process, *child); });
+  if (children.size() >= kMany && beside_it) return make_many(birth, terminals);
   return shop_.run(prepare(birth, terminals), taker());
+}
+
+// They come to be traced without a stop of their maker's for each.
+Result<void> Family::make_many(const Birth& birth, const TerminalSources& terminals) {
+  const auto pid = birth.process->pid;
+  TRY(first_thread(*birth.process).set_options(options_ & ~os::Tracee::kFollowNewTasks));
+  const auto made = shop_.run(prepare(birth, terminals, CLONE_PTRACE), {});
+  std::set<std::int32_t> there;
+  if (!made) {
+    TRY_ASSIGN(const auto pids, os::process_tree(pid));
+    there.insert(pids.begin(), pids.end());
+  }
+  const auto take = taker();
+  Result<void> taken;
+  for (const auto* child : children_of(birth)) {
+    if (!made && !there.contains(child->pid)) continue;
+    auto task = os::Tracee::adopt(child->pid);
+    if (taken) taken = task.wait_first_stop();
+    if (taken) taken = task.set_options(options_);
+    TRY(take(std::move(task)));  // in any case: it is to be ended with the others
+  }
+  TRY(made);
+  TRY(std::move(taken));
+  return first_thread(*birth.process).set_options(options_);
 }
 
 Result<void> Family::make(const StandIn& wanted) {

@@ -79,6 +79,7 @@ class Builder {
     TRY_ASSIGN(const auto inherited, what_is_inherited());
     TRY(check_complete(snapshot_, timer_ids));
     TRY_ASSIGN(const auto births, births_of(snapshot_));
+    common_memory_ = CommonMemory(births);
     TRY_ASSIGN(const auto place, find_workshop_place(snapshot_, kWorkshopSize));
     TRY_ASSIGN(auto shop, Workshop::make(place, kWorkshopSize));
     shop_ = &shop;
@@ -197,11 +198,14 @@ class Builder {
   }
 
   Result<void> make_family(const Births& births, Helper& helper, const TerminalSources& terminals) {
-    Family family(snapshot_, births, tasks_, *shop_);
+    Family family(snapshot_, births, tasks_, *shop_, options());
     TRY(helper.begin_roots(compile_roots(births, os::clock_offsets_text(clocks_), snapshot_, ::getpid())));
     compile_memory_ahead();
     TRY(helper.take_roots(family.taker()));
-    TRY(family.make(terminals));
+    TRY(family.make(terminals, [this](const Process& process) {
+      const auto* common = common_memory_.to_be_made_by(process);
+      return common == nullptr ? Program() : compile_common_memory(process, memory_sources_, *common);
+    }));
     keys_ = family.take_keys();
     return {};
   }
@@ -239,15 +243,18 @@ class Builder {
   void compile_memory_ahead() {
     for (const auto& process : snapshot_.processes) {
       if (compiled_ahead_.size() == kCompiledAhead) return;
-      if (!process.exit_status)
-        compiled_ahead_.emplace(process.pid, compile_memory(process, memory_sources_));
+      if (!process.exit_status) compiled_ahead_.emplace(process.pid, memory_of(process));
     }
   }
 
   Program memory_program(const Process& process) {
     const auto ahead = compiled_ahead_.find(process.pid);
-    if (ahead == compiled_ahead_.end()) return compile_memory(process, memory_sources_);
+    if (ahead == compiled_ahead_.end()) return memory_of(process);
     return std::move(ahead->second);
+  }
+
+  Program memory_of(const Process& process) const {
+    return compile_memory(process, memory_sources_, common_memory_.there_in(process));
   }
 
   // Threads of those that get a user namespace of their own later are made in there.
@@ -326,10 +333,7 @@ class Builder {
       if (thread.tid != process.pid && (all || there.contains(thread.tid)))
         threads.push_back(os::Tracee::adopt(thread.tid));
     }
-    for (const auto& thread : std::span(threads).subspan(1)) {
-      TRY_ASSIGN(const auto stop, thread.wait(seconds(10)));
-      if (stop.kind != os::Stop::Kind::event_stop) return Err("new thread {} did not stop", thread.tid());
-    }
+    for (const auto& thread : std::span(threads).subspan(1)) TRY(thread.wait_first_stop());
     return {};
   }
 
@@ -425,6 +429,7 @@ class Builder {
   Workshop* shop_ = nullptr;
   os::UniqueFd page_file_;
   MemorySources memory_sources_;
+  CommonMemory common_memory_;
   std::map<pid_t, Program> compiled_ahead_;
   MadeKeys keys_;
   std::set<std::uint32_t> asked_keyrings_;

@@ -165,8 +165,7 @@ Result<Workshop::Running> Workshop::start(const os::Tracee& task, const Program&
 Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_new_task) {
   TRY_ASSIGN(const auto id, maker.event_message());
   auto task = os::Tracee::adopt(static_cast<pid_t>(id));
-  TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
-  if (stop.kind != os::Stop::Kind::event_stop) return Err("new task {} did not stop", id);
+  TRY(task.wait_first_stop());
   if (on_new_task) TRY(on_new_task(std::move(task)));
   return maker.resume();
 }
