@@ -61,9 +61,7 @@ void forget_volatile_inode(std::uint64_t& device, std::uint64_t& inode) {
 void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
   // Known to the kernel, or shown by it, only from some version on; or a matter of taste.
   std::erase_if(mapping.flags, [](const auto& flag) { return flag == "dp" || flag == "gu" || flag == "lf"; });
-  if (mapping.kind == "file" || mapping.kind == "anonymous")  // as nearly all are
-    forget_volatile_inode(mapping.device, mapping.inode);
-  else if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
+  if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
     kept.forget(mapping.name, mapping.device, mapping.inode);
   else if (mapping.kind == "segment")
     mapping.device = 0;
