@@ -28,6 +28,8 @@ struct ProcStat {
   // A thread of the process that the kernel has made for an io_uring (PF_IO_WORKER, 5.12 on): it runs nothing
   // of the program's, and never comes to a stop for a tracer.
   bool io_worker() const { return (flags & 0x00000010U) != 0; }
+  // PF_EXITING: it runs no code of its program's any more, and lets go of what it has.
+  bool exiting() const { return (flags & 0x00000004U) != 0; }
 };
 Result<ProcStat> parse_stat(std::string_view text);
 Result<ProcStat> read_stat(pid_t pid);

@@ -176,20 +176,41 @@ Result<void> take_output(int master, bool packets, std::vector<std::uint8_t>& ou
   return {};
 }
 
+// How much of OUTPUT, from DONE on, the terminal takes within TRIES of half a millisecond in a row in which
+// it takes nothing: what it holds it passes on in its own time.
+Result<void> put_pieces(int slave, const std::vector<std::uint8_t>& output, std::size_t piece, int tries,
+                        std::size_t& done) {
+  for (int left = tries; done < output.size() && left > 0;) {
+    const ssize_t put = ::write(slave, output.data() + done, std::min(piece, output.size() - done));
+    if (put < 0 && errno != EAGAIN) return ErrnoErr("putting output into a terminal");
+    if (put > 0) {
+      done += static_cast<std::size_t>(put);
+      left = tries;
+      continue;
+    }
+    const timespec pause = {0, 500'000};
+    ::nanosleep(&pause, nullptr);
+    --left;
+  }
+  return {};
+}
+
+// How much fits depends on the sizes of what is written: the kernel's buffers (drivers/tty/tty_buffer.c) are
+// as large as the piece that each of them began with, and single bytes leave no room in them unused. Where
+// output is processed (OPOST), a terminal says sooner that it is full than where it is not: as soon as it did
+// before, where possible, so that whoever waited for room does so again.
 Result<void> put_output(int slave, const Attributes& attributes, const std::vector<std::uint8_t>& output) {
   if (output.empty()) return {};
+  constexpr std::size_t kFitsAnyway = 8192;
+  const std::size_t piece = output.size() > kFitsAnyway ? 1 : output.size();
   auto mode = attributes.before();
-  mode.output = 0;  // it has been processed
-  TRY(attributes.set(mode));
-  constexpr int kTries = 2000;
   std::size_t done = 0;
-  for (int tries = 0; done < output.size() && tries < kTries; ++tries) {
-    const ssize_t put = ::write(slave, output.data() + done, output.size() - done);
-    if (put < 0 && errno != EAGAIN) return ErrnoErr("putting output into a terminal");
-    if (put > 0) done += static_cast<std::size_t>(put);
-    const timespec pause = {0, 500'000};
-    if (put <= 0) ::nanosleep(&pause, nullptr);
-  }
+  mode.output &= static_cast<std::uint32_t>(OPOST);  // it has been processed
+  TRY(attributes.set(mode));
+  TRY(put_pieces(slave, output, piece, 40, done));
+  mode.output = 0;
+  if (done != output.size()) TRY(attributes.set(mode));
+  TRY(put_pieces(slave, output, piece, 2000, done));
   TRY(attributes.put_back());
   if (done != output.size())
     return Err("{} of {} bytes do not fit into a terminal", output.size() - done, output.size());

@@ -4,6 +4,8 @@
 #include <linux/futex.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/select.h>
@@ -86,6 +88,8 @@ void begin(const Wait* waits, std::size_t count, bool wakes) {
 int ends[8][2];  // descriptors, in pairs
 int counter = -1, epoll = -1, listener = -1, queue = -1, semaphore = -1;
 pid_t child = 0, suspended = 0, pausing = 0, waiting = 0;
+int locked[3], full_counter = -1, terminal[2];
+pid_t second_child = 0;
 std::atomic<std::uint32_t> word;
 std::atomic<int> handled;
 
@@ -108,6 +112,12 @@ long read_one(int fd) {
   return call(SYS_read, fd, &byte, 1);
 }
 void write_one(int fd) { (void)!::write(fd, "x", 1); }
+
+struct flock whole_file(short type) {
+  struct flock lock = {};
+  lock.l_type = type, lock.l_whence = SEEK_SET;
+  return lock;
+}
 
 struct Message {
   long type;
@@ -220,7 +230,62 @@ const Wait kEvents[] = {
        sembuf up = {0, 1, 0};
        (void)!::semop(semaphore, &up, 1);
      }},
+    {"flock", [] { return call(SYS_flock, locked[1], LOCK_EX); }, 0, [] { ::flock(locked[0], LOCK_UN); }},
+    {"fcntl of open file descriptions",
+     [] {
+       struct flock lock = whole_file(F_WRLCK);
+       return call(SYS_fcntl, locked[1], F_OFD_SETLKW, &lock);
+     },
+     0,
+     [] {
+       struct flock lock = whole_file(F_UNLCK);
+       (void)!::fcntl(locked[0], F_OFD_SETLK, &lock);
+     }},
+    {"fcntl of processes",
+     [] {
+       struct flock lock = whole_file(F_WRLCK);
+       return call(SYS_fcntl, locked[2], F_SETLKW, &lock);
+     },
+     0, [] { ::kill(child, SIGKILL); }},  // who holds it
+    {"write to a full eventfd",
+     [] {
+       const std::uint64_t one = 1;
+       return call(SYS_write, full_counter, &one, sizeof one);
+     },
+     8,
+     [] {
+       std::uint64_t value = 0;
+       (void)!::read(full_counter, &value, sizeof value);
+     }},
+    {"read of a terminal", [] { return read_one(terminal[1]); }, 1,
+     [] { (void)!::write(terminal[0], "x\n", 2); }},
+    {"waitid", [] { return call(SYS_waitid, P_PID, second_child, nullptr, WEXITED | WNOWAIT, nullptr); }, 0,
+     [] { ::kill(second_child, SIGKILL); }},
 };
+
+void open_terminal(int* ends_of_it) {
+  ends_of_it[0] = ::open("/dev/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
+  ::unlockpt(ends_of_it[0]);
+  ends_of_it[1] = ::ioctl(ends_of_it[0], TIOCGPTPEER, O_RDWR | O_NOCTTY);
+}
+
+// What others have, that somebody waits for: 0 and 1 are two descriptions of one file, 2 is another one.
+void hold_locks() {
+  const auto folder = machine_carries() ? "/var/tmp" : "/tmp";
+  const auto path = fmt::format("{}/upkeep-locks-{}", folder, ::getpid());
+  for (int& fd : locked)
+    fd = ::open((path + (&fd == &locked[2] ? "-2" : "")).c_str(), O_RDWR | O_CREAT, 0600);
+  ::flock(locked[0], LOCK_EX);
+  struct flock lock = whole_file(F_WRLCK);
+  (void)!::fcntl(locked[0], F_OFD_SETLK, &lock);
+}
+
+void fill() {
+  full_counter = ::eventfd(0, 0);
+  const std::uint64_t most = ~0ULL - 1;
+  (void)!::write(full_counter, &most, sizeof most);
+  open_terminal(terminal);
+}
 
 void prepare_events() {
   for (int* pair : {ends[0], ends[3], ends[4], ends[5], ends[6]}) (void)!::pipe(pair);
@@ -238,9 +303,16 @@ void prepare_events() {
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, counter, &event);
   queue = ::msgget(IPC_PRIVATE, 0600);
   semaphore = ::semget(IPC_PRIVATE, 1, 0600);
-  child = ::fork();
-  if (child == 0)
+  hold_locks();
+  fill();
+  for (pid_t* pid : {&child, &second_child}) {
+    *pid = ::fork();
+    if (*pid != 0) continue;
+    struct flock lock = whole_file(F_WRLCK);
+    if (pid == &child) (void)!::fcntl(locked[2], F_SETLKW, &lock);
     for (;;) ::pause();
+  }
+  ::poll(nullptr, 0, 100);  // until the child has its lock
   struct sigaction action = {};
   action.sa_handler = [](int) { handled++; };
   for (int signal : {SIGRTMIN + 3, SIGRTMIN + 5}) ::sigaction(signal, &action, nullptr);
@@ -304,6 +376,81 @@ TEST_F(InterruptedCalls, EventsArriveAfterMereLooks) {
   expect_events(subject);
   ::kill(its_child, SIGKILL);
 }
+
+// A program that writes into a terminal which nobody reads: all that it has room for is in it, in pieces that
+// leave no gaps, or in large ones. value 0: read from now on; value 1: how much has come.
+constexpr std::size_t kAll = 100'000;
+std::size_t piece_size = 0;
+std::uint8_t letter(std::size_t i) { return static_cast<std::uint8_t>('a' + i % 23); }
+
+void write_all() {
+  std::vector<std::uint8_t> bytes(piece_size);
+  board().value[3] = 1;
+  for (std::size_t done = 0; done < kAll;) {
+    for (std::size_t i = 0; i < piece_size; ++i) bytes[i] = letter(done + i);
+    const ssize_t put = ::write(terminal[1], bytes.data(), std::min(piece_size, kAll - done));
+    HOLDS(put > 0);
+    done += static_cast<std::size_t>(put);
+    board().value[2] = done;
+  }
+}
+
+void read_when_told() {
+  if (board().value[0] == 0) return;
+  std::uint8_t bytes[4096];
+  for (ssize_t got = 0; (got = ::read(terminal[0], bytes, sizeof bytes)) > 0;) {
+    for (ssize_t i = 0; i < got; ++i) HOLDS(bytes[i] == letter(board().value[1]++));
+  }
+}
+
+// Until it writes nothing any more.
+void await_full(pid_t pid) {
+  ASSERT_TRUE(eventually([&] {
+    const auto written = peek(pid, 3);
+    std::this_thread::sleep_for(std::chrono::milliseconds(200 * crowd()));
+    return peek(pid, 4) == 1 && peek(pid, 3) == written;
+  }));
+}
+
+class FullTerminals : public TreeTest, public ::testing::WithParamInterface<std::size_t> {
+ protected:
+  void carry_and_read(const std::function<void(const Subject&)>& carry_it) {
+    Subject subject(
+        [] {
+          piece_size = GetParam();
+          open_terminal(terminal);
+          std::thread(write_all).detach();
+        },
+        read_when_told);
+    await_full(subject.pid());
+    carry_it(subject);
+    if (HasFatalFailure() || IsSkipped()) return;
+    EXPECT_LT(peek(subject.pid(), 3), kAll);
+    ASSERT_TRUE(poke(subject.pid(), 1, 1));
+    EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 2) == kAll; })) << peek(subject.pid(), 2);
+    EXPECT_NO_COMPLAINT(subject);
+  }
+};
+
+TEST_P(FullTerminals, TheirWritersGoOn) {
+  carry_and_read([&](const Subject& subject) {
+    for (int round = 0; round < (machine_carries() ? 1 : 2); ++round) ASSERT_TRUE(carry(subject));
+  });
+}
+
+TEST_P(FullTerminals, NothingIsLostByMereLooks) {
+  SKIP_WHERE_THE_MACHINE_CARRIES("it only looks");
+  carry_and_read([&](const Subject& subject) {
+    for (int round = 0; round < 5; ++round) {
+      const auto looked = inspect_trees({subject.pid()}, true);
+      ASSERT_OK(looked);
+      EXPECT_TRUE(looked->snapshot.obstacles.empty())
+          << looked->snapshot.obstacles.front().what << ": " << looked->snapshot.obstacles.front().why;
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(FullTerminals, FullTerminals, ::testing::Values(1, 300, 60'000));
 
 // All of them wait for this long: in a machine that is carried, until after it is another one.
 const int seconds = machine_carries() ? 300 : 3;

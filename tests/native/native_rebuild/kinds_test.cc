@@ -149,6 +149,46 @@ TEST_F(Kinds, FloatingPointAndVectorRegisters) {
   EXPECT_NO_COMPLAINT(subject);
 }
 
+// Registers that only AVX-512 has, the upper halves of others, and masks.
+__attribute__((target("avx512f"))) std::uint64_t hold_wide_registers() {
+  std::uint64_t wrong = 0;
+  asm volatile(
+      "mov $0x1122334455667788, %%r10\n"
+      "vpbroadcastq %%r10, %%zmm5\n"
+      "vpbroadcastq %%r10, %%zmm17\n"
+      "vpbroadcastq %%r10, %%zmm31\n"
+      "mov $0x5a5a, %%eax\n"
+      "kmovw %%eax, %%k3\n"
+      "mov $2000000, %%ecx\n"
+      "1: dec %%ecx\n"
+      "jnz 1b\n"
+      "vpbroadcastq %%r10, %%zmm16\n"
+      "vpcmpeqq %%zmm16, %%zmm5, %%k1\n"
+      "kmovw %%k1, %%eax\n"
+      "vpcmpeqq %%zmm16, %%zmm17, %%k1\n"
+      "kmovw %%k1, %%ecx\n"
+      "and %%ecx, %%eax\n"
+      "vpcmpeqq %%zmm16, %%zmm31, %%k1\n"
+      "kmovw %%k1, %%ecx\n"
+      "and %%ecx, %%eax\n"
+      "xor $0xff, %%eax\n"
+      "or %%rax, %0\n"
+      "kmovw %%k3, %%eax\n"
+      "xor $0x5a5a, %%eax\n"
+      "or %%rax, %0\n"
+      : "+r"(wrong)
+      :
+      : "rax", "rcx", "r10", "xmm5", "xmm16", "xmm17", "xmm31", "k1", "k3", "cc");
+  return wrong;
+}
+
+TEST_F(Kinds, RegistersOfAvx512) {
+  if (!__builtin_cpu_supports("avx512f")) GTEST_SKIP() << "needs a processor with AVX-512";
+  Subject subject({}, [] { HOLDS(hold_wide_registers() == 0); });
+  for (int round = 0; round < 5; ++round) ASSERT_TRUE(carry(subject));
+  EXPECT_NO_COMPLAINT(subject);
+}
+
 std::atomic<int> caught;
 
 TEST_F(Kinds, SignalsAndTheirDetails) {

@@ -96,5 +96,19 @@ TEST_F(Sharing, InVforkIsRefusedForNow) {
   ::kill(waiting, SIGKILL);
 }
 
+// One that is about to end has let go of what it shared.
+TEST_F(Sharing, ThreadsThatEndAreNoObstacle) {
+  SKIP_WHERE_THE_MACHINE_CARRIES("it only looks");
+  Subject subject({}, [] {
+    for (int i = 0; i < 20; ++i) std::thread([] {}).join();
+  });
+  for (int look = 0; look < 100; ++look) {
+    const auto seen = inspect_trees({subject.pid()}, false);
+    ASSERT_OK(seen);
+    ASSERT_TRUE(seen->snapshot.obstacles.empty())
+        << seen->snapshot.obstacles.front().what << ": " << seen->snapshot.obstacles.front().why;
+  }
+}
+
 }  // namespace
 }  // namespace upkeep::native

@@ -117,13 +117,21 @@ void find_outside_holders_of_unnamed(const Strangers& strangers, Snapshot& snaps
   });
 }
 
+// Of a tree that runs: whether it was about to end, which has no table and no directory any more.
+bool has_ended(pid_t tid) {
+  const auto stat = os::read_stat(tid);
+  return !stat || stat->exiting();
+}
+
 void look_at_threads(const Process& process, Snapshot& snapshot) {
   for (const auto& thread : process.threads) {
     for (const auto& [kind, name] :
          {std::pair{kKcmpFiles, "table of descriptors"}, {kKcmpFolders, "working directory"}}) {
-      if (thread.tid != process.pid && ::syscall(SYS_kcmp, process.pid, thread.tid, kind, 0, 0) != 0)
-        snapshot.obstacles.push_back({process.pid, fmt::format("thread {}", thread.tid),
-                                      fmt::format("it has a {} of its own", name), ""});
+      const bool shared =
+          thread.tid == process.pid || ::syscall(SYS_kcmp, process.pid, thread.tid, kind, 0, 0) == 0;
+      if (shared || has_ended(thread.tid)) continue;
+      snapshot.obstacles.push_back({process.pid, fmt::format("thread {}", thread.tid),
+                                    fmt::format("it has a {} of its own", name), ""});
     }
   }
 }

@@ -8,9 +8,9 @@
 //     tasks come before 6, when the tasks are there
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //     as its siblings: they are our children, and whoever adopts ours adopts them
-//  4. each task makes its keyring and its children, before or after setsid(2), after which leaders take their
-//     terminals; stand-ins take the places of parents and leaders that have ended (model/births.h); then
-//     process groups
+//  4. each task makes its keyring, what it has mapped as its children have (common_memory.h), and its
+//     children, before or after setsid(2), after which leaders take their terminals; stand-ins take the
+//     places of parents and leaders that have ended (model/births.h); then process groups
 //  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
 //     descriptors, with entries of epoll sets and listening; user namespaces, which single threads can enter
 //     only, and the threads there
