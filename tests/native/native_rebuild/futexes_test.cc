@@ -22,7 +22,7 @@ struct Shared {
 Shared* const shared = reinterpret_cast<Shared*>(0x310000000000);
 
 void make_shared(int protocol, int robust) {
-  ::mmap(shared, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  (void)::mmap(shared, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
   pthread_mutexattr_t attributes;
   ::pthread_mutexattr_init(&attributes);
   ::pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
@@ -127,7 +127,8 @@ TEST_F(Futexes, PriorityInheritanceHeldOnly) {
           HOLDS(::pthread_mutex_lock(&shared->held) == 0);
           board().value[2] = 1;
           for (;;) ::pause();
-        }).detach();
+        })
+            .detach();
       },
       [] {
         if (board().value[0] == 0 || board().value[1] != 0) return;

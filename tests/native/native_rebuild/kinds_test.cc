@@ -392,7 +392,7 @@ TEST_F(Kinds, UnixSockets) {
         name.sun_family = AF_UNIX;
         path.copy(name.sun_path, sizeof name.sun_path - 1);
         ::socket(AF_UNIX, SOCK_STREAM, 0);
-        ::bind(7, reinterpret_cast<sockaddr*>(&name), sizeof name);
+        (void)!::bind(7, reinterpret_cast<sockaddr*>(&name), sizeof name);
         ::chmod(path.c_str(), 0640);
         ::listen(7, 17);
         const std::string abstract = fmt::format("upkeep-test-{}", ::getpid());
@@ -404,7 +404,7 @@ TEST_F(Kinds, UnixSockets) {
         const int buffer = 50'000, on = 1;
         ::setsockopt(8, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
         ::setsockopt(8, SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-        ::bind(8, reinterpret_cast<sockaddr*>(&name), size);
+        (void)!::bind(8, reinterpret_cast<sockaddr*>(&name), size);
         const int sender = ::socket(AF_UNIX, SOCK_DGRAM, 0);
         ::sendto(sender, "datagram", 8, 0, reinterpret_cast<sockaddr*>(&name), size);
         ::close(sender);
@@ -448,7 +448,7 @@ TEST_F(Kinds, ListeningTcpSockets) {
         sockaddr_in in = {};
         in.sin_family = AF_INET;
         in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        ::bind(3, reinterpret_cast<sockaddr*>(&in), sizeof in);
+        (void)!::bind(3, reinterpret_cast<sockaddr*>(&in), sizeof in);
         ::listen(3, 33);
         socklen_t size = sizeof in;
         ::getsockname(3, reinterpret_cast<sockaddr*>(&in), &size);
@@ -458,7 +458,7 @@ TEST_F(Kinds, ListeningTcpSockets) {
         sockaddr_in6 in6 = {};
         in6.sin6_family = AF_INET6;
         in6.sin6_port = in.sin_port;
-        ::bind(4, reinterpret_cast<sockaddr*>(&in6), sizeof in6);
+        (void)!::bind(4, reinterpret_cast<sockaddr*>(&in6), sizeof in6);
         ::listen(4, 5);
         ::socket(AF_INET, SOCK_STREAM, 0);
         ::setsockopt(5, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
