@@ -452,6 +452,26 @@ TEST_P(FullTerminals, NothingIsLostByMereLooks) {
 
 INSTANTIATE_TEST_SUITE_P(FullTerminals, FullTerminals, ::testing::Values(1, 300, 60'000));
 
+// Likewise a socket: `terminal` is a pair of them. How much there is room for may be more afterwards.
+TEST_F(InterruptedCalls, WritersToFullSocketsGoOn) {
+  Subject subject(
+      [] {
+        piece_size = 1000;
+        (void)!::socketpair(AF_UNIX, SOCK_STREAM, 0, terminal);
+        ::fcntl(terminal[0], F_SETFL, O_NONBLOCK);
+        const int small = 4608;
+        ::setsockopt(terminal[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
+        std::thread(write_all).detach();
+      },
+      read_when_told);
+  await_full(subject.pid());
+  for (int round = 0; round < (machine_carries() ? 1 : 2); ++round) ASSERT_TRUE(carry(subject));
+  EXPECT_LT(peek(subject.pid(), 3), kAll);
+  ASSERT_TRUE(poke(subject.pid(), 1, 1));
+  EXPECT_TRUE(eventually([&] { return peek(subject.pid(), 2) == kAll; })) << peek(subject.pid(), 2);
+  EXPECT_NO_COMPLAINT(subject);
+}
+
 // All of them wait for this long: in a machine that is carried, until after it is another one.
 const int seconds = machine_carries() ? 300 : 3;
 const std::uint64_t kTime = static_cast<std::uint64_t>(seconds) * 1000 * kMillisecond;
