@@ -1,10 +1,13 @@
 // What snapshot and restore promise as a whole.
 
+#include <elf.h>
 #include <linux/keyctl.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+
+#include <cstring>
 
 #include "engine/carry_set.h"
 #include "engine/native/image.h"
@@ -142,6 +145,54 @@ TEST_F(Trees, RefusedByNameBeforeAnythingStops) {
   EXPECT_THAT(saved.error().message(), HasSubstr("descriptor 3 (/proc/1/stat"));
   EXPECT_FALSE(os::exists(images()));
   EXPECT_TRUE(moves(subject.pid()));
+}
+
+// A program that does nothing but pause(2), by the calls of 32 bits.
+std::string program_of_32_bits() {
+  struct {
+    Elf32_Ehdr head = {};
+    Elf32_Phdr segment = {};
+    unsigned char code[9] = {0xb8, 29, 0, 0, 0, 0xcd, 0x80, 0xeb, 0xf7};
+  } file;
+  constexpr Elf32_Addr kPlace = 0x8048000;
+  std::memcpy(file.head.e_ident,
+              "\x7f"
+              "ELF\x1\x1\x1",
+              7);
+  file.head.e_type = ET_EXEC, file.head.e_machine = EM_386, file.head.e_version = 1;
+  file.head.e_ehsize = sizeof file.head, file.head.e_phentsize = sizeof file.segment, file.head.e_phnum = 1;
+  file.head.e_phoff = sizeof file.head, file.head.e_entry = kPlace + offsetof(decltype(file), code);
+  file.segment = {PT_LOAD, 0, kPlace, kPlace, sizeof file, sizeof file, PF_R | PF_X, 4096};
+  return {reinterpret_cast<const char*>(&file), sizeof file};
+}
+
+TEST_F(Trees, TasksOf32BitsAreRefusedBeforeAnythingStops) {
+  const auto path = folder_.path() + "/program";
+  ASSERT_OK(os::replace_file(path, program_of_32_bits(), 0700));
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::setsid();
+    become_a_subject();
+    ::execl(path.c_str(), path.c_str(), nullptr);
+    ::_exit(77);
+  }
+  const bool there = eventually([&] {
+    const auto stat = os::read_stat(pid);
+    return os::read_link(fmt::format("/proc/{}/exe", pid)).value_or("") == path || !stat ||
+           stat->state == 'Z';
+  });
+  const bool started = os::read_link(fmt::format("/proc/{}/exe", pid)).value_or("") == path;
+  if (started) {
+    const auto seen = inspect_trees({pid}, false);
+    const auto saved = save_trees({pid}, images(), false);
+    EXPECT_TRUE(seen && seen->snapshot.obstacles.size() == 1 &&
+                seen->snapshot.obstacles[0].why == "32-bit tasks are not rebuilt");
+    EXPECT_TRUE(!saved && saved.error().message().find("32-bit tasks are not rebuilt") != std::string::npos);
+  }
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
+  ASSERT_TRUE(there);
+  if (!started) GTEST_SKIP() << "this kernel runs no programs of 32 bits";
 }
 
 TEST_F(Trees, AFolderThatIsInUseIsLeftAlone) {

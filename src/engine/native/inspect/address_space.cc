@@ -1,9 +1,13 @@
 // What is mapped where: /proc/PID/smaps (whose flags maps does not show), stat, auxv.
 
+#include <elf.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 
 #include "engine/native/inspect/proc_text.h"
 #include "engine/native/inspect/readers.h"
@@ -68,6 +72,14 @@ Result<std::uint64_t> vdso_checksum(pid_t pid, const std::vector<Mapping>& mappi
   return checksum(code);
 }
 
+// Before it is stopped; the registers tell it for sure.
+bool runs_32_bit_program(os::Fd folder) {
+  const auto file = os::open_at(folder, "exe", O_RDONLY);
+  std::array<unsigned char, EI_CLASS + 1> begin = {};
+  return file && ::pread(file->get(), begin.data(), begin.size(), 0) == std::ssize(begin) &&
+         begin[EI_CLASS] == ELFCLASS32;
+}
+
 }  // namespace
 
 Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressSpace& space,
@@ -80,6 +92,9 @@ Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressS
     TRY_ASSIGN(space.mappings, parse_maps(text));
   }
   for (const auto& mapping : space.mappings) look_at(pid, mapping, obstacles);
+  if (!stopped && runs_32_bit_program(folder))
+    obstacles.push_back(
+        {pid, "program " + space.executable, "32-bit tasks are not rebuilt", "carry a 64-bit build of it"});
   TRY_ASSIGN(const auto auxv, os::read_record_at(folder, "auxv"));
   space.layout.auxv.data.assign(auxv.begin(), auxv.end());
   if (stopped) {
