@@ -148,7 +148,9 @@ def refusals():
   print("\n## What is refused, by name, before anything stops\n")
   found = {}
   for path in sorted((place.LAB.parent / "src/engine/native/inspect").glob("*.cc")):
-    for text in re.findall(r'refuse\(\s*(?:[\w.&*]+,\s*)?"((?:[^"\\]|\\.)*)"', path.read_text()):
+    source = re.sub(r'"\s*\n\s*"', "", path.read_text())   # of two lines
+    what = r'(?:"[^"]*"[^,"]*|fmt::format\([^()]*(?:\([^()]*\)[^()]*)*\)|[\w.() ]+)'
+    for text in re.findall(r'(?:refuse\(\s*(?:[\w.&*]+,\s*)?|obstacles_?\.push_back\(\s*\{[^,{}]+,\s*' + what + r',\s*)"((?:[^"\\]|\\.)*)"', source):
       if "{" not in text and len(text) > 20:
         found.setdefault(path.stem.replace("_", " "), {})[text] = True
   for where, texts in found.items():
