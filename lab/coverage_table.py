@@ -141,7 +141,12 @@ SEEN_BY_PROGRAMS = '''
 Numbers that the kernel chooses, and that no system call asks for. A program that has kept one and compares it with what it is told
 later sees the difference: inode numbers (fstat(2)) of pipes, sockets, memfds, shared memory and files without a name, and of files
 on file systems that are made anew; cookies of sockets (SO_COOKIE); serial numbers of keys; numbers of namespaces (/proc/PID/ns) and of
-mounts. On another kernel also its boot ID, the indices of network interfaces and the numbers of devices.'''
+mounts. On another kernel also its boot ID, the indices of network interfaces and the numbers of devices.
+
+## What is lost, and not noticed by this version
+
+A Landlock domain (landlock(7)). No file of /proc and no system call tells that a task has restricted itself so, and afterwards it is not
+restricted. Leave such programs out of what is carried.'''
 
 
 def refusals():
