@@ -9,6 +9,13 @@
 
 namespace upkeep {
 
+// Around what stands behind the checksum.
+inline std::string sealed(const std::string& inside) {
+  return fmt::format(
+      "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"mappings\": {}}}\n",
+      native::kFormatVersion, native::checksum(inside), inside);
+}
+
 // Around CONTENT: a snapshot as to_json() gives it, or anything else. What looks like lists of mappings is
 // put where documents have it.
 inline std::string document_around(nlohmann::json content) {
@@ -32,10 +39,7 @@ inline std::string document_around(nlohmann::json content) {
   const auto text = [](const json& value) {
     return value.dump(-1, ' ', false, json::error_handler_t::replace);
   };
-  const auto inside = fmt::format("{},\n\"snapshot\": {}", text(mappings), text(content));
-  return fmt::format(
-      "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"mappings\": {}}}\n",
-      native::kFormatVersion, native::checksum(inside), inside);
+  return sealed(fmt::format("{},\n\"snapshot\": {}", text(mappings), text(content)));
 }
 
 }  // namespace upkeep

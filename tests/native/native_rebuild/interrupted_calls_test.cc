@@ -90,6 +90,7 @@ int counter = -1, epoll = -1, listener = -1, queue = -1, semaphore = -1;
 pid_t child = 0, suspended = 0, pausing = 0, waiting = 0;
 int locked[3], full_counter = -1, terminal[2];
 pid_t second_child = 0;
+std::string lock_folder;
 std::atomic<std::uint32_t> word;
 std::atomic<int> handled;
 
@@ -271,8 +272,7 @@ void open_terminal(int* ends_of_it) {
 
 // What others have, that somebody waits for: 0 and 1 are two descriptions of one file, 2 is another one.
 void hold_locks() {
-  const auto folder = machine_carries() ? "/var/tmp" : "/tmp";
-  const auto path = fmt::format("{}/upkeep-locks-{}", folder, ::getpid());
+  const auto path = lock_folder + "/locks";
   for (int& fd : locked)
     fd = ::open((path + (&fd == &locked[2] ? "-2" : "")).c_str(), O_RDWR | O_CREAT, 0600);
   ::flock(locked[0], LOCK_EX);
@@ -352,6 +352,7 @@ void expect_events(const Subject& subject) {
 }
 
 TEST_F(InterruptedCalls, EventsArriveAfterwards) {
+  lock_folder = folder_.path();
   Subject subject(prepare_events, wake_when_told);
   ASSERT_TRUE(all_blocked(subject.pid(), std::size(kEvents)));
   const pid_t its_child = of(subject.pid(), child);
@@ -363,6 +364,7 @@ TEST_F(InterruptedCalls, EventsArriveAfterwards) {
 }
 
 TEST_F(InterruptedCalls, EventsArriveAfterMereLooks) {
+  lock_folder = folder_.path();
   Subject subject(prepare_events, wake_when_told);
   ASSERT_TRUE(all_blocked(subject.pid(), std::size(kEvents)));
   const pid_t its_child = of(subject.pid(), child);

@@ -18,6 +18,11 @@ namespace upkeep::native {
 struct Birth {
   const Process* process = nullptr;
   std::vector<const Process*> before_setsid, after_setsid;  // its children
+  std::vector<const Process*> children() const {            // all of them
+    auto all = before_setsid;
+    all.insert(all.end(), after_setsid.begin(), after_setsid.end());
+    return all;
+  }
 };
 
 // Children whose parent was never in their session: it has adopted them when theirs had ended. A stand-in

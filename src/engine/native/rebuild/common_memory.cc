@@ -68,11 +68,10 @@ CommonMemory::CommonMemory(const Births& births) {
   for (const auto& step : births.steps) {
     const auto* birth = std::get_if<Birth>(&step);
     if (birth == nullptr || !is_simple(*birth->process)) continue;
-    std::vector<const Process*> children;
-    for (const auto* list : {&birth->before_setsid, &birth->after_setsid})
-      std::ranges::copy_if(*list, std::back_inserter(children), [&](const Process* child) {
-        return is_simple(*child) && run_the_same(child->memory, birth->process->memory);
-      });
+    auto children = birth->children();
+    std::erase_if(children, [&](const Process* child) {
+      return !is_simple(*child) || !run_the_same(child->memory, birth->process->memory);
+    });
     look_at(*birth->process, children);
   }
 }

@@ -70,10 +70,8 @@ void make_child(Program& program, const Birth& birth, const Process& child, std:
   if (!enters_namespace(parent, child)) return make_task(program, flags, child.exit_signal, ids);
   open_restorer(program, parent, restorer);
   std::int32_t init = 0;
-  for (const auto* list : {&birth.before_setsid, &birth.after_setsid}) {
-    for (const auto* other : *list) {
-      if (other->pid_namespace == child.pid_namespace && is_init(*other)) init = seen_by(parent, *other);
-    }
+  for (const auto* other : birth.children()) {
+    if (other->pid_namespace == child.pid_namespace && is_init(*other)) init = seen_by(parent, *other);
   }
   if (!is_init(child)) enter_pid_namespace_of(program, init);
   make_task(program, is_init(child) ? CLONE_NEWPID : 0, child.exit_signal, ids);
@@ -151,9 +149,7 @@ Program compile_birth(const Birth& birth, const TerminalSources& terminals, std:
   Program program;
   const auto& process = *birth.process;
   bool namespaces = false;
-  for (const auto* list : {&birth.before_setsid, &birth.after_setsid}) {
-    for (const auto* child : *list) namespaces = namespaces || enters_namespace(process, *child);
-  }
+  for (const auto* child : birth.children()) namespaces = namespaces || enters_namespace(process, *child);
   for (const auto* child : birth.before_setsid) make_child(program, birth, *child, terminals.restorer, flags);
   if (process.session == process.pid) program.call(SYS_setsid, {});
   if (makes_group_first(process, namespaces)) program.call(SYS_setpgid, {0, 0});

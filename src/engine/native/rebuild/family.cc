@@ -27,12 +27,6 @@ class AdoptingOrphans {
   int before_ = 0;
 };
 
-std::vector<const Process*> children_of(const Birth& birth) {
-  auto children = birth.before_setsid;
-  children.insert(children.end(), birth.after_setsid.begin(), birth.after_setsid.end());
-  return children;
-}
-
 // In its PID namespaces too.
 std::set<std::int32_t> ids_of(const Snapshot& snapshot, const Births& births) {
   auto ids = needed_ids(snapshot, births);
@@ -126,7 +120,7 @@ Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& termina
 
 Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) {
   constexpr std::size_t kMany = 8;
-  const auto children = children_of(birth);
+  const auto children = birth.children();
   const bool beside_it = std::ranges::none_of(
       children, [&](const Process* child) { return enters_namespace(*birth.process, *child); });
   if (children.size() >= kMany && beside_it) return make_many(birth, terminals);
@@ -145,7 +139,7 @@ Result<void> Family::make_many(const Birth& birth, const TerminalSources& termin
   }
   const auto take = taker();
   Result<void> taken;
-  for (const auto* child : children_of(birth)) {
+  for (const auto* child : birth.children()) {
     if (!made && !there.contains(child->pid)) continue;
     auto task = os::Tracee::adopt(child->pid);
     if (taken) taken = task.wait_first_stop();
