@@ -37,6 +37,8 @@ PLAIN = (
      None),
     ("sleep on somebody else's pipe", "setsid -f sh -c 'sleep 99999 | cat >/dev/null' </dev/null >/dev/null 2>&1",
      "pgrep -f '^sleep 99999'", None),
+    ("sleep that Landlock restricts", "setsid -f setpriv --landlock-access fs:make-sym sleep 99998 </dev/null >/dev/null 2>&1",
+     "pgrep -f '^sleep 99998'", None),
 )
 CARRIED = ("nginx.service", "postgresql@17-main.service", "redis-server by hand", "memcached by hand", "python3 http.server", "a shell loop",
            "sleep")
@@ -72,6 +74,8 @@ def run(m):
   for name in CARRIED + (SANDBOXED if m.settings["engine"] == "native" else ()):
     m.check(name in names, f"{name} can be carried")
   m.check(refused, "and some cannot")
+  m.check(any("Landlock" in why or "restricted itself" in why for why in reasons["sleep that Landlock restricts"]),
+          "and what nobody can make again is refused")
   from_inside(m)
   for subjects in ([[subject] for subject in accepted] if m.settings["alone"] == "yes" else [accepted]):
     dry_run(m, subjects)

@@ -1,6 +1,7 @@
 #include "os/btf.h"
 
 #include <cstring>
+#include <limits>
 
 #include "os/file.h"
 
@@ -94,19 +95,19 @@ Result<Btf> Btf::parse(std::string text) {
       text[btf.names_end_ - 1] != '\0')
     return Err("this BTF is cut short");
   btf.text_ = std::move(text);
-  btf.types_.push_back({0, 0, 0, 0});
+  if (types_end > std::numeric_limits<std::uint32_t>::max()) return Err("this BTF is too long");
+  constexpr std::size_t kUsualSize = 24;  // of a type, with what belongs to its kind
+  btf.types_.reserve(header.types_length / kUsualSize);
+  btf.types_.push_back(0);
   for (auto at = end_of(header.types, 0); at < types_end;) {
     if (types_end - at < kTypeSize) return Err("the last type of this BTF is cut short");
-    const Type type = {btf.word(at), btf.word(at + 4), btf.word(at + 8), at + kTypeSize};
+    const auto type = btf.type_at(at);
     const auto more = length_of_more(type.kind(), type.count());
     if (!more || types_end - at - kTypeSize < *more)
       return Err("type {} of this BTF is unknown", btf.types_.size());
+    if (type.kind() == kStruct) btf.structures_.push_back(static_cast<std::uint32_t>(at));
+    btf.types_.push_back(static_cast<std::uint32_t>(at));
     at += kTypeSize + *more;
-    btf.types_.push_back(type);
-  }
-  // Views of names stay where they are when the object moves only if the text is not a short one.
-  for (std::uint32_t id = 1; id < btf.types_.size(); ++id) {
-    if (btf.types_[id].kind() == kStruct) btf.structures_.emplace(btf.name(btf.types_[id].name), id);
   }
   return btf;
 }
@@ -121,11 +122,29 @@ std::string_view Btf::name(std::uint32_t offset) const {
   return offset < names_end_ - names_ ? std::string_view(text_.data() + names_ + offset) : std::string_view();
 }
 
-const Btf::Type* Btf::type(std::uint32_t id) const { return id < types_.size() ? &types_[id] : nullptr; }
+Btf::Type Btf::type_at(std::size_t at) const {
+  return {word(at), word(at + 4), word(at + 8), at + kTypeSize};
+}
 
-const Btf::Type* Btf::structure(std::string_view name) const {
-  const auto found = structures_.find(name);
-  return found == structures_.end() || name.empty() ? nullptr : type(found->second);
+std::optional<Btf::Type> Btf::type(std::uint32_t id) const {
+  if (id >= types_.size()) return std::nullopt;
+  return id == 0 ? Type{0, 0, 0, 0} : type_at(types_[id]);
+}
+
+std::optional<Btf::Type> Btf::structure(std::string_view wanted) const {
+  if (wanted.empty()) return std::nullopt;
+  for (const auto at : structures_) {
+    if (const auto its = type_at(at); name(its.name) == wanted) return its;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> Btf::function(std::string_view wanted) const {
+  for (std::uint32_t id = 1; id < types_.size() && !wanted.empty(); ++id) {
+    const auto its = type_at(types_[id]);
+    if (its.kind() == kFunction && name(its.name) == wanted) return id;
+  }
+  return std::nullopt;
 }
 
 Btf::Field Btf::field(const Type& of, std::uint32_t index) const {
@@ -135,21 +154,21 @@ Btf::Field Btf::field(const Type& of, std::uint32_t index) const {
   return {word(at), word(at + 4), has_widths ? place & 0xffffffU : place, has_widths && place >> 24U != 0};
 }
 
-const Btf::Type* Btf::without_modifiers(std::uint32_t id) const {
+std::optional<Btf::Type> Btf::without_modifiers(std::uint32_t id) const {
   for (int depth = 0; depth < kDeepest; ++depth) {
-    const auto* its = type(id);
-    if (its == nullptr) return nullptr;
+    const auto its = type(id);
+    if (!its) return std::nullopt;
     const auto kind = its->kind();
     if (kind != kTypedef && kind != kVolatile && kind != kConst && kind != kRestrict && kind != kTypeTag)
       return its;
     id = its->size_or_type;
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 std::optional<std::uint64_t> Btf::size(std::uint32_t id, int depth) const {
-  const auto* its = without_modifiers(id);
-  if (its == nullptr || depth == 0) return std::nullopt;
+  const auto its = without_modifiers(id);
+  if (!its || depth == 0) return std::nullopt;
   switch (its->kind()) {
     case kPointer:
       return 8;
@@ -175,18 +194,18 @@ std::optional<Btf::Found> Btf::find(const Type& in, std::string_view wanted, int
     const auto one = field(in, i);
     const auto its_name = name(one.name);
     if (its_name == wanted) return one.of_bits ? std::nullopt : std::optional(Found{one.bits, one.type});
-    const auto* inner = its_name.empty() ? without_modifiers(one.type) : nullptr;
-    if (inner == nullptr || depth == 0 || (inner->kind() != kStruct && inner->kind() != kUnion)) continue;
+    const auto inner = its_name.empty() ? without_modifiers(one.type) : std::nullopt;
+    if (!inner || depth == 0 || (inner->kind() != kStruct && inner->kind() != kUnion)) continue;
     if (const auto found = find(*inner, wanted, depth - 1)) return Found{one.bits + found->bits, found->type};
   }
   return std::nullopt;
 }
 
 std::optional<Btf::Member> Btf::member(std::string_view of, std::string_view path) const {
-  const auto* in = structure(of);
+  auto in = structure(of);
   std::uint64_t bits = 0;
   for (;;) {
-    if (in == nullptr || (in->kind() != kStruct && in->kind() != kUnion)) return std::nullopt;
+    if (!in || (in->kind() != kStruct && in->kind() != kUnion)) return std::nullopt;
     const auto dot = path.find('.');
     const auto found = find(*in, path.substr(0, dot), kDeepest);
     if (!found) return std::nullopt;
@@ -201,8 +220,8 @@ std::optional<Btf::Member> Btf::member(std::string_view of, std::string_view pat
 }
 
 std::optional<std::uint64_t> Btf::size_of(std::string_view of) const {
-  const auto* its = structure(of);
-  return its == nullptr ? std::nullopt : std::optional<std::uint64_t>(its->size_or_type);
+  const auto its = structure(of);
+  return its ? std::optional<std::uint64_t>(its->size_or_type) : std::nullopt;
 }
 
 void Btf::collect(const Type& in, std::vector<std::string_view>& names, int depth) const {
@@ -213,15 +232,15 @@ void Btf::collect(const Type& in, std::vector<std::string_view>& names, int dept
       names.push_back(its_name);
       continue;
     }
-    const auto* inner = without_modifiers(one.type);
-    if (inner != nullptr && depth != 0 && (inner->kind() == kStruct || inner->kind() == kUnion))
+    const auto inner = without_modifiers(one.type);
+    if (inner && depth != 0 && (inner->kind() == kStruct || inner->kind() == kUnion))
       collect(*inner, names, depth - 1);
   }
 }
 
 std::vector<std::string_view> Btf::members(std::string_view of) const {
   std::vector<std::string_view> names;
-  if (const auto* in = structure(of)) collect(*in, names, kDeepest);
+  if (const auto in = structure(of)) collect(*in, names, kDeepest);
   return names;
 }
 

@@ -7,7 +7,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "common/result.h"
@@ -31,6 +30,8 @@ class Btf {
   std::optional<std::uint64_t> size_of(std::string_view structure) const;
   // Names of its members, those of nameless ones among them; empty: there is no such structure here.
   std::vector<std::string_view> members(std::string_view structure) const;
+  // The number by which bpf(2) calls a function of the kernel.
+  std::optional<std::uint32_t> function(std::string_view name) const;
 
  private:
   struct Type {
@@ -43,12 +44,13 @@ class Btf {
     std::uint32_t name, type, bits;
     bool of_bits;
   };
-  const Type* type(std::uint32_t id) const;
-  const Type* structure(std::string_view name) const;
+  Type type_at(std::size_t at) const;
+  std::optional<Type> type(std::uint32_t id) const;
+  std::optional<Type> structure(std::string_view name) const;
   std::uint32_t word(std::size_t at) const;
   std::string_view name(std::uint32_t offset) const;
   Field field(const Type& of, std::uint32_t index) const;
-  const Type* without_modifiers(std::uint32_t id) const;
+  std::optional<Type> without_modifiers(std::uint32_t id) const;
   std::optional<std::uint64_t> size(std::uint32_t id, int depth) const;
   struct Found {
     std::uint64_t bits;
@@ -59,8 +61,9 @@ class Btf {
 
   std::string text_;
   std::size_t names_ = 0, names_end_ = 0;
-  std::vector<Type> types_;  // [0] is void
-  std::unordered_map<std::string_view, std::uint32_t> structures_;
+  // Where they begin in text_: of the many there are, few are asked for.
+  std::vector<std::uint32_t> types_;       // by number; [0] is void, which lies nowhere
+  std::vector<std::uint32_t> structures_;  // those among them
 };
 
 }  // namespace upkeep::os

@@ -1,14 +1,11 @@
 #include "os/kernel_memory.h"
 
-#include <linux/bpf.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
 
+#include "os/bpf.h"
 #include "os/file.h"
 
 namespace upkeep::os {
@@ -24,56 +21,15 @@ struct KernelMemory::Question {
 
 namespace {
 
-constexpr std::int32_t kProbeReadKernel = 113, kGetCurrentTask = 35, kLookupPerCpu = 195;  // enum bpf_func_id
-
-template <typename Attributes>
-int bpf(int command, Attributes& attributes) {
-  return static_cast<int>(::syscall(SYS_bpf, command, &attributes, sizeof attributes));
-}
-
-bpf_insn instruction(int code, int to, int from, int offset, std::int32_t immediate) {
-  bpf_insn one = {};
-  one.code = static_cast<std::uint8_t>(code);
-  one.dst_reg = static_cast<std::uint8_t>(to & 0xf);
-  one.src_reg = static_cast<std::uint8_t>(from & 0xf);
-  one.off = static_cast<std::int16_t>(offset);
-  one.imm = immediate;
-  return one;
-}
-bpf_insn move(int to, int from) { return instruction(BPF_ALU64 | BPF_MOV | BPF_X, to, from, 0, 0); }
-bpf_insn set(int to, std::int32_t value) { return instruction(BPF_ALU64 | BPF_MOV | BPF_K, to, 0, 0, value); }
-bpf_insn add(int to, std::int32_t value) { return instruction(BPF_ALU64 | BPF_ADD | BPF_K, to, 0, 0, value); }
-bpf_insn load(int to, int from, std::size_t at) {
-  return instruction(BPF_LDX | BPF_MEM | BPF_DW, to, from, static_cast<int>(at), 0);
-}
-bpf_insn store(int to, std::size_t at, int from) {
-  return instruction(BPF_STX | BPF_MEM | BPF_DW, to, from, static_cast<int>(at), 0);
-}
-bpf_insn call(std::int32_t function) { return instruction(BPF_JMP | BPF_CALL, 0, 0, 0, function); }
-
 Result<UniqueFd> make_map() {
   bpf_attr attributes = {};
   attributes.map_type = BPF_MAP_TYPE_PERCPU_ARRAY;
   attributes.key_size = 4;
   attributes.value_size = 8;
   attributes.max_entries = 1;
-  UniqueFd map(bpf(BPF_MAP_CREATE, attributes));
+  UniqueFd map(bpf::call(BPF_MAP_CREATE, attributes));
   if (!map.valid()) return ErrnoErr("a BPF map cannot be made");
   return map;
-}
-
-Result<UniqueFd> load_program(std::span<const bpf_insn> instructions) {
-  // bpf_probe_read_kernel() is only for programs under the kernel's own licence: this one is, or under MIT's.
-  const char* license = "Dual MIT/GPL";
-  bpf_attr attributes = {};
-  attributes.prog_type = BPF_PROG_TYPE_SYSCALL;
-  attributes.prog_flags = BPF_F_SLEEPABLE;
-  attributes.insns = reinterpret_cast<std::uintptr_t>(instructions.data());
-  attributes.insn_cnt = static_cast<std::uint32_t>(instructions.size());
-  attributes.license = reinterpret_cast<std::uintptr_t>(license);
-  UniqueFd program(bpf(BPF_PROG_LOAD, attributes));
-  if (!program.valid()) return ErrnoErr("a BPF program that reads the kernel's memory cannot be loaded");
-  return program;
 }
 
 // "0-3,8"
@@ -101,25 +57,29 @@ Result<KernelMemory> KernelMemory::open() {
   KernelMemory memory;
   TRY_ASSIGN(memory.layout_, Btf::of_kernel());
   TRY_ASSIGN(memory.map_, make_map());
-  constexpr int kArgument = 6, kFrame = 10;
-  const bpf_insn map = instruction(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_FD, 0, memory.map_.get());
+  using namespace bpf;
+  constexpr auto kArgument = r6;
   constexpr auto kRoom = static_cast<std::int32_t>(Question::kRoom);
   std::vector<bpf_insn> program = {
-      move(kArgument, 1), call(kGetCurrentTask), store(kArgument, offsetof(Question, task), 0),
+      move(kArgument, r1), call_helper(BPF_FUNC_get_current_task), store(kArgument, offsetof(Question, task), r0),
       // Only to its stack does the kernel let it copy.
-      move(1, kFrame), add(1, -kRoom), set(2, kRoom), load(3, kArgument, offsetof(Question, address)),
-      call(kProbeReadKernel), store(kArgument, offsetof(Question, answer), 0)};
+      move(r1, frame), add(r1, -kRoom), set(r2, kRoom), load(r3, kArgument, offsetof(Question, address)),
+      call_helper(BPF_FUNC_probe_read_kernel), store(kArgument, offsetof(Question, answer), r0)};
   for (std::int32_t at = 0; at < kRoom; at += 8) {
-    program.push_back(instruction(BPF_LDX | BPF_MEM | BPF_DW, 1, kFrame, at - kRoom, 0));
-    program.push_back(store(kArgument, offsetof(Question, bytes) + static_cast<std::size_t>(at), 1));
+    program.push_back(load(r1, frame, at - kRoom));
+    program.push_back(store(kArgument, static_cast<std::ptrdiff_t>(offsetof(Question, bytes)) + at, r1));
   }
   // The first element of the map as that CPU has it, and the map.
-  program.insert(program.end(), {instruction(BPF_ST | BPF_MEM | BPF_DW, kFrame, 0, -8, 0), map, bpf_insn{},
-                                 store(kArgument, offsetof(Question, map), 1), move(2, kFrame), add(2, -8),
-                                 load(3, kArgument, offsetof(Question, cpu)), call(kLookupPerCpu),
-                                 store(kArgument, offsetof(Question, slot), 0), set(0, 0),
-                                 instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)});
-  TRY_ASSIGN(memory.program_, load_program(program));
+  const auto map = instruction(BPF_LD | BPF_DW | BPF_IMM, r1, BPF_PSEUDO_MAP_FD, 0, memory.map_.get());
+  program.insert(program.end(),
+                 {clear(frame, -8), map, bpf_insn{}, store(kArgument, offsetof(Question, map), r1),
+                  move(r2, frame), add(r2, -8), load(r3, kArgument, offsetof(Question, cpu)),
+                  call_helper(BPF_FUNC_map_lookup_percpu_elem), store(kArgument, offsetof(Question, slot), r0), set(r0, 0),
+                  exit_program()});
+  bpf_attr attributes = {};
+  attributes.prog_type = BPF_PROG_TYPE_SYSCALL;
+  attributes.prog_flags = BPF_F_SLEEPABLE;
+  TRY_ASSIGN(memory.program_, load_program(program, attributes, "reads the kernel's memory"));
   TRY(memory.learn_cpus());
   return memory;
 }
@@ -134,7 +94,7 @@ Result<void> KernelMemory::ask(Question& question) const {
   attributes.test.prog_fd = static_cast<std::uint32_t>(program_.get());
   attributes.test.ctx_in = reinterpret_cast<std::uintptr_t>(&question);
   attributes.test.ctx_size_in = sizeof question;
-  if (bpf(BPF_PROG_TEST_RUN, attributes) < 0) return ErrnoErr("reading the kernel's memory");
+  if (bpf::call(BPF_PROG_TEST_RUN, attributes) < 0) return ErrnoErr("reading the kernel's memory");
   return {};
 }
 

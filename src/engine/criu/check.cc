@@ -7,6 +7,7 @@
 #include "engine/criu/rules.h"
 #include "os/file.h"
 #include "os/huge_pages.h"
+#include "os/landlock.h"
 #include "os/procfs.h"
 
 namespace upkeep::engine::criu {
@@ -77,6 +78,24 @@ TreeFacts read_tree(const CarriedTree& tree, std::vector<Finding>& findings) {
   return facts;
 }
 
+// criu says nothing of them, and afterwards they are not restricted.
+void find_restricted(const CarrySet& set, const MachineFacts& machine, std::vector<Finding>& findings) {
+  const auto restricted = os::restricted_by_landlock();
+  if (!restricted)
+    findings.push_back({Severity::warning, "Landlock",
+                        "whether a task is restricted by it cannot be seen: " + restricted.error().message(),
+                        "leave those that may be out of --carry"});
+  for (const auto& tree : set.trees) {
+    for (const auto& task : tree.tasks) {
+      const auto threads = os::list_threads(task.pid);
+      if (restricted && threads && std::ranges::any_of(*threads, [&](pid_t tid) { return restricted->contains(tid); }))
+        findings.push_back({Severity::refusal, machine.name_of(task.pid),
+                            "it has restricted itself by Landlock, and by what rules nobody can read",
+                            "start it without that sandbox, or leave it out of --carry"});
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set,
@@ -111,6 +130,7 @@ std::vector<Finding> check_set(const EngineOptions& options, const CarrySet& set
                             "use --engine native, or switch them off in its configuration"});
     }
   }
+  find_restricted(set, machine, findings);
   return findings;
 }
 

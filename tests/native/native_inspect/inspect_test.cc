@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/landlock.h>
 #include <linux/netlink.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -13,6 +14,7 @@
 #include <sys/timerfd.h>
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "../engine/subject.h"
@@ -65,6 +67,46 @@ TEST_F(Inspection, APlainTaskHasNoObstacle) {
   auto back = read_manifest(write_manifest(*snapshot));
   ASSERT_OK(back);
   EXPECT_EQ(*back, *snapshot);
+}
+
+// landlock_restrict_self(2): the calling thread, and whom it makes from then on.
+bool restrict_myself() {
+  landlock_ruleset_attr rules = {};
+  rules.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM;
+  const auto ruleset = ::syscall(SYS_landlock_create_ruleset, &rules, sizeof rules, 0);
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  return ruleset >= 0 && ::syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 &&
+         ::close(static_cast<int>(ruleset)) == 0;
+}
+
+TEST_F(Inspection, WhoHasRestrictedHimselfByLandlockIsRefusedBeforeAnythingStops) {
+  if (::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) < 0)
+    GTEST_SKIP() << "this kernel has no Landlock, or it is switched off";
+  // Of the subject one thread is restricted, and the child that this one makes.
+  Subject subject([] {
+    new std::thread([] {
+      const bool restricted = restrict_myself();
+      const pid_t child = ::fork();
+      board().value[0] = static_cast<std::uint64_t>(::gettid());
+      board().value[1] = restricted ? static_cast<std::uint64_t>(child) : 0;
+      for (;;) ::pause();
+    });
+  });
+  const Subject free;
+  ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 2) != 0; }));
+  const auto thread = static_cast<pid_t>(peek(subject.pid(), 1)), child = static_cast<pid_t>(peek(subject.pid(), 2));
+  const auto seen = glance({subject.pid(), free.pid()});
+  const auto stopped = look(subject);
+  ::kill(child, SIGKILL);
+  for (const auto* snapshot : {&seen, &stopped}) {
+    ASSERT_OK(*snapshot);
+    std::set<pid_t> refused;
+    for (const auto& obstacle : (*snapshot)->obstacles) {
+      EXPECT_EQ(obstacle.what, "a Landlock domain") << obstacle.why;
+      refused.insert(obstacle.pid);
+    }
+    EXPECT_EQ(refused, (std::set<pid_t>{thread, child}));
+  }
 }
 
 TEST_F(Inspection, FilesAndWhoSharesThem) {

@@ -15,6 +15,7 @@
 #include "engine/native/inspect/from_proc.h"
 #include "engine/native/inspect/io_uring.h"
 #include "engine/native/inspect/job_stops.h"
+#include "engine/native/inspect/landlock_domains.h"
 #include "engine/native/inspect/outside.h"
 #include "engine/native/inspect/readers.h"
 #include "engine/native/inspect/socket_parts.h"
@@ -149,6 +150,8 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
 
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
+  std::optional<LandlockDomains> landlock;  // of tasks just made: what we have
+  if (request.surroundings) landlock.emplace();
   os::Survivor survivor(::gettid());
   Readers readers(snapshot, request.surroundings ? &survivor : nullptr);  // tasks just made end with us
   std::vector<pid_t> pids;
@@ -180,6 +183,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     TRY(read_posix_queues(snapshot));
     look_at_whole_tree(snapshot);
     look_outside(snapshot, true);
+    landlock->finish(snapshot);
   }
   TRY(read_terminal_queues(snapshot));
   return snapshot;
@@ -187,6 +191,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
 
 Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
+  LandlockDomains landlock;
   Readers readers(snapshot);
   TRY_ASSIGN(const auto pids, list_processes(roots));
   TRY(readers.namespaces.choose_clocks(pids));
@@ -215,6 +220,7 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY(read_posix_queues(snapshot));
   look_at_whole_tree(snapshot);
   look_outside(snapshot, false);
+  landlock.finish(snapshot);
   return snapshot;
 }
 
