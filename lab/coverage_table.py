@@ -141,12 +141,7 @@ SEEN_BY_PROGRAMS = '''
 Numbers that the kernel chooses, and that no system call asks for. A program that has kept one and compares it with what it is told
 later sees the difference: inode numbers (fstat(2)) of pipes, sockets, memfds, shared memory and files without a name, and of files
 on file systems that are made anew; cookies of sockets (SO_COOKIE); serial numbers of keys; numbers of namespaces (/proc/PID/ns) and of
-mounts. On another kernel also its boot ID, the indices of network interfaces and the numbers of devices.
-
-## What is lost, and not noticed by this version
-
-A Landlock domain (landlock(7)). No file of /proc and no system call tells that a task has restricted itself so, and afterwards it is not
-restricted. Leave such programs out of what is carried.'''
+mounts. On another kernel also its boot ID, the indices of network interfaces and the numbers of devices.'''
 
 
 def refusals():
@@ -154,7 +149,7 @@ def refusals():
   found = {}
   for path in sorted((place.LAB.parent / "src/engine/native/inspect").glob("*.cc")):
     source = re.sub(r'"\s*\n\s*"', "", path.read_text())   # of two lines
-    what = r'(?:"[^"]*"[^,"]*|fmt::format\([^()]*(?:\([^()]*\)[^()]*)*\)|[\w.() ]+)'
+    what = r'(?:"[^"]*"[^,"]*|fmt::format\([^()]*(?:\([^()]*\)[^()]*)*\)|descriptor_title\([^()]*\)|[\w.() ]+)'
     for text in re.findall(r'(?:refuse\(\s*(?:[\w.&*]+,\s*)?|obstacles_?\.push_back\(\s*\{[^,{}]+,\s*' + what + r',\s*)"((?:[^"\\]|\\.)*)"', source):
       if "{" not in text and len(text) > 20:
         found.setdefault(path.stem.replace("_", " "), {})[text] = True

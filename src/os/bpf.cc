@@ -10,8 +10,8 @@ Result<UniqueFd> load_program(std::span<const bpf_insn> instructions, bpf_attr a
   attributes.insns = reinterpret_cast<std::uintptr_t>(instructions.data());
   attributes.insn_cnt = static_cast<std::uint32_t>(instructions.size());
   attributes.license = reinterpret_cast<std::uintptr_t>(license);
-  // A signal, even one that is ignored, interrupts the kernel's proof that it does no harm (EAGAIN); it is out
-  // of the way when the call has returned.
+  // A signal, even one that is ignored, interrupts the kernel's proof that it does no harm (EAGAIN); it is
+  // out of the way when the call has returned.
   constexpr int kMostTries = 100;
   UniqueFd program(call(BPF_PROG_LOAD, attributes));
   for (int i = 1; i < kMostTries && !program.valid() && errno == EAGAIN; ++i)

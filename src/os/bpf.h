@@ -1,6 +1,7 @@
 #pragma once
 // Programs that the kernel runs for us: bpf(2), and the kernel's documentation
-// bpf/standardization/instruction-set.rst. They only look; nothing of them stays when their descriptors are closed.
+// bpf/standardization/instruction-set.rst. They only look; nothing of them stays when their descriptors are
+// closed.
 
 #include <linux/bpf.h>
 #include <sys/syscall.h>
@@ -50,7 +51,9 @@ constexpr bpf_insn store(Register to, std::ptrdiff_t at, Register from) {
 constexpr bpf_insn clear(Register to, std::ptrdiff_t at) {
   return instruction(BPF_ST | BPF_MEM | BPF_DW, to, 0, static_cast<int>(at), 0);
 }
-constexpr bpf_insn call_helper(bpf_func_id helper) { return instruction(BPF_JMP | BPF_CALL, r0, 0, 0, helper); }
+constexpr bpf_insn call_helper(bpf_func_id helper) {
+  return instruction(BPF_JMP | BPF_CALL, r0, 0, 0, helper);
+}
 constexpr bpf_insn either(Register to, Register from) {
   return instruction(BPF_ALU64 | BPF_OR | BPF_X, to, from, 0, 0);
 }

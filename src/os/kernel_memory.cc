@@ -61,7 +61,8 @@ Result<KernelMemory> KernelMemory::open() {
   constexpr auto kArgument = r6;
   constexpr auto kRoom = static_cast<std::int32_t>(Question::kRoom);
   std::vector<bpf_insn> program = {
-      move(kArgument, r1), call_helper(BPF_FUNC_get_current_task), store(kArgument, offsetof(Question, task), r0),
+      move(kArgument, r1), call_helper(BPF_FUNC_get_current_task),
+      store(kArgument, offsetof(Question, task), r0),
       // Only to its stack does the kernel let it copy.
       move(r1, frame), add(r1, -kRoom), set(r2, kRoom), load(r3, kArgument, offsetof(Question, address)),
       call_helper(BPF_FUNC_probe_read_kernel), store(kArgument, offsetof(Question, answer), r0)};
@@ -74,8 +75,8 @@ Result<KernelMemory> KernelMemory::open() {
   program.insert(program.end(),
                  {clear(frame, -8), map, bpf_insn{}, store(kArgument, offsetof(Question, map), r1),
                   move(r2, frame), add(r2, -8), load(r3, kArgument, offsetof(Question, cpu)),
-                  call_helper(BPF_FUNC_map_lookup_percpu_elem), store(kArgument, offsetof(Question, slot), r0), set(r0, 0),
-                  exit_program()});
+                  call_helper(BPF_FUNC_map_lookup_percpu_elem),
+                  store(kArgument, offsetof(Question, slot), r0), set(r0, 0), exit_program()});
   bpf_attr attributes = {};
   attributes.prog_type = BPF_PROG_TYPE_SYSCALL;
   attributes.prog_flags = BPF_F_SLEEPABLE;

@@ -39,8 +39,8 @@ Result<void> restrict_this_thread() {
   // It gives one right up, which nobody here uses.
   landlock_ruleset_attr rules = {};
   rules.handled_access_fs = LANDLOCK_ACCESS_FS_MAKE_SYM;
-  const UniqueFd ruleset(static_cast<int>(
-      ::syscall(SYS_landlock_create_ruleset, &rules, sizeof rules.handled_access_fs, 0)));
+  const UniqueFd ruleset(
+      static_cast<int>(::syscall(SYS_landlock_create_ruleset, &rules, sizeof rules.handled_access_fs, 0)));
   if (!ruleset.valid()) return ErrnoErr("landlock_create_ruleset");
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return ErrnoErr("PR_SET_NO_NEW_PRIVS");
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) < 0) return ErrnoErr("landlock_restrict_self");
@@ -118,8 +118,7 @@ class Iterator {
          sizeof(pid_t));
     append({load(r1, kContext, place("bpf_iter__task", "meta")), load(r1, r1, place("bpf_iter_meta", "seq")),
             move(r2, frame), add(r2, kFound), set(r3, sizeof(pid_t)), call_helper(BPF_FUNC_seq_write)});
-    for (const auto at : to_end_)
-      program_[at].off = static_cast<std::int16_t>(program_.size() - at - 1);
+    for (const auto at : to_end_) program_[at].off = static_cast<std::int16_t>(program_.size() - at - 1);
     append({set(r0, 0), exit_program()});
   }
 

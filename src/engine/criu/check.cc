@@ -88,7 +88,8 @@ void find_restricted(const CarrySet& set, const MachineFacts& machine, std::vect
   for (const auto& tree : set.trees) {
     for (const auto& task : tree.tasks) {
       const auto threads = os::list_threads(task.pid);
-      if (restricted && threads && std::ranges::any_of(*threads, [&](pid_t tid) { return restricted->contains(tid); }))
+      if (restricted && threads &&
+          std::ranges::any_of(*threads, [&](pid_t tid) { return restricted->contains(tid); }))
         findings.push_back({Severity::refusal, machine.name_of(task.pid),
                             "it has restricted itself by Landlock, and by what rules nobody can read",
                             "start it without that sandbox, or leave it out of --carry"});

@@ -2,10 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/bpf.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
 #include <linux/landlock.h>
 #include <linux/netlink.h>
+#include <linux/perf_event.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/fanotify.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -94,7 +103,8 @@ TEST_F(Inspection, WhoHasRestrictedHimselfByLandlockIsRefusedBeforeAnythingStops
   });
   const Subject free;
   ASSERT_TRUE(eventually([&] { return peek(subject.pid(), 2) != 0; }));
-  const auto thread = static_cast<pid_t>(peek(subject.pid(), 1)), child = static_cast<pid_t>(peek(subject.pid(), 2));
+  const auto thread = static_cast<pid_t>(peek(subject.pid(), 1)),
+             child = static_cast<pid_t>(peek(subject.pid(), 2));
   const auto seen = glance({subject.pid(), free.pid()});
   const auto stopped = look(subject);
   ::kill(child, SIGKILL);
@@ -198,6 +208,84 @@ TEST_F(Inspection, WhatCannotBeCarriedIsNamed) {
   ASSERT_OK(snapshot);
   EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("descriptor 3 (socket:["));
   EXPECT_THAT(obstacles_of(*snapshot), HasSubstr("descriptor 4 (anon_inode:[fscontext])"));
+}
+
+int make_bpf_map() {
+  bpf_attr map = {};
+  map.map_type = BPF_MAP_TYPE_ARRAY;
+  map.key_size = 4, map.value_size = 8, map.max_entries = 1;
+  return static_cast<int>(::syscall(SYS_bpf, BPF_MAP_CREATE, &map, sizeof map));
+}
+
+int make_perf_event() {
+  perf_event_attr event = {};
+  event.type = PERF_TYPE_SOFTWARE;
+  event.size = sizeof event;
+  event.config = PERF_COUNT_SW_TASK_CLOCK;
+  return static_cast<int>(::syscall(SYS_perf_event_open, &event, 0, -1, -1, 0));
+}
+
+int make_userfaultfd() { return static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC)); }
+
+int make_permission_queue() {
+  return static_cast<int>(::syscall(SYS_fanotify_init, FAN_CLASS_CONTENT, O_RDONLY));
+}
+
+int make_seccomp_notifier() {
+  sock_filter allow = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+  const sock_fprog program = {1, &allow};
+  return static_cast<int>(
+      ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program));
+}
+
+int make_virtual_machine() {
+  const int kvm = ::open("/dev/kvm", O_RDWR | O_CLOEXEC);
+  return kvm < 0 ? -1 : ::ioctl(kvm, KVM_CREATE_VM, 0);
+}
+
+// Connected to itself.
+int make_kernel_tls() {
+  const int one = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* plain = reinterpret_cast<sockaddr*>(&address);
+  if (::bind(one, plain, size) < 0 || ::getsockname(one, plain, &size) < 0 || ::connect(one, plain, size) < 0)
+    return -1;
+  return ::setsockopt(one, IPPROTO_TCP, TCP_ULP, "tls", 4) == 0 ? one : -1;
+}
+
+// What this kernel has of it. Landlock's domains have a test of their own; rings do in io_uring_test.cc.
+TEST_F(Inspection, WhatNoSystemCallCanMakeAgainIsRefusedBeforeAnythingStops) {
+  const std::pair<int (*)(), const char*> kinds[] = {{make_bpf_map, "bpf-map"},
+                                                     {make_perf_event, "[perf_event]"},
+                                                     {make_userfaultfd, "[userfaultfd]"},
+                                                     {make_permission_queue, "[fanotify]"},
+                                                     {make_seccomp_notifier, "seccomp notify"},
+                                                     {make_virtual_machine, "kvm-vm"},
+                                                     {make_kernel_tls, "kernel TLS"}};
+  Subject subject([&kinds] {
+    for (std::size_t i = 0; i < std::size(kinds); ++i)
+      board().value[i] = static_cast<std::uint64_t>(kinds[i].first() + 1);
+  });
+  const auto seen = glance({subject.pid()});
+  ASSERT_OK(seen);
+  std::string missing;
+  for (std::size_t i = 0; i < std::size(kinds); ++i) {
+    const auto fd = static_cast<int>(peek(subject.pid(), i + 1)) - 1;
+    if (fd < 0) {
+      missing += fmt::format(" {}", kinds[i].second);
+      continue;
+    }
+    const bool refused = std::ranges::any_of(seen->obstacles, [&](const Obstacle& obstacle) {
+      return obstacle.what.starts_with(fmt::format("descriptor {} (", fd)) &&
+             (obstacle.what + obstacle.why).find(kinds[i].second) != std::string::npos;
+    });
+    EXPECT_TRUE(refused) << kinds[i].second << " at " << fd << " of:\n" << obstacles_of(*seen);
+  }
+  RecordProperty("missing", missing);
+  std::fputs(("not in this kernel:" + missing + "\n").c_str(), stderr);
 }
 
 // Descriptor 3 is shared with a child that has left the tree's root for another one.

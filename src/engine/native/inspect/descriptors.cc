@@ -52,8 +52,8 @@ Result<std::vector<int>> list_descriptors(pid_t pid) {
 
 Result<DescriptorFacts> facts_of(const DescriptorFolders& folders, pid_t pid, int fd) {
   DescriptorFacts facts;
-  facts.pid = pid;
-  facts.fd = fd;
+  facts.pid = facts.holder = pid;
+  facts.fd = facts.number = fd;
   const auto name = std::to_string(fd);
   TRY_ASSIGN(facts.link, os::read_link_at(folders.links, name));
   TRY_ASSIGN(facts.info, os::read_record_at(folders.infos, name));
@@ -135,20 +135,14 @@ void DescriptorReader::add_what_is_ours(DescriptorFacts& facts) {
 // A running task may open another file under the same number between two looks, as shells do for each
 // command: what is refused is looked at once more, by a descriptor of our own.
 Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
-  const auto known = snapshot_.obstacles.size();
   TRY_ASSIGN(const auto held, borrow_descriptor(facts));
   TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
   TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
   add_what_is_ours(now);
   now.inner = facts.inner;
-  TRY_ASSIGN(auto read, read_open_file(now, false, snapshot_));
-  const auto called = fmt::format("descriptor {} ", held.get());
-  for (auto& obstacle : std::span(snapshot_.obstacles).subspan(known)) {
-    obstacle.pid = facts.pid;
-    if (obstacle.what.starts_with(called))
-      obstacle.what.replace(0, called.size(), fmt::format("descriptor {} ", facts.fd));
-  }
-  return read;
+  now.holder = facts.holder;
+  now.number = facts.number;
+  return read_open_file(now, false, snapshot_);
 }
 
 // A socket may be on its way through itself: it is known by now.
@@ -158,11 +152,13 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
       TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
+      facts.holder = 0;
+      facts.number = -1;
       add_what_is_ours(facts);
       in_flight_.push_back(std::move(descriptor));
       TRY_ASSIGN(const auto file, file_of(facts, true));
       if (const auto& its = snapshot_.files[file].socket; its && its->connection)
-        snapshot_.obstacles.push_back({0, fmt::format("descriptor in flight ({})", facts.link),
+        snapshot_.obstacles.push_back({0, descriptor_title(-1, facts.link),
                                        "a TCP connection is on its way through a socket",
                                        "try again when it has been received"});
       snapshot_.files[socket].socket->unread[message.message].files.push_back(file);

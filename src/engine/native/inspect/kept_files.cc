@@ -237,7 +237,7 @@ void look_for_those_in_flight(Snapshot& snapshot) {
   for (std::uint32_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
     if (file.kind == "kept" && snapshot.kept_file(file.path->device, file.path->inode) == nullptr)
-      snapshot.obstacles.push_back({0, fmt::format("descriptor in flight ({})", file.name),
+      snapshot.obstacles.push_back({0, descriptor_title(-1, file.name),
                                     "nobody else has its file, whose contents are not copied from there",
                                     "try again when it has been received"});
   }
@@ -265,7 +265,7 @@ Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, 
       if (file.kind != "kept") continue;
       struct stat status = {};
       TRY(reader.read(
-          {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+          {process.pid, descriptor_title(descriptor.fd, file.name),
            fmt::format("/proc/{}/fd/{}", process.pid, descriptor.fd), file.name, kept_kind(file.name)},
           status));
     }

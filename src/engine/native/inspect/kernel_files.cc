@@ -52,7 +52,7 @@ std::vector<std::string> read_trigger(const DescriptorFacts& facts, PathFile& pa
   const auto position = number_of(facts.info, "pos").value_or(0);
   const bool of_cgroup = !path.path.starts_with("/proc/");
   if (of_cgroup && position == 0) return {};
-  const auto environment = os::read_file(fmt::format("/proc/{}/environ", facts.pid)).value_or("");
+  const auto environment = os::read_file(fmt::format("/proc/{}/environ", facts.holder)).value_or("");
   if (variable(environment, "MEMORY_PRESSURE_WATCH") == path.path)
     path.trigger = from_base64(variable(environment, "MEMORY_PRESSURE_WRITE"));
   if (path.trigger.empty() || (of_cgroup && position != path.trigger.size())) {
@@ -94,7 +94,7 @@ void look_at_foreign_files(Snapshot& snapshot) {
       const auto digits = std::string_view(file.name).substr(kProc.size());
       (void)std::from_chars(digits.data(), digits.data() + digits.size(), pid);
       if (pid == 0 || ids.contains(pid)) continue;
-      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+      snapshot.obstacles.push_back({process.pid, descriptor_title(descriptor.fd, file.name),
                                     "it is about a process that is not part of the tree",
                                     "carry that process too"});
     }

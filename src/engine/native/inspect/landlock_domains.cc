@@ -4,7 +4,8 @@
 
 namespace upkeep::native {
 
-LandlockDomains::LandlockDomains() : restricted_(std::async(std::launch::async, os::restricted_by_landlock)) {}
+LandlockDomains::LandlockDomains()
+    : restricted_(std::async(std::launch::async, os::restricted_by_landlock)) {}
 
 void LandlockDomains::finish(Snapshot& snapshot) {
   const auto restricted = restricted_.get();

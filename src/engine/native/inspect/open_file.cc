@@ -35,12 +35,8 @@ struct Found {
   const DescriptorFacts& facts;
   OpenFile& file;
   std::vector<Obstacle>& obstacles;
-  std::string title() const {
-    return facts.pid == ::getpid() ? fmt::format("descriptor in flight ({})", facts.link)
-                                   : fmt::format("descriptor {} ({})", facts.fd, facts.link);
-  }
   void refuse(std::string why, std::string remedy = "") {
-    obstacles.push_back({facts.pid, title(), std::move(why), std::move(remedy)});
+    obstacles.push_back({facts.holder, facts.title(), std::move(why), std::move(remedy)});
   }
 };
 
@@ -122,7 +118,7 @@ Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vec
   TRY(os::in_namespace(network, "net", [&] { return read_socket(reading, number); }));
   for (auto& reason : reading.reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
   for (auto& loss : reading.losses)
-    losses.push_back({found.facts.pid, found.title(), std::move(loss.why), std::move(loss.remedy)});
+    losses.push_back({found.facts.holder, found.facts.title(), std::move(loss.why), std::move(loss.remedy)});
   return std::move(reading.in_flight);
 }
 

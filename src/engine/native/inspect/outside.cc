@@ -121,8 +121,7 @@ class Outside {
   std::string title(std::uint32_t file) {
     const auto holder = holders_[file];
     const auto& name = snapshot_.files[file].name;
-    return holder.fd < 0 ? fmt::format("descriptor in flight ({})", name)
-                         : fmt::format("descriptor {} ({})", holder.fd, name);
+    return descriptor_title(holder.fd, name);
   }
   void refuse(std::uint32_t file, std::string why, std::string remedy) {
     snapshot_.obstacles.push_back({holders_[file].pid, title(file), std::move(why), std::move(remedy)});

@@ -107,7 +107,7 @@ class Look {
           file.socket && file.socket->peer_credentials && file.socket->peer_credentials->pid != 0;
       if (!asks || !said_.insert(process.pid_namespace).second) continue;
       snapshot_.losses.push_back(
-          {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+          {process.pid, descriptor_title(descriptor.fd, file.name),
            "inside of its PID namespace SO_PEERCRED will not tell the process any more that has connected "
            "Unix sockets, only its user",
            "nothing, where nobody there asks for it"});

@@ -114,7 +114,7 @@ void look_for_holders(const std::map<Identity, pid_t>& holders, Snapshot& snapsh
       const auto holder = holders.find({file.path->device, file.path->inode});
       if (holder == holders.end()) continue;
       snapshot.obstacles.push_back(
-          {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+          {process.pid, descriptor_title(descriptor.fd, file.name),
            fmt::format("process {} ({}), which is not part of the tree, holds it too", holder->second,
                        os::command_line(holder->second)),
            "carry that process too"});

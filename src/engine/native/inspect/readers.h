@@ -118,8 +118,11 @@ bool may_run_calls(const Process& process, const Thread& thread, const GuestCode
 
 // One descriptor, and the task whose it is.
 struct DescriptorFacts {
-  pid_t pid = 0;
+  pid_t pid = 0;  // where to look; of a copy it is ourselves
   int fd = -1;
+  // Whose it is; 0 and -1: nobody's yet, for it is on its way through a socket.
+  pid_t holder = 0;
+  int number = -1;
   std::string link;
   std::string info;  // of /proc/PID/fdinfo
   std::uint64_t device = 0, inode = 0;
@@ -129,6 +132,7 @@ struct DescriptorFacts {
   SocketDiag* own_diag = nullptr;    // asked about sockets of our network
   os::Survivor* survivor = nullptr;  // puts back what is changed for a look if we end during it
   bool inner = false;                // it sees the processes of another PID namespace
+  std::string title() const { return descriptor_title(number, link); }
 };
 
 // descriptors.cc: of all descriptors of a process, in their order. Names are those that they have for the

@@ -110,6 +110,9 @@ void read_options(SocketReading& reading, const Numbers& numbers, const FreshAns
     auto interface = interface_of(numbers.level, name, *value);
     if (contains(numbers.carried, name) && !counts_packets(numbers.level, name, *value))
       socket.options.push_back({numbers.level, name, std::move(*value), std::move(interface)});
+    else if (numbers.level == IPPROTO_TCP && name == TCP_ULP)
+      reading.refuse("the kernel encrypts what it carries (TCP_ULP: kernel TLS), and its keys cannot be read",
+                     "tell the program to encrypt by itself (nginx: ssl_conf_command Options -KTLS)");
     else
       reading.refuse(
           fmt::format("option {} of level {} is not rebuilt by this version", name, numbers.level));

@@ -55,7 +55,11 @@ std::map<std::uint64_t, Holders> find_holders(const Snapshot& snapshot) {
       if (!file.terminal || file.terminal->device == 0) continue;
       auto& side =
           file.terminal->master ? result[file.terminal->device].master : result[file.terminal->device].slave;
-      if (!side) side = DescriptorFacts{process.pid, descriptor.fd, file.name, ""};
+      if (side) continue;
+      side.emplace();
+      side->pid = side->holder = process.pid;
+      side->fd = side->number = descriptor.fd;
+      side->link = file.name;
     }
   }
   return result;
@@ -223,8 +227,8 @@ Result<bool> read_terminal_end(const DescriptorFacts& facts, const struct stat& 
   file.kind = "terminal";
   if (!attributes) {
     if (!is_pseudo(status.st_rdev))
-      obstacles.push_back({facts.pid, fmt::format("descriptor {} ({})", facts.fd, facts.link),
-                           "this terminal has been hung up", "restart the program"});
+      obstacles.push_back(
+          {facts.holder, facts.title(), "this terminal has been hung up", "restart the program"});
     return true;
   }
   end.master = major(status.st_rdev) == kOther && minor(status.st_rdev) == kMaster;

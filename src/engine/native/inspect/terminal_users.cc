@@ -93,7 +93,7 @@ void name_missing_masters(const Outside& outside, Snapshot& snapshot) {
     for (const auto& descriptor : process.descriptors) {
       const auto& file = snapshot.files[descriptor.file];
       if (file.terminal && !said.contains(file.terminal->device))
-        say(process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name), file.terminal->device);
+        say(process.pid, descriptor_title(descriptor.fd, file.name), file.terminal->device);
     }
   }
 }

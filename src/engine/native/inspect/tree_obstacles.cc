@@ -55,7 +55,7 @@ void find_outside_holders(const Strangers& strangers, Snapshot& snapshot) {
       auto holder = holders.find(name);
       if (holder == holders.end()) continue;
       snapshot.obstacles.push_back(
-          {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, name),
+          {process.pid, descriptor_title(descriptor.fd, name),
            fmt::format("process {} ({}), which is not part of the tree, holds it too", holder->second,
                        os::command_line(holder->second)),
            "carry that process too, or redirect to a file"});
@@ -110,7 +110,7 @@ void find_outside_holders_of_unnamed(const Strangers& strangers, Snapshot& snaps
     if (same_kind == ours.end()) return;
     if (const auto* one = same_kind->second.find(pid, theirs.number))
       snapshot.obstacles.push_back(
-          {one->pid, fmt::format("descriptor {} ({})", one->fd, theirs.link),
+          {one->pid, descriptor_title(one->fd, theirs.link),
            fmt::format("process {} ({}), which is not part of the tree, holds it too", pid,
                        os::command_line(pid)),
            "carry that process too"});
@@ -150,7 +150,7 @@ void look_at_input_signals(Snapshot& snapshot) {
       const auto& who = file.input_signal->type == F_OWNER_PGRP ? groups : ids;
       if (!who.contains(file.input_signal->owner))
         snapshot.obstacles.push_back(
-            {process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+            {process.pid, descriptor_title(descriptor.fd, file.name),
              fmt::format("its signals go to {}, which is not part of the tree", file.input_signal->owner),
              "carry that process too"});
     }
@@ -263,7 +263,7 @@ void look_at_networks_of_sockets(Snapshot& snapshot) {
     for (const auto& descriptor : process.descriptors) {
       const auto& file = snapshot.files[descriptor.file];
       if (!file.socket || carried.contains(file.socket->network)) continue;
-      snapshot.obstacles.push_back({process.pid, fmt::format("descriptor {} ({})", descriptor.fd, file.name),
+      snapshot.obstacles.push_back({process.pid, descriptor_title(descriptor.fd, file.name),
                                     "it belongs to a network namespace that no process of the tree is in",
                                     "carry that process too"});
     }

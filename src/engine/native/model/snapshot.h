@@ -46,6 +46,12 @@ struct Obstacle {
   }
 };
 
+// How messages call a descriptor; number -1: it is on its way through a socket.
+inline std::string descriptor_title(int number, const std::string& name) {
+  return number < 0 ? fmt::format("descriptor in flight ({})", name)
+                    : fmt::format("descriptor {} ({})", number, name);
+}
+
 struct Snapshot {
   std::string kernel;  // uname -r
   Bytes vdso;          // the code that this kernel maps as [vdso], vdso(7); none where it has none
