@@ -78,13 +78,23 @@ class EngineTest : public ::testing::Test {
       auto still = snapshot(roots);
       if (!still) return ::testing::AssertionFailure() << "snapshot: " << still.error().message();
       manifest = (*still)->manifest();
-      // As in a jump nobody gets to clean up: the tasks, which are stopped, and criu end together.
-      for (pid_t pid : ended_by_carry(manifest)) ::kill(pid, SIGKILL);
-      for (pid_t pid : criu_processes()) ::kill(pid, SIGKILL);
-    }
-    for (pid_t pid : ended_by_carry(manifest)) {
-      if (!eventually([pid] { return ::waitpid(pid, nullptr, WNOHANG) != 0 && ::kill(pid, 0) != 0; }))
-        return ::testing::AssertionFailure() << pid << " did not end";
+      // As in a jump nobody gets to clean up: the tasks, which are stopped, and criu end together, and what
+      // is left of them is gone before somebody lets them go.
+      const auto carried = ended_by_carry(manifest), criu = criu_processes();
+      for (pid_t pid : carried) ::kill(pid, SIGKILL);
+      for (pid_t pid : criu) ::kill(pid, SIGKILL);
+      for (pid_t pid : carried) {
+        if (!eventually([pid] { return ::waitpid(pid, nullptr, WNOHANG) != 0 && ::kill(pid, 0) != 0; }))
+          return ::testing::AssertionFailure() << pid << " did not end";
+      }
+      for (pid_t pid : criu) {
+        const auto ended = [pid] {
+          const auto stat = os::read_stat(pid);
+          return !stat || stat->state == 'Z';
+        };
+        if (!eventually(ended))
+          return ::testing::AssertionFailure() << "criu, process " << pid << ", did not end";
+      }
     }
     if (between_) between_();
     auto restored = restore(manifest);
