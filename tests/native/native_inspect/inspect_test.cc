@@ -267,7 +267,7 @@ TEST_F(Inspection, WhatNoSystemCallCanMakeAgainIsRefusedBeforeAnythingStops) {
                                                      {make_kernel_tls, "kernel TLS"}};
   Subject subject([&kinds] {
     for (std::size_t i = 0; i < std::size(kinds); ++i)
-      board().value[i] = static_cast<std::uint64_t>(kinds[i].first() + 1);
+      board().value[i] = static_cast<std::uint64_t>(kinds[i].first()) + 1;
   });
   const auto seen = glance({subject.pid()});
   ASSERT_OK(seen);

@@ -13,6 +13,8 @@
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <cstring>
@@ -25,6 +27,12 @@ namespace {
 
 using namespace upkeep::testing;
 using ::testing::HasSubstr;
+
+struct in6_ifreq {  // of linux/ipv6.h, which does not go with netinet/in.h
+  in6_addr ifr6_addr;
+  std::uint32_t ifr6_prefixlen;
+  int ifr6_ifindex;
+};
 
 constexpr int kIcmpFilter = 1;  // ICMP_FILTER of linux/icmp.h
 
@@ -169,6 +177,60 @@ TEST_F(DatagramSockets, CountedTimeStampsAreRefused) {
   const auto saved = save_trees({subject.pid()}, images(), false);
   ASSERT_FALSE(saved);
   EXPECT_THAT(saved.error().message(), HasSubstr("option 37 of level 1 is not rebuilt by this version"));
+}
+
+// setsockopt(2) takes it, getsockopt(2) does not give it.
+TEST_F(DatagramSockets, BudgetsOfPollingAreKept) {
+  static constexpr int kBudget = 16;
+  Subject subject([] {
+    must(make(AF_INET) == 3);
+    set(3, SOL_SOCKET, SO_BUSY_POLL, 50), set(3, SOL_SOCKET, SO_BUSY_POLL_BUDGET, kBudget);
+  });
+  ASSERT_TRUE(carry(subject));
+  const auto after = inspect_trees({subject.pid()}, false);
+  ASSERT_OK(after);
+  std::vector<int> budgets;
+  for (const auto& file : after->snapshot.files) {
+    for (const auto& one : file.socket ? file.socket->options : std::vector<SocketOption>()) {
+      int value = 0;
+      std::memcpy(&value, one.value.data.data(), std::min(sizeof value, one.value.data.size()));
+      if (one.level == SOL_SOCKET && one.name == SO_BUSY_POLL_BUDGET) budgets.push_back(value);
+    }
+  }
+  EXPECT_EQ(budgets, std::vector{kBudget});
+}
+
+TEST_F(DatagramSockets, WhatOnlyTheKernelKnowsOfOneIsRefused) {
+  // In a network of its own. 3: a program chooses among those at its port; 4: an interface by number; 5: an
+  // anycast group; 6: none of these
+  Subject subject([] {
+    sock_filter first = {BPF_RET | BPF_K, 0, 0, 0};
+    const sock_fprog program = {1, &first};
+    must(::unshare(CLONE_NEWNET) == 0);
+    must(make(AF_INET) == 3 && make(AF_INET) == 4 && make(AF_INET6) == 5 && make(AF_INET) == 6);
+    ifreq loopback = {};
+    loopback.ifr_name[0] = 'l', loopback.ifr_name[1] = 'o';
+    loopback.ifr_flags = IFF_UP | IFF_RUNNING;
+    must(::ioctl(3, SIOCSIFFLAGS, &loopback) == 0);
+    for (const int fd : {3, 6}) set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    must(bind_to(3, {"127.0.0.1", 41101}) && bind_to(6, {"127.0.0.1", 41102}));
+    set(3, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, program);
+    const auto number = ::if_nametoindex("lo");
+    set(4, IPPROTO_IP, IP_MULTICAST_IF, ip_mreqn{{}, {}, static_cast<int>(number)});
+    in6_ifreq address = {{}, 64, static_cast<int>(number)};
+    ipv6_mreq group = {{}, number};
+    must(::inet_pton(AF_INET6, "fd00::1", &address.ifr6_addr) == 1 && ::ioctl(5, SIOCSIFADDR, &address) == 0);
+    must(::inet_pton(AF_INET6, "fd00::2", &group.ipv6mr_multiaddr) == 1);
+    set(5, IPPROTO_IPV6, IPV6_JOIN_ANYCAST, group);
+  });
+  const auto seen = inspect_trees({subject.pid()}, false);
+  ASSERT_OK(seen);
+  std::map<std::string, std::string> refused;
+  for (const auto& [pid, what, why, remedy] : seen->snapshot.obstacles) refused[what.substr(0, 12)] += why;
+  EXPECT_THAT(refused["descriptor 3"], HasSubstr("a BPF program chooses"));
+  EXPECT_THAT(refused["descriptor 4"], HasSubstr("named by number (IP_MULTICAST_IF)"));
+  EXPECT_THAT(refused["descriptor 5"], HasSubstr("anycast group"));
+  EXPECT_EQ(refused.count("descriptor 6"), 0U) << refused["descriptor 6"];
 }
 
 TEST_F(DatagramSockets, UdpOfBothFamilies) {

@@ -293,6 +293,7 @@ Result<void> read_socket(SocketReading& reading, std::uint64_t inode) {
   TRY(read_own_name(reading));
   read_scope(socket);
   TRY(read_all_options(reading));
+  read_untold_state(reading);
   TRY(read_part(reading));
   read_scope(socket);
   return {};

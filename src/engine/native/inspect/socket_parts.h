@@ -71,6 +71,9 @@ Result<void> read_listed_remote(SocketReading& reading, std::string_view list);
 // Of numbers of interfaces; "": there is none with that number.
 std::string interface_name(std::uint32_t number);
 
+// untold_socket_state.cc: of an IPv4 or IPv6 socket, what getsockopt(2) has no answer for.
+void read_untold_state(SocketReading& reading);
+
 // unread_messages.cc: of sockets that keep messages, and of streams of AF_UNIX; MOST: bytes.
 Result<void> read_unread_messages(SocketReading& reading, std::int64_t most = INT64_MAX);
 
