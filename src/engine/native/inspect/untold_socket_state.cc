@@ -44,8 +44,9 @@ Result<void> look_for_program(const InKernel& its, SocketReading& reading) {
   if (group == 0) return {};
   TRY_ASSIGN(const auto program, its.memory.number(group, "sock_reuseport", "prog"));
   if (program != 0)
-    reading.refuse("a BPF program chooses among the sockets of its port (SO_ATTACH_REUSEPORT_EBPF, or _CBPF), "
-                   "and it cannot be read");
+    reading.refuse(
+        "a BPF program chooses among the sockets of its port (SO_ATTACH_REUSEPORT_EBPF, or _CBPF), "
+        "and it cannot be read");
   return {};
 }
 
@@ -60,8 +61,9 @@ Result<void> look_for_numbered_interface(const InKernel& its, SocketReading& rea
   TRY_ASSIGN(const auto number, its.number("inet_sock", "mc_index"));
   TRY_ASSIGN(const auto address, its.number("inet_sock", "mc_addr"));
   if (number != 0 && address == 0)
-    reading.refuse("what it sends to groups leaves by an interface that it has named by number (IP_MULTICAST_IF)",
-                   "configure the interface by its address");
+    reading.refuse(
+        "what it sends to groups leaves by an interface that it has named by number (IP_MULTICAST_IF)",
+        "configure the interface by its address");
   return {};
 }
 
@@ -92,7 +94,8 @@ void read_untold_state(SocketReading& reading) {
     if (!its) its.emplace(InKernel::find(reading.fd));
     const auto looked = *its ? look(**its, reading) : tl::unexpected(its->error());
     if (!looked)
-      reading.losses.push_back({fmt::format("whether {} was set cannot be seen: {}", option, looked.error().message())});
+      reading.losses.push_back(
+          {fmt::format("whether {} was set cannot be seen: {}", option, looked.error().message())});
   }
 }
 
