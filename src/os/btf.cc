@@ -105,7 +105,8 @@ Result<Btf> Btf::parse(std::string text) {
     const auto more = length_of_more(type.kind(), type.count());
     if (!more || types_end - at - kTypeSize < *more)
       return Err("type {} of this BTF is unknown", btf.types_.size());
-    if (type.kind() == kStruct) btf.structures_.push_back(static_cast<std::uint32_t>(at));
+    // The text is long, so views of it stay when the object moves.
+    if (type.kind() == kStruct) btf.structures_.emplace(btf.name(type.name), static_cast<std::uint32_t>(at));
     btf.types_.push_back(static_cast<std::uint32_t>(at));
     at += kTypeSize + *more;
   }
@@ -131,12 +132,9 @@ std::optional<Btf::Type> Btf::type(std::uint32_t id) const {
   return id == 0 ? Type{0, 0, 0, 0} : type_at(types_[id]);
 }
 
-std::optional<Btf::Type> Btf::structure(std::string_view wanted) const {
-  if (wanted.empty()) return std::nullopt;
-  for (const auto at : structures_) {
-    if (const auto its = type_at(at); name(its.name) == wanted) return its;
-  }
-  return std::nullopt;
+std::optional<Btf::Type> Btf::structure(std::string_view name) const {
+  const auto found = structures_.find(name);
+  return found == structures_.end() || name.empty() ? std::nullopt : std::optional(type_at(found->second));
 }
 
 std::optional<std::uint32_t> Btf::function(std::string_view wanted) const {

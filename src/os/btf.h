@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "common/result.h"
@@ -62,8 +63,8 @@ class Btf {
   std::string text_;
   std::size_t names_ = 0, names_end_ = 0;
   // Where they begin in text_: of the many there are, few are asked for.
-  std::vector<std::uint32_t> types_;       // by number; [0] is void, which lies nowhere
-  std::vector<std::uint32_t> structures_;  // those among them
+  std::vector<std::uint32_t> types_;  // by number; [0] is void, which lies nowhere
+  std::unordered_map<std::string_view, std::uint32_t> structures_;
 };
 
 }  // namespace upkeep::os
