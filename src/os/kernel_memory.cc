@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <mutex>
+#include <optional>
 
 #include "os/bpf.h"
 #include "os/file.h"
@@ -54,8 +56,8 @@ Result<std::vector<std::uint32_t>> possible_cpus() {
 }  // namespace
 
 Result<KernelMemory> KernelMemory::open() {
-  KernelMemory memory;
-  TRY_ASSIGN(memory.layout_, Btf::of_kernel());
+  TRY_ASSIGN(auto layout, Btf::of_kernel());
+  KernelMemory memory(std::move(layout));
   TRY_ASSIGN(memory.map_, make_map());
   using namespace bpf;
   constexpr auto kArgument = r6;
@@ -85,9 +87,37 @@ Result<KernelMemory> KernelMemory::open() {
   return memory;
 }
 
+namespace {
+
+struct Own {
+  std::mutex mutex;
+  std::optional<Result<KernelMemory>> memory;
+  int uses = 0;
+};
+Own& the_own() {
+  static Own own;
+  return own;
+}
+
+}  // namespace
+
 const Result<KernelMemory>& KernelMemory::own() {
-  static const Result<KernelMemory> memory = open();
-  return memory;
+  auto& own = the_own();
+  const std::scoped_lock lock(own.mutex);
+  if (!own.memory) own.memory.emplace(open());
+  return *own.memory;
+}
+
+KernelMemory::Use::Use() {
+  auto& own = the_own();
+  const std::scoped_lock lock(own.mutex);
+  ++own.uses;
+}
+
+KernelMemory::Use::~Use() {
+  auto& own = the_own();
+  const std::scoped_lock lock(own.mutex);
+  if (--own.uses == 0) own.memory.reset();
 }
 
 Result<void> KernelMemory::ask(Question& question) const {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -21,8 +22,16 @@ namespace upkeep::os {
 class KernelMemory {
  public:
   static Result<KernelMemory> open();
-  // The only one of this process, opened when it is first asked for.
+  // The only one of this process, opened when it is first asked for, and closed with the last Use.
   static const Result<KernelMemory>& own();
+  // While there is one, own() stays open: outside of them nobody has descriptors of it. Not while others run
+  // that ask.
+  class Use {
+   public:
+    Use();
+    Use(const Use&) = delete;
+    ~Use();
+  };
 
   const Btf& layout() const { return layout_; }
   Result<void> read(std::uint64_t address, std::span<std::byte> into) const;
@@ -44,7 +53,7 @@ class KernelMemory {
 
  private:
   struct Question;
-  KernelMemory() = default;
+  explicit KernelMemory(Btf layout) : layout_(std::move(layout)) {}
   Result<void> ask(Question& question) const;
   Result<void> learn_cpus();
   Btf layout_;

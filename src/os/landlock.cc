@@ -8,12 +8,15 @@
 #include <cerrno>
 #include <cstring>
 #include <future>
+#include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "os/bpf.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
+#include "os/procfs.h"
 
 namespace upkeep::os {
 namespace {
@@ -75,22 +78,33 @@ Result<std::size_t> learn_offset(const KernelMemory& kernel) {
 
 // The kernel runs it for each task (its documentation bpf/bpf_iterators.rst, 5.8 on). It writes the number of
 // those that Landlock keeps anything with, as it is in our PID namespace.
-class Iterator {
+struct Iterator {
+  std::vector<bpf_insn> program;
+  std::uint32_t function = 0;  // what it is attached to
+
+  Result<UniqueFd> load() const {
+    bpf_attr attributes = {};
+    attributes.prog_type = BPF_PROG_TYPE_TRACING;
+    attributes.expected_attach_type = BPF_TRACE_ITER;
+    attributes.attach_btf_id = function;
+    return bpf::load_program(program, attributes, "looks at credentials");
+  }
+};
+
+class IteratorWriter {
  public:
-  static Result<UniqueFd> make(const KernelMemory& kernel) {
-    Iterator iterator(kernel);
+  // For this kernel, and our PID namespace.
+  static Result<Iterator> write(const KernelMemory& kernel) {
+    IteratorWriter writer(kernel.layout());
     TRY_ASSIGN(const auto offset, learn_offset(kernel));
     TRY_ASSIGN(const auto own_task, kernel.current_task());
     TRY_ASSIGN(const auto own_pid, kernel.number(own_task, "task_struct", "thread_pid"));
     TRY_ASSIGN(const auto level, kernel.number(own_pid, "pid", "level"));
-    iterator.write(offset, level);
-    bpf_attr attributes = {};
-    attributes.prog_type = BPF_PROG_TYPE_TRACING;
-    attributes.expected_attach_type = BPF_TRACE_ITER;
-    attributes.attach_btf_id = kernel.layout().function("bpf_iter_task").value_or(0);
-    if (iterator.unknown_ || attributes.attach_btf_id == 0)
+    writer.compile(offset, level);
+    const auto function = kernel.layout().function("bpf_iter_task");
+    if (writer.unknown_ || !function)
       return Err("this kernel's BTF does not tell how it keeps tasks and their credentials");
-    return bpf::load_program(iterator.program_, attributes, "looks at credentials");
+    return Iterator{std::move(writer.program_), *function};
   }
 
  private:
@@ -98,9 +112,9 @@ class Iterator {
   static constexpr int kFound = -16, kFoundMore = -8;  // on its stack
   static constexpr std::size_t kMostFound = 16;
 
-  explicit Iterator(const KernelMemory& kernel) : layout_(kernel.layout()) {}
+  explicit IteratorWriter(const Btf& layout) : layout_(layout) {}
 
-  void write(std::size_t offset, std::size_t level) {
+  void compile(std::size_t offset, std::size_t level) {
     using namespace bpf;
     append({move(kContext, r1), load(kTask, kContext, place("bpf_iter__task", "task"))});
     end_where_zero(kTask);  // it is called once more when all have been
@@ -155,10 +169,23 @@ class Iterator {
   bool unknown_ = false;
 };
 
-Result<UniqueFd> load_iterator() {
+Result<Iterator> write_iterator() {
   const auto& kernel = KernelMemory::own();
   if (!kernel) return tl::unexpected(kernel.error());
-  return Iterator::make(*kernel);
+  return IteratorWriter::write(*kernel);
+}
+
+// Once for each kernel that this process lives to see: a program of somebody's may be carried into another.
+Result<UniqueFd> load_iterator() {
+  static std::mutex mutex;
+  static std::string boot;
+  static std::optional<Result<Iterator>> written;
+  const std::scoped_lock lock(mutex);
+  if (const auto now = boot_id(); !written || now != boot) {
+    written.emplace(write_iterator());
+    boot = now;
+  }
+  return *written ? (*written)->load() : tl::unexpected(written->error());
 }
 
 Result<UniqueFd> start(Fd program) {
@@ -178,9 +205,8 @@ Result<UniqueFd> start(Fd program) {
 
 Result<std::set<pid_t>> restricted_by_landlock() {
   if (!kernel_has_landlock()) return {};
-  static const Result<UniqueFd> program = load_iterator();
-  if (!program) return tl::unexpected(program.error());
-  TRY_ASSIGN(const auto iterator, start(*program));
+  TRY_ASSIGN(const auto program, load_iterator());
+  TRY_ASSIGN(const auto iterator, start(program));
   TRY_ASSIGN(const auto found, read_all(iterator));
   std::vector<pid_t> tasks(found.size() / sizeof(pid_t));
   std::memcpy(tasks.data(), found.data(), tasks.size() * sizeof(pid_t));

@@ -16,6 +16,7 @@
 #include "engine/native/kernel_crossing.h"
 #include "engine/native/verify.h"
 #include "os/file.h"
+#include "os/kernel_memory.h"
 #include "os/procfs.h"
 
 namespace upkeep::native {
@@ -240,6 +241,7 @@ class NativeEngine : public engine::Engine {
   }
 
   std::optional<ImageWriter> image_;  // begun by prepare()
+  os::KernelMemory::Use memory_;      // by all looks of one run
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "engine/native/rebuild/rebuild.h"
 #include "engine/native/verify.h"
 #include "os/file.h"
+#include "os/kernel_memory.h"
 
 namespace upkeep::native {
 namespace {
@@ -102,6 +103,7 @@ Result<Inspected> inspect_trees(const std::vector<pid_t>& roots, bool stop) {
 Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& folder, bool leave_running,
                          const NetworkHooks& network) {
   TRY_ASSIGN(const auto set, engine::collect(roots));
+  const os::KernelMemory::Use use;  // by both looks
   TRY_ASSIGN(const auto before, glance(set.roots()));
   TRY(refuse_obstacles(before));
   TRY_ASSIGN(auto written, SaveFolder::make(folder));

@@ -22,6 +22,7 @@
 #include "engine/native/inspect/terminal.h"
 #include "engine/native/inspect/tree_obstacles.h"
 #include "os/file.h"
+#include "os/kernel_memory.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
 #include "os/time_namespace.h"
@@ -150,6 +151,7 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
 
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
+  const os::KernelMemory::Use use;
   std::optional<LandlockDomains> landlock;  // of tasks just made: what we have
   if (request.surroundings) landlock.emplace();
   os::Survivor survivor(::gettid());
@@ -191,6 +193,7 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
 
 Result<Snapshot> glance(const std::vector<pid_t>& roots) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
+  const os::KernelMemory::Use use;
   LandlockDomains landlock;
   Readers readers(snapshot);
   TRY_ASSIGN(const auto pids, list_processes(roots));
