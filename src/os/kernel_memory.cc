@@ -162,12 +162,13 @@ Result<std::uint64_t> KernelMemory::current_task() const {
   return question.task;
 }
 
-Result<std::uint64_t> KernelMemory::file(Fd fd) const {
+Result<std::uint64_t> KernelMemory::behind(Fd fd) const {
   TRY_ASSIGN(const auto task, current_task());
   TRY_ASSIGN(const auto files, number(task, "task_struct", "files"));
   TRY_ASSIGN(const auto table, number(files, "files_struct", "fdt"));
   TRY_ASSIGN(const auto pointers, number(table, "fdtable", "fd"));
-  return value<std::uint64_t>(pointers + static_cast<std::uint64_t>(fd.get()) * 8);
+  TRY_ASSIGN(const auto file, value<std::uint64_t>(pointers + static_cast<std::uint64_t>(fd.get()) * 8));
+  return number(file, "file", "private_data");
 }
 
 Result<void> KernelMemory::learn_cpus() {

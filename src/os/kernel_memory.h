@@ -46,8 +46,9 @@ class KernelMemory {
   Result<std::uint64_t> number(std::uint64_t address, const char* structure, const char* path) const;
   // struct task_struct of the calling thread.
   Result<std::uint64_t> current_task() const;
-  // struct file of a descriptor of ours.
-  Result<std::uint64_t> file(Fd fd) const;
+  // What a descriptor of ours leads to: what its struct file keeps as private_data (struct socket of a
+  // socket).
+  Result<std::uint64_t> behind(Fd fd) const;
   // The sum over all CPUs of the 8 bytes at ADDRESS, of memory that every CPU has for itself.
   Result<std::uint64_t> per_cpu_sum(std::uint64_t address) const;
 

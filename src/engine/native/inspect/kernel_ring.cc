@@ -275,8 +275,7 @@ class RingReader {
 Result<KernelRing> read_kernel_ring(os::Fd ring) {
   const auto& kernel = os::KernelMemory::own();
   if (!kernel) return tl::unexpected(kernel.error());
-  TRY_ASSIGN(const auto file, kernel->file(ring));
-  TRY_ASSIGN(const auto context, kernel->number(file, "file", "private_data"));
+  TRY_ASSIGN(const auto context, kernel->behind(ring));
   return RingReader(*kernel, context).read();
 }
 

@@ -241,8 +241,7 @@ Result<bool> was_made_a_semaphore(const DescriptorFacts& facts) {
   const auto& kernel = os::KernelMemory::own();
   if (!kernel) return Err("{}", kernel.error().message());
   TRY_ASSIGN(const auto fd, borrow_descriptor(facts));
-  TRY_ASSIGN(const auto file, kernel->file(fd));
-  TRY_ASSIGN(const auto context, kernel->number(file, "file", "private_data"));
+  TRY_ASSIGN(const auto context, kernel->behind(fd));
   TRY_ASSIGN(const auto flags, kernel->number(context, "eventfd_ctx", "flags"));
   return (flags & EFD_SEMAPHORE) != 0;
 }

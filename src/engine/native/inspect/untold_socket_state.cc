@@ -20,8 +20,7 @@ struct InKernel {
   static Result<InKernel> find(os::Fd socket) {
     const auto& memory = os::KernelMemory::own();
     if (!memory) return tl::unexpected(memory.error());
-    TRY_ASSIGN(const auto file, memory->file(socket));
-    TRY_ASSIGN(const auto outer, memory->number(file, "file", "private_data"));
+    TRY_ASSIGN(const auto outer, memory->behind(socket));
     TRY_ASSIGN(const auto sock, memory->number(outer, "socket", "sk"));
     return InKernel{*memory, sock};
   }
