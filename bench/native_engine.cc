@@ -13,10 +13,10 @@
 #include <string_view>
 
 #include "common/result.h"
-#include "engine/native/inspect/inspect.h"
-#include "engine/native/model/snapshot.h"
-#include "engine/native/rebuild/rebuild.h"
-#include "engine/native/verify.h"
+#include "engine/inspect/inspect.h"
+#include "engine/model/snapshot.h"
+#include "engine/rebuild/rebuild.h"
+#include "engine/verify/verify.h"
 #include "os/file.h"
 #include "os/heap.h"
 
@@ -47,7 +47,7 @@ class Stopwatch {
   nlohmann::json parts_;
 };
 
-Result<void> refuse(const native::Snapshot& snapshot) {
+Result<void> refuse(const engine::Snapshot& snapshot) {
   for (const auto& obstacle : snapshot.obstacles)
     return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
   return {};
@@ -56,17 +56,17 @@ Result<void> refuse(const native::Snapshot& snapshot) {
 Result<void> snapshot(pid_t pid, const std::string& manifest) {
   Stopwatch watch;
   {
-    TRY_ASSIGN(const auto before, native::glance({pid}));
+    TRY_ASSIGN(const auto before, engine::glance({pid}));
     TRY(refuse(before));
     watch.mark("glance");
-    TRY_ASSIGN(const auto tree, native::StoppedTree::stop({pid}));
+    TRY_ASSIGN(const auto tree, engine::StoppedTree::stop({pid}));
     watch.mark("stop");
-    native::InspectRequest request;
+    engine::InspectRequest request;
     request.page_runs = false;
-    TRY_ASSIGN(const auto model, native::inspect(tree, request));
+    TRY_ASSIGN(const auto model, engine::inspect(tree, request));
     TRY(refuse(model));
     watch.mark("inspect");
-    TRY(os::replace_file(manifest, native::write_manifest(model), 0600));
+    TRY(os::replace_file(manifest, engine::write_manifest(model), 0600));
     watch.mark("write");
   }
   watch.mark("let go");
@@ -77,11 +77,11 @@ Result<void> snapshot(pid_t pid, const std::string& manifest) {
 Result<void> restore(const std::string& manifest) {
   Stopwatch watch;
   TRY_ASSIGN(auto text, os::read_file(manifest));
-  TRY_ASSIGN(const auto model, native::read_manifest(std::move(text)));
+  TRY_ASSIGN(const auto model, engine::read_manifest(std::move(text)));
   watch.mark("read");
-  TRY_ASSIGN(auto tasks, native::rebuild(model, "/dev/null"));
+  TRY_ASSIGN(auto tasks, engine::rebuild(model, "/dev/null"));
   watch.mark("rebuild");
-  TRY_ASSIGN(auto tree, native::verify(model, std::move(tasks)));
+  TRY_ASSIGN(auto tree, engine::verify(model, std::move(tasks)));
   watch.mark("verify");
   watch.print();
   return tree.kill();

@@ -45,9 +45,9 @@ set(CPACK_STRIP_FILES ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
-# Libraries are found out by dpkg-shlibdeps; these are programs that are called. criu is 4.1 in Debian 13; 12 has 3.17 only.
+# Libraries are found out by dpkg-shlibdeps; these are programs that are called.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "criu (>= 4.0), kexec-tools, kmod")
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "kexec-tools, kmod")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS nftables)
 set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION

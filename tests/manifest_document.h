@@ -5,7 +5,7 @@
 #include <string>
 
 #include "common/result.h"
-#include "engine/native/model/snapshot.h"
+#include "engine/model/snapshot.h"
 
 namespace upkeep {
 
@@ -13,7 +13,7 @@ namespace upkeep {
 inline std::string sealed(const std::string& inside) {
   return fmt::format(
       "{{\"format\": \"upkeep native snapshot\", \"version\": {}, \"checksum\": {},\n\"mappings\": {}}}\n",
-      native::kFormatVersion, native::checksum(inside), inside);
+      engine::kFormatVersion, engine::checksum(inside), inside);
 }
 
 // Around CONTENT: a snapshot as to_json() gives it, or anything else. What looks like lists of mappings is

@@ -1,13 +1,13 @@
 #include "cli/carry_options.h"
 
-#include "engine/unit.h"
+#include "systemd/unit_processes.h"
 
 namespace upkeep::cli {
 
 Result<std::vector<pid_t>> CarryOptions::roots() const {
   auto all = pids;
   for (const auto& unit : units) {
-    TRY_ASSIGN(const auto found, engine::roots_of_unit(unit, engine::unified_hierarchy()));
+    TRY_ASSIGN(const auto found, systemd::roots_of_unit(unit, systemd::unified_hierarchy()));
     all.insert(all.end(), found.begin(), found.end());
   }
   return all;

@@ -5,8 +5,8 @@
 
 #include "cli/carry_options.h"
 #include "cli/command.h"
+#include "jump/old/check.h"
 #include "report/text.h"
-#include "upgrade/check.h"
 
 namespace upkeep::cli {
 namespace {
@@ -23,7 +23,7 @@ const char* word(Finding::Severity severity) {
   return "";
 }
 
-nlohmann::json report_json(const upgrade::CheckReport& report) {
+nlohmann::json report_json(const jump::CheckReport& report) {
   nlohmann::json findings = nlohmann::json::array();
   for (const auto& finding : report.findings) {
     findings.push_back({{"severity", word(finding.severity)},
@@ -34,7 +34,7 @@ nlohmann::json report_json(const upgrade::CheckReport& report) {
   return {{"possible", report.possible()}, {"findings", findings}};
 }
 
-void print_findings(const upgrade::CheckReport& report) {
+void print_findings(const jump::CheckReport& report) {
   std::string text;
   for (const auto& finding : report.findings) {
     text += fmt::format("{:8} {}", word(finding.severity), finding.what);
@@ -49,7 +49,7 @@ void print_findings(const upgrade::CheckReport& report) {
 }  // namespace
 
 void add_check(CLI::App& app, Context& context) {
-  auto request = std::make_shared<upgrade::CheckRequest>();
+  auto request = std::make_shared<jump::CheckRequest>();
   auto carry = std::make_shared<CarryOptions>();
   auto* command = add_subcommand(app, context, "check", "can this machine do it? Looks, and touches nothing",
                                  "  upkeep check\n  upkeep check --to 7.3 --carry-unit redis-server\n");
@@ -58,13 +58,12 @@ void add_check(CLI::App& app, Context& context) {
   command->add_option("--carry", carry->pids, "processes to carry, each with its whole tree")
       ->check(CLI::PositiveNumber);
   add_carry_unit(*command, *carry);
-  command->add_option("--engine", request->engine, "what carries the tasks")->capture_default_str();
   command->callback([&context, request, carry] {
     context.run = [&context, request, carry] {
       auto roots = carry->roots();
       if (!roots) return fail(context, roots.error());
       request->carry = std::move(*roots);
-      const auto report = upgrade::check_machine(*request);
+      const auto report = jump::check_machine(*request);
       if (context.json)
         print_json(report_json(report));
       else

@@ -6,11 +6,11 @@
 #include <thread>
 
 #include "cli/journals.h"
-#include "landing/settle.h"
+#include "jump/new/settle.h"
+#include "operation/lock.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "report/text.h"
-#include "upgrade/lock.h"
 
 namespace upkeep::cli {
 namespace {
@@ -38,7 +38,7 @@ Result<report::Summary> follow_upgrade(const Context& context, const std::string
   std::vector<Event> all;
   auto last_seen_alive = Clock::now();
   for (;;) {
-    const bool alive = upgrade::machine_lock_holder() != 0 || landing::settle_pending();
+    const bool alive = operation::machine_lock_holder() != 0 || jump::settle_pending();
     if (alive) last_seen_alive = Clock::now();
     TRY_ASSIGN(auto events, follower.wait(kFrame));
     if (!context.quiet) {
@@ -54,7 +54,7 @@ Result<report::Summary> follow_upgrade(const Context& context, const std::string
   // The end is in the journal a moment before the worker is gone (it syncs, and frees the store's memory):
   // whoever starts the next upgrade at once shall not be told that this one is under way.
   for (const auto end = Clock::now() + kPatience;
-       upgrade::machine_lock_holder() != 0 && Clock::now() < end;) {
+       operation::machine_lock_holder() != 0 && Clock::now() < end;) {
     std::this_thread::sleep_for(kFrame / 4);
   }
   return report::summarise(all, {id, false});

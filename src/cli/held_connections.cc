@@ -21,8 +21,8 @@ std::string new_table() {
 
 }  // namespace
 
-native::NetworkHooks HeldConnections::hooks() {
-  native::NetworkHooks hooks;
+engine::NetworkHooks HeldConnections::hooks() {
+  engine::NetworkHooks hooks;
   hooks.hold = [this](const std::vector<pid_t>& pids) { return hold(pids); };
   hooks.keep = [this] { return keep(); };
   hooks.release = [this] { return release(); };

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "common/result.h"
-#include "engine/native/trees.h"
+#include "engine/trees.h"
 #include "net/connection_hold.h"
 
 namespace upkeep::cli {
@@ -16,7 +16,7 @@ class HeldConnections {
  public:
   explicit HeldConnections(std::string folder) : folder_(std::move(folder)) {}
   // They refer to this object.
-  native::NetworkHooks hooks();
+  engine::NetworkHooks hooks();
   std::size_t count() const { return hold_ ? hold_->connections().size() : 0; }
   const std::string& table() const { return table_; }  // of those that stay held
 

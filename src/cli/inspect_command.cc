@@ -6,13 +6,13 @@
 
 #include "cli/carry_options.h"
 #include "cli/command.h"
-#include "engine/native/trees.h"
+#include "engine/trees.h"
 
 namespace upkeep::cli {
 namespace {
 
-using native::Process;
-using native::Snapshot;
+using engine::Process;
+using engine::Snapshot;
 
 struct InspectOptions {
   CarryOptions carry;
@@ -31,7 +31,7 @@ std::string memory_text(const Process& process) {
   for (const auto& run : process.memory.pages) pages += run.count;
   auto text = fmt::format("{} mappings, {}", process.memory.mappings.size(), size_text(mapped));
   if (process.stopped)
-    text += fmt::format(", of which {} are pages of its own", size_text(pages * native::kPage));
+    text += fmt::format(", of which {} are pages of its own", size_text(pages * engine::kPage));
   return text;
 }
 
@@ -44,20 +44,20 @@ std::string timers_text(const Process& process) {
                      process.stopped->pending.size(), running, process.stopped->posix_timers.size());
 }
 
-std::string socket_text(const native::Socket& socket) {
+std::string socket_text(const engine::Socket& socket) {
   std::string text;
   if (socket.journal) {
     const auto& journal = *socket.journal;
     text = fmt::format(" to systemd-journald, for {} as '{}', priority {}",
                        journal.unit.empty() ? "no unit" : journal.unit, journal.identifier, journal.priority);
   } else if (constexpr int kUnix = 1; socket.family == kUnix) {
-    if (const auto own = native::unix_name(socket.local); !own.empty()) text += " " + native::escape(own);
-    if (const auto its = native::unix_name(socket.remote); !its.empty()) text += " to " + native::escape(its);
+    if (const auto own = engine::unix_name(socket.local); !own.empty()) text += " " + engine::escape(own);
+    if (const auto its = engine::unix_name(socket.remote); !its.empty()) text += " to " + engine::escape(its);
   }
   return text;
 }
 
-std::string descriptor_text(const Snapshot& snapshot, const native::Descriptor& descriptor) {
+std::string descriptor_text(const Snapshot& snapshot, const engine::Descriptor& descriptor) {
   const auto& file = snapshot.files[descriptor.file];
   auto text = fmt::format("  fd {:5}  {}", descriptor.fd, file.name);
   if (file.path && file.position != 0) text += fmt::format(" at {}", file.position);
@@ -83,7 +83,7 @@ std::string process_text(const Snapshot& snapshot, const Process& process) {
   return text;
 }
 
-std::string snapshot_text(const native::Inspected& inspected) {
+std::string snapshot_text(const engine::Inspected& inspected) {
   const auto& snapshot = inspected.snapshot;
   std::string text;
   for (const auto& process : snapshot.processes) text += process_text(snapshot, process);
@@ -101,10 +101,10 @@ std::string snapshot_text(const native::Inspected& inspected) {
 int run_inspect(const Context& context, const InspectOptions& options) {
   auto roots = options.carry.roots();
   if (!roots) return fail(context, roots.error());
-  auto inspected = native::inspect_trees(*roots, !options.no_stop);
+  auto inspected = engine::inspect_trees(*roots, !options.no_stop);
   if (!inspected) return fail(context, inspected.error());
   if (context.json) {
-    auto json = native::to_json(inspected->snapshot);
+    auto json = engine::to_json(inspected->snapshot);
     json["stopped_ns"] = inspected->stopped_ns;
     print_json(json);
   } else {

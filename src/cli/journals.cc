@@ -9,10 +9,10 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "landing/journal.h"
-#include "landing/settle.h"
+#include "jump/new/settle.h"
+#include "operation/journal.h"
+#include "operation/lock.h"
 #include "os/file.h"
-#include "upgrade/lock.h"
 
 namespace upkeep::cli {
 namespace {
@@ -28,9 +28,9 @@ Event event_of_line(std::string_view line, std::size_t number) {
 }
 
 Result<std::string> read_journal_text(const std::string& state_dir, const std::string& id) {
-  auto text = os::read_file(landing::journal_path(state_dir, id));
+  auto text = os::read_file(operation::journal_path(state_dir, id));
   if (!text && (text.error().code() == EACCES || text.error().code() == EPERM)) {
-    return Err("{}: only root may read it", landing::journal_path(state_dir, id));
+    return Err("{}: only root may read it", operation::journal_path(state_dir, id));
   }
   return text;
 }
@@ -49,7 +49,7 @@ Result<std::vector<Event>> read_events(const std::string& state_dir, const std::
 }
 
 Result<std::vector<std::string>> ids_in(const std::string& state_dir) {
-  auto ids = landing::list_upgrades(state_dir);
+  auto ids = operation::list_upgrades(state_dir);
   if (!ids && (ids.error().code() == EACCES || ids.error().code() == EPERM)) {
     return Err("{}: only root may read it", state_dir);
   }
@@ -74,7 +74,7 @@ std::vector<Event> JournalReader::take(std::string_view piece) {
 Result<std::vector<report::Summary>> read_upgrades(const std::string& state_dir) {
   TRY_ASSIGN(auto ids, ids_in(state_dir));
   // Asked before the journals are read: whoever ends in between has then written so.
-  const bool somebody_works = upgrade::machine_lock_holder() != 0 || landing::settle_pending();
+  const bool somebody_works = operation::machine_lock_holder() != 0 || jump::settle_pending();
   std::vector<report::Summary> upgrades;
   for (const auto& id : ids) {
     TRY_ASSIGN(auto events, read_events(state_dir, id));
@@ -110,7 +110,7 @@ Result<JournalFollower> JournalFollower::open(const std::string& state_dir, cons
   os::UniqueFd inotify(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!inotify.valid()) return ErrnoErr("inotify_init1");
   // Both folders and the file: whichever appears next, something is heard.
-  const std::string path = landing::journal_path(state_dir, id);
+  const std::string path = operation::journal_path(state_dir, id);
   if (::inotify_add_watch(inotify.get(), state_dir.c_str(), IN_CREATE | IN_MOVED_TO) < 0) {
     return ErrnoErr("watch {}", state_dir);
   }

@@ -4,9 +4,9 @@
 #include "cli/command.h"
 #include "cli/held_connections.h"
 #include "cli/journals.h"
-#include "engine/native/trees.h"
-#include "landing/journal.h"
-#include "recovery/kept.h"
+#include "engine/trees.h"
+#include "jump/new/kept.h"
+#include "operation/journal.h"
 
 namespace upkeep::cli {
 namespace {
@@ -19,7 +19,7 @@ struct RestoreOptions {
 
 int restore_folder(const Context& context, const RestoreOptions& options) {
   HeldConnections connections(options.id);
-  auto restored = native::restore_trees(options.id, options.stopped, connections.hooks());
+  auto restored = engine::restore_trees(options.id, options.stopped, connections.hooks());
   if (!restored) return fail(context, restored.error());
   if (context.json)
     print_json({{"roots", restored->roots}, {"pids", restored->pids}});
@@ -32,7 +32,7 @@ int restore_folder(const Context& context, const RestoreOptions& options) {
 }
 
 int run_restore(const Context& context, const RestoreOptions& options) {
-  if (native::is_saved_tree(options.id)) {
+  if (engine::is_saved_tree(options.id)) {
     if (options.discard)
       return fail(context, Error("--discard is for upgrades; a folder can simply be removed"));
     return restore_folder(context, options);
@@ -44,7 +44,7 @@ int run_restore(const Context& context, const RestoreOptions& options) {
   if (!upgrade) return fail(context, upgrade.error());
   const std::string& id = upgrade->id;
   if (options.discard) {
-    auto discarded = recovery::discard_kept(context.state_dir, id);
+    auto discarded = jump::discard_kept(context.state_dir, id);
     if (!discarded) return fail(context, discarded.error());
     if (context.json)
       print_json({{"discarded", id}});
@@ -52,10 +52,10 @@ int run_restore(const Context& context, const RestoreOptions& options) {
       print(fmt::format("The images of {} are deleted.\n", id));
     return kOk;
   }
-  auto journal = landing::Journal::open(context.state_dir, id);
+  auto journal = operation::Journal::open(context.state_dir, id);
   if (!journal) return fail(context, journal.error());
-  auto restored = recovery::restore_kept(context.state_dir, id,
-                                         [&](const Event& event) { (void)journal->append(event); });
+  auto restored =
+      jump::restore_kept(context.state_dir, id, [&](const Event& event) { (void)journal->append(event); });
   if (!restored) return fail(context, restored.error());
   (void)journal->append(
       {"upgrade_ended", "", "restored by hand", {{"outcome", "upgraded"}, {"exit_code", 0}}});

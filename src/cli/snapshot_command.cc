@@ -6,7 +6,7 @@
 #include "cli/carry_options.h"
 #include "cli/command.h"
 #include "cli/held_connections.h"
-#include "engine/native/trees.h"
+#include "engine/trees.h"
 
 namespace upkeep::cli {
 namespace {
@@ -21,7 +21,7 @@ int run_snapshot(const Context& context, const SnapshotOptions& options) {
   auto roots = options.carry.roots();
   if (!roots) return fail(context, roots.error());
   HeldConnections connections(options.folder);
-  auto saved = native::save_trees(*roots, options.folder, options.leave_running, connections.hooks());
+  auto saved = engine::save_trees(*roots, options.folder, options.leave_running, connections.hooks());
   if (!saved) return fail(context, saved.error());
   if (context.json) {
     print_json({{"pids", saved->pids},

@@ -10,24 +10,24 @@
 #include "cli/carry_options.h"
 #include "cli/command.h"
 #include "cli/follow.h"
-#include "landing/units.h"
+#include "jump/old/check.h"
+#include "jump/old/recover.h"
+#include "jump/old/worker.h"
+#include "operation/lock.h"
 #include "os/file.h"
-#include "recovery/recover.h"
 #include "report/text.h"
-#include "upgrade/check.h"
-#include "upgrade/lock.h"
-#include "upgrade/worker.h"
+#include "systemd/units.h"
 
 namespace upkeep::cli {
 namespace {
 
 struct UpgradeOptions {
-  upgrade::Plan plan;
+  jump::Plan plan;
   CarryOptions carry;
   bool yes = false;
 };
 
-std::string announcement(const upgrade::CheckReport& report, const upgrade::Plan& plan) {
+std::string announcement(const jump::CheckReport& report, const jump::Plan& plan) {
   std::string text =
       fmt::format("Kernel {} -> {}.\nCarried on:\n", os::kernel_release(), report.target->release);
   std::vector<std::string> units;
@@ -37,8 +37,8 @@ std::string announcement(const upgrade::CheckReport& report, const upgrade::Plan
                         tree.tasks.size() == 1 ? "task" : "tasks");
     if (!tree.unit.empty()) units.push_back(tree.unit);
   }
-  if (auto running = landing::running_services(); landing::systemd_is_running() && running) {
-    const auto stopped = landing::to_stop(*running, units);
+  if (auto running = systemd::running_services(); systemd::systemd_is_running() && running) {
+    const auto stopped = systemd::to_stop(*running, units);
     text += stopped.empty() ? "No other service has to be stopped.\n"
                             : fmt::format("Not carried; stopped before and started again after: {}\n",
                                           fmt::join(stopped, " "));
@@ -72,7 +72,7 @@ void forward_interrupts() {
     for (;;) {
       int signal = 0;
       ::sigwait(&signals, &signal);
-      const int worker = upgrade::machine_lock_holder();
+      const int worker = operation::machine_lock_holder();
       if (worker > 0) ::kill(worker, SIGINT);
     }
   }).detach();
@@ -94,17 +94,17 @@ int run_upgrade(const Context& context, UpgradeOptions& options) {
   if (!roots) return fail(context, roots.error());
   plan.carry = std::move(*roots);
   if (::geteuid() == 0) {
-    auto recovered = recovery::recover_all(context.state_dir);
+    auto recovered = jump::recover_all(context.state_dir);
     if (!recovered)
       return fail(context, std::move(recovered).error().in("undoing an upgrade that was killed"));
     for (const auto& id : *recovered) {
       if (!context.json) print(fmt::format("Upgrade {} had been killed; it is undone now.\n", id));
     }
   }
-  const auto report = upgrade::check_machine({plan.kernel, plan.carry, plan.engine});
+  const auto report = jump::check_machine({plan.kernel, plan.carry});
   if (!report.possible())
     return fail(context, Error(report.first_refusal() + "; `upkeep check` says it all"));
-  if (const int holder = upgrade::machine_lock_holder(); holder != 0) {
+  if (const int holder = operation::machine_lock_holder(); holder != 0) {
     return fail(
         context,
         Error(fmt::format("another upgrade is under way (process {}); follow it with `upkeep status --wait`",
@@ -119,12 +119,12 @@ int run_upgrade(const Context& context, UpgradeOptions& options) {
       return kOk;
     }
   }
-  plan.id = upgrade::new_id();
-  if (auto saved = upgrade::save_plan(plan); !saved) return fail(context, saved.error());
+  plan.id = jump::new_id();
+  if (auto saved = jump::save_plan(plan); !saved) return fail(context, saved.error());
   forward_interrupts();
   auto program = os::read_link("/proc/self/exe");
   if (!program) return fail(context, program.error());
-  if (auto started = upgrade::start_worker(plan, *program); !started) return fail(context, started.error());
+  if (auto started = jump::start_worker(plan, *program); !started) return fail(context, started.error());
   auto summary = follow_upgrade(context, plan.id);
   if (!summary) return fail(context, summary.error());
   return tell(context, *summary);
@@ -150,7 +150,6 @@ void add_upgrade(CLI::App& app, Context& context) {
                    "seconds from the first stop to the jump; over: everything is undone")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
-  command->add_option("--engine", options->plan.engine, "what carries the tasks")->capture_default_str();
   command->add_flag("--dry-run", options->plan.dry_run,
                     "do everything up to the jump, undo it, and say how long the window would have been");
   command->add_flag("-y,--yes", options->yes, "do not ask");

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
-#include "landing/settle.h"
-#include "recovery/recover.h"
-#include "upgrade/worker.h"
+#include "jump/new/settle.h"
+#include "jump/old/recover.h"
+#include "jump/old/worker.h"
 
 namespace upkeep::cli {
 
@@ -18,8 +18,8 @@ void add_worker(CLI::App& app, Context& context) {
   command->add_option("id", *id, "the upgrade")->required();
   command->callback([&context, id] {
     context.run = [&context, id] {
-      auto plan = upgrade::load_plan(context.state_dir, *id);
-      return plan ? upgrade::run_worker(*plan) : fail(context, plan.error());
+      auto plan = jump::load_plan(context.state_dir, *id);
+      return plan ? jump::run_worker(*plan) : fail(context, plan.error());
     };
   });
 }
@@ -34,9 +34,9 @@ void add_recover(CLI::App& app, Context& context) {
     context.run = [&context, id] {
       Result<std::vector<std::string>> recovered = std::vector<std::string>();
       if (id->empty()) {
-        recovered = recovery::recover_all(context.state_dir);
+        recovered = jump::recover_all(context.state_dir);
       } else {
-        auto undone = recovery::recover(context.state_dir, *id);
+        auto undone = jump::recover(context.state_dir, *id);
         if (!undone) return fail(context, undone.error());
         if (*undone) recovered->push_back(*id);
       }
@@ -58,7 +58,7 @@ void add_settle(CLI::App& app, Context& context) {
   command->group("");
   command->callback([&context] {
     context.run = [&context] {
-      auto settled = landing::settle();
+      auto settled = jump::settle();
       return settled ? kOk : fail(context, settled.error());
     };
   });

@@ -75,15 +75,13 @@ class StoodStill {
   virtual Result<void> resume() = 0;
 };
 
+// Kernel modules that restore() asks the new kernel's questions through. Nobody loads them for it there, for
+// there is no modprobe yet where the kernel looks for it.
+inline constexpr const char* kModules[] = {"unix_diag"};
+
 class Engine {
  public:
   virtual ~Engine() = default;
-  virtual std::string name() const = 0;
-
-  // Kernel modules that restore() asks the new kernel's questions through. Nobody loads them for it there,
-  // for there is no modprobe yet where the kernel looks for it.
-  virtual std::vector<std::string> modules() const { return {}; }
-
   // What stands in the way of carrying SET; nothing is stopped for it. What this accepts, snapshot() then
   // carries and restore() in DESTINATION makes again.
   virtual std::vector<Finding> check(const CarrySet& set, const Destination& destination) = 0;
@@ -95,10 +93,6 @@ class Engine {
   // Stops the trees in the order in which the set lists them.
   virtual Result<std::unique_ptr<StoodStill>> snapshot(const CarrySet& set, const SnapshotRequest& request,
                                                        const SnapshotHooks& hooks) = 0;
-
-  // Begins what restore() needs and no image is wanted for (probing the kernel), and returns at once: it goes
-  // on beside what the caller does, and restore() of the same object waits for it. Optional.
-  virtual void begin_restore() = 0;
 
   // Each task goes back into the cgroup that the manifest names before on_restored is called.
   virtual Result<Restored> restore(const std::string& images, const nlohmann::json& manifest,

@@ -114,12 +114,12 @@ Result<std::string> kernel_parameter(std::string_view name) {
   return find_parameter(text, name);
 }
 
-Result<std::string> find_root_device(const landing::RootFileSystem& root, int timeout_s) {
+Result<std::string> find_root_device(const machine::RootFileSystem& root, int timeout_s) {
   TRY_ASSIGN(auto uevents, open_uevents());
   const auto end = Clock::now() + std::chrono::seconds(timeout_s);
   for (;;) {
     for (const auto& device : block_devices(root.device)) {
-      auto uuid = landing::probe_uuid(device);
+      auto uuid = machine::probe_uuid(device);
       if (uuid && *uuid == root.uuid) return device;
     }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
@@ -133,7 +133,7 @@ Result<std::string> find_root_device(const landing::RootFileSystem& root, int ti
   }
 }
 
-Result<void> enter_root(const std::string& device, const landing::RootFileSystem& root) {
+Result<void> enter_root(const std::string& device, const machine::RootFileSystem& root) {
   TRY(os::make_directories("/sysroot"));
   TRY(os::mount_file_system(device, "/sysroot", root.fs_type, root.options));
   for (const char* point : {"/proc", "/sys", "/dev", "/run"}) {
@@ -147,7 +147,7 @@ Result<void> enter_root(const std::string& device, const landing::RootFileSystem
   return {};
 }
 
-Result<void> make_early_mounts(const std::vector<landing::EarlyMount>& mounts) {
+Result<void> make_early_mounts(const std::vector<machine::EarlyMount>& mounts) {
   for (const auto& mount : mounts) {
     if (os::is_mount_point(mount.mount_point)) continue;
     TRY(os::make_directories(mount.mount_point));

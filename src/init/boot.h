@@ -4,7 +4,7 @@
 #include <string>
 
 #include "common/result.h"
-#include "landing/init_config.h"
+#include "jump/init_config.h"
 
 namespace upkeep::init {
 
@@ -24,10 +24,10 @@ std::string find_parameter(std::string_view command_line, std::string_view name)
 
 // Waits (kernel uevents, at most TIMEOUT_S seconds) for the block device that holds the file system, mounts
 // it on /sysroot, and makes it the root: /proc, /sys, /dev and /run move along, the initramfs is emptied.
-Result<std::string> find_root_device(const landing::RootFileSystem& root, int timeout_s = 30);
-Result<void> enter_root(const std::string& device, const landing::RootFileSystem& root);
+Result<std::string> find_root_device(const machine::RootFileSystem& root, int timeout_s = 30);
+Result<void> enter_root(const std::string& device, const machine::RootFileSystem& root);
 
 // Mounts that tasks and systemd expect; those that are there already are left alone.
-Result<void> make_early_mounts(const std::vector<landing::EarlyMount>& mounts);
+Result<void> make_early_mounts(const std::vector<machine::EarlyMount>& mounts);
 
 }  // namespace upkeep::init

@@ -28,7 +28,7 @@ void EventQueue::emit(Event event) {
 }
 
 Result<void> EventQueue::attach(const std::string& state_dir, const std::string& id) {
-  TRY_ASSIGN(auto journal, landing::Journal::open(state_dir, id));
+  TRY_ASSIGN(auto journal, operation::Journal::open(state_dir, id));
   for (auto& event : queued_) TRY(journal.append(std::move(event)));
   queued_.clear();
   journal_.emplace(std::move(journal));

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "common/event.h"
-#include "landing/journal.h"
+#include "operation/journal.h"
 
 namespace upkeep::init {
 
@@ -26,7 +26,7 @@ class EventQueue {
 
  private:
   std::vector<Event> queued_;
-  std::optional<landing::Journal> journal_;
+  std::optional<operation::Journal> journal_;
 };
 
 }  // namespace upkeep::init

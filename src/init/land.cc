@@ -4,10 +4,10 @@
 #include <unistd.h>
 
 #include "init/boot.h"
-#include "landing/journald_sockets.h"
-#include "landing/settle.h"
+#include "jump/new/settle.h"
 #include "os/file.h"
 #include "os/mount.h"
+#include "systemd/journald_sockets.h"
 
 namespace upkeep::init {
 namespace {
@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kFolder = "/run/upkeep/landing";
 
 // When PID 1 began, on the clock of the old kernel.
-std::int64_t continue_clock(const landing::Manifest& manifest, const os::ClockReading& first,
+std::int64_t continue_clock(const jump::Manifest& manifest, const os::ClockReading& first,
                             EventQueue& events) {
   auto continued = os::continued_realtime(manifest.clocks, manifest.tsc_frequency, first);
   if (!continued) {
@@ -31,8 +31,7 @@ std::int64_t continue_clock(const landing::Manifest& manifest, const os::ClockRe
 }
 
 Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueue& events) {
-  landing::JournaldSockets journald;
-  TRY_ASSIGN(const auto engine, landing::begin_restore(store.manifest));
+  systemd::JournaldSockets journald;
   auto landed = extraction.get();
   if (!landed) {
     events.emit({"stage_failed", "land", landed.error().message()});
@@ -40,13 +39,12 @@ Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueu
   }
   TRY(make_early_mounts(store.manifest.mounts));
   events.emit({"stage_done", "land", ""});
-  landing::RestoreOptions options;
-  options.engine = engine;
+  jump::RestoreOptions options;
   options.on_journald_wanted = [&]() -> Result<void> {
-    TRY_ASSIGN(journald, landing::JournaldSockets::listen());
+    TRY_ASSIGN(journald, systemd::JournaldSockets::listen());
     return {};
   };
-  TRY(landing::restore_tasks(*landed, options, events.sink()));
+  TRY(jump::restore_tasks(*landed, options, events.sink()));
   journald.hand_on();
   return {};
 }
@@ -56,7 +54,7 @@ Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueu
 Result<OpenedStore> open_store(std::uint64_t address, const os::ClockReading& first, EventQueue& events) {
   TRY_ASSIGN(auto images, memory::CarriedImages::open(address));
   TRY_ASSIGN(auto text, images.manifest());
-  TRY_ASSIGN(auto manifest, landing::parse_manifest(text));
+  TRY_ASSIGN(auto manifest, jump::parse_manifest(text));
   const std::int64_t began = continue_clock(manifest, first, events);
   Event jumped{"stage_done", "jump", ""};
   Event landing{"stage_begun", "land", ""};
@@ -70,13 +68,12 @@ Result<Extraction> begin_extraction(OpenedStore& store) {
   TRY(os::make_directories(kFolder, 0700));
   TRY(os::mount_file_system("upkeep", kFolder, "tmpfs", "nosuid,nodev,noexec,mode=0700,size=90%"));
   TRY_ASSIGN(auto directory, os::open_file(kFolder, O_RDONLY | O_DIRECTORY));
-  return std::async(
-      std::launch::async,
-      [&images = *store.images, directory = std::move(directory)]() -> Result<landing::Landing> {
-        TRY_ASSIGN(auto landed, landing::extract_store(images, directory));
-        landed.folder = kFolder;
-        return landed;
-      });
+  return std::async(std::launch::async,
+                    [&images = *store.images, directory = std::move(directory)]() -> Result<jump::Landing> {
+                      TRY_ASSIGN(auto landed, jump::extract_store(images, directory));
+                      landed.folder = kFolder;
+                      return landed;
+                    });
 }
 
 Result<void> bring_back(OpenedStore& store, Extraction extraction, EventQueue& events) {
@@ -84,18 +81,18 @@ Result<void> bring_back(OpenedStore& store, Extraction extraction, EventQueue& e
   if (os::is_mount_point(kFolder)) (void)os::unmount(kFolder, true);
   (void)os::remove_tree(kFolder);
   if (restored) return {};
-  const auto path = landing::kept_store_path(store.manifest.state_dir, store.manifest.id);
+  const auto path = jump::kept_store_path(store.manifest.state_dir, store.manifest.id);
   if (auto kept = store.images->save_to(path); !kept) {
     events.emit({"warning", "restore", "the images could not be kept: " + kept.error().message()});
   }
   return restored;
 }
 
-Result<void> prepare_settle(const landing::Manifest& manifest) {
-  for (const auto& adoption : manifest.adoptions) TRY(landing::prepare_adoption(adoption));
+Result<void> prepare_settle(const jump::Manifest& manifest) {
+  for (const auto& adoption : manifest.adoptions) TRY(systemd::prepare_adoption(adoption));
   TRY(os::make_directories("/run/upkeep", 0755));
-  TRY_ASSIGN(const auto text, landing::to_text(manifest));
-  TRY(os::replace_file(landing::kSettlePath, text));
+  TRY_ASSIGN(const auto text, jump::to_text(manifest));
+  TRY(os::replace_file(jump::kSettlePath, text));
   const std::string units = "/run/systemd/system";
   TRY(os::make_directories(units + "/multi-user.target.wants"));
   TRY(os::replace_file(units + "/upkeep-settle.service",

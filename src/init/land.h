@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "init/console.h"
-#include "landing/landing.h"
+#include "jump/new/landing.h"
 #include "memory/carried_images.h"
 #include "os/clock.h"
 
@@ -17,13 +17,13 @@ namespace upkeep::init {
 // written down.
 struct OpenedStore {
   std::unique_ptr<memory::CarriedImages> images;
-  landing::Manifest manifest;
+  jump::Manifest manifest;
 };
 Result<OpenedStore> open_store(std::uint64_t address, const os::ClockReading& first, EventQueue& events);
 
 // Copies the images out of the store, checking them, while the caller brings devices and the root up: it
 // needs nothing but memory, and no path, since the caller changes the root meanwhile.
-using Extraction = std::future<Result<landing::Landing>>;
+using Extraction = std::future<Result<jump::Landing>>;
 Result<Extraction> begin_extraction(OpenedStore& store);
 
 // With the root there: mounts, files, tasks. After a failure the images go to disk for `upkeep restore`; none
@@ -31,6 +31,6 @@ Result<Extraction> begin_extraction(OpenedStore& store);
 Result<void> bring_back(OpenedStore& store, Extraction extraction, EventQueue& events);
 
 // What systemd finds when it starts: drop-ins for the carried services, and upkeep-settle.service.
-Result<void> prepare_settle(const landing::Manifest& manifest);
+Result<void> prepare_settle(const jump::Manifest& manifest);
 
 }  // namespace upkeep::init

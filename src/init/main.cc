@@ -13,7 +13,7 @@
 
 #include "init/boot.h"
 #include "init/land.h"
-#include "landing/init_config.h"
+#include "jump/init_config.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/heap.h"
@@ -21,22 +21,22 @@
 namespace upkeep::init {
 namespace {
 
-Result<landing::InitConfig> read_config() {
-  TRY_ASSIGN(auto text, os::read_file(landing::kInitConfigPath));
+Result<jump::InitConfig> read_config() {
+  TRY_ASSIGN(auto text, os::read_file(jump::kInitConfigPath));
   auto json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) return Err("{} is not JSON", landing::kInitConfigPath);
-  return landing::init_config_from_json(json);
+  if (json.is_discarded()) return Err("{} is not JSON", jump::kInitConfigPath);
+  return jump::init_config_from_json(json);
 }
 
 Result<std::uint64_t> store_address() {
-  TRY_ASSIGN(auto text, kernel_parameter(landing::kStoreParameter));
+  TRY_ASSIGN(auto text, kernel_parameter(jump::kStoreParameter));
   if (text.empty()) return 0;
   std::string_view digits = text;
   if (digits.starts_with("0x")) digits.remove_prefix(2);
   std::uint64_t address = 0;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), address, 16);
   if (error != std::errc() || end != digits.data() + digits.size())
-    return Err("{}{} is not an address", landing::kStoreParameter, text);
+    return Err("{}{} is not an address", jump::kStoreParameter, text);
   return address;
 }
 
@@ -55,7 +55,7 @@ Result<std::uint64_t> store_address() {
 }
 
 Result<void> carry_over(Result<OpenedStore>& store, Result<Extraction> extraction,
-                        const landing::InitConfig& config, EventQueue& events) {
+                        const jump::InitConfig& config, EventQueue& events) {
   TRY(events.attach(config.state_dir, config.id));
   if (!store) {
     events.emit({"stage_failed", "land", store.error().message()});
@@ -84,7 +84,7 @@ int run() {
   if (store != 0) (void)reserve_pids(config->highest_pid);
   // Opened before the root is mounted: a damaged store is known before anything else happens.
   auto opened = store == 0 ? Result<OpenedStore>(Err("no store")) : open_store(store, first, events);
-  if (opened) (void)reserve_pids(landing::highest_pid(opened->manifest));  // children were born since prepare
+  if (opened) (void)reserve_pids(jump::highest_pid(opened->manifest));  // children were born since prepare
   auto extraction = opened ? begin_extraction(*opened) : Result<Extraction>(Err("no store"));
   if (auto loaded = load_modules(); !loaded)
     say(loaded.error().message());  // the root may be there all the same

@@ -10,8 +10,6 @@
 namespace upkeep::os {
 namespace {
 
-constexpr std::int64_t kSecond = 1'000'000'000;
-
 std::int64_t read_clock(clockid_t clock) {
   timespec now = {};
   ::clock_gettime(clock, &now);
@@ -19,6 +17,11 @@ std::int64_t read_clock(clockid_t clock) {
 }
 
 }  // namespace
+
+timespec to_timespec(std::uint64_t ns) {
+  constexpr auto kEach = static_cast<std::uint64_t>(kSecond);
+  return {static_cast<time_t>(ns / kEach), static_cast<long>(ns % kEach)};
+}
 
 std::int64_t realtime_ns() { return read_clock(CLOCK_REALTIME); }
 std::int64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }

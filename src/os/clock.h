@@ -3,6 +3,8 @@
 // CLOCK_MONOTONIC from zero; the processor's time stamp counter goes on counting through kexec and ties both
 // together.
 
+#include <time.h>
+
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
@@ -10,6 +12,9 @@
 #include "common/result.h"
 
 namespace upkeep::os {
+
+inline constexpr std::int64_t kSecond = 1'000'000'000;  // in nanoseconds
+timespec to_timespec(std::uint64_t ns);
 
 std::int64_t realtime_ns();
 std::int64_t monotonic_ns();

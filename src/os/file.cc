@@ -11,6 +11,8 @@
 
 namespace upkeep::os {
 
+std::string own_descriptor(Fd fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
 Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode) {
   return open_at(Fd(AT_FDCWD), path, flags, mode);
 }

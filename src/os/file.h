@@ -18,6 +18,9 @@ namespace upkeep::os {
 Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0600);
 Result<UniqueFd> open_at(Fd directory, const std::string& path, int flags, mode_t mode = 0600);
 
+// "/proc/self/fd/N": the file behind a descriptor of ours, as a path.
+std::string own_descriptor(Fd fd);
+
 // The whole file. Works on /proc and /sys, whose sizes are not known beforehand.
 Result<std::string> read_file(const std::string& path);
 Result<std::string> read_file_at(Fd directory, const std::string& path);

@@ -9,14 +9,13 @@
 #include <vector>
 
 #include "os/child.h"
+#include "os/clock.h"
 #include "os/file.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
 
 namespace upkeep::os {
 namespace {
-
-constexpr std::int64_t kSecond = 1'000'000'000;
 
 std::string offset_text(std::string_view clock, std::int64_t offset) {
   std::int64_t seconds = offset / kSecond, rest = offset % kSecond;

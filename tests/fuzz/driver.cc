@@ -80,10 +80,10 @@ class Fuzzer {
 
   // False: the example is not a good one any more.
   bool begin(const std::string& corpus) {
-    const auto good = native::to_json(example());
+    const auto good = engine::to_json(example());
     seeds_.push_back(good);
     if (run(good) != Reached::compiled) {
-      const auto back = native::read_manifest(native::write_manifest(example()));
+      const auto back = engine::read_manifest(engine::write_manifest(example()));
       std::fprintf(stderr, "example() does not reach the end: put it right (%s)\n",
                    back ? "it is read, but no programs are made of it" : back.error().message().c_str());
       return false;

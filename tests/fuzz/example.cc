@@ -7,7 +7,7 @@
 #include <string>
 #include <type_traits>
 
-#include "engine/native/model/fields.h"
+#include "engine/model/fields.h"
 #include "target.h"
 
 namespace upkeep::fuzz {
@@ -31,12 +31,12 @@ struct Filler {
     } else if constexpr (std::same_as<T, Bytes>) {
       value.data.assign(48, 0);
       value.data[0] = 10;
-    } else if constexpr (native::detail::IsOptional<T>::value) {
+    } else if constexpr (engine::detail::IsOptional<T>::value) {
       fill(value.emplace());
-    } else if constexpr (native::detail::IsVector<T>::value) {
+    } else if constexpr (engine::detail::IsVector<T>::value) {
       value.resize(2);
       for (auto& element : value) fill(element);
-    } else if constexpr (native::detail::IsArray<T>::value) {
+    } else if constexpr (engine::detail::IsArray<T>::value) {
       for (auto& element : value) fill(element);
     } else {
       T::fields(value, *this);

@@ -1,11 +1,11 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "engine/native/model/births.h"
-#include "engine/native/model/fields.h"
-#include "engine/native/rebuild/compile.h"
-#include "engine/native/rebuild/complete.h"
-#include "engine/native/rebuild/workshop.h"
+#include "engine/model/fields.h"
+#include "engine/rebuild/calls/call_arena.h"
+#include "engine/rebuild/compile.h"
+#include "engine/rebuild/complete.h"
+#include "engine/tree/births.h"
 #include "target.h"
 
 namespace upkeep::fuzz {

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/native/model/snapshot.h"
+#include "engine/model/snapshot.h"
 
 namespace upkeep::fuzz {
 
@@ -22,6 +22,6 @@ void mutate(nlohmann::json& content, std::mt19937_64& random);
 void mutate(std::string& text, std::mt19937_64& random);
 
 // example.cc: a tree with something of every kind in it, of which programs can be made.
-native::Snapshot example();
+engine::Snapshot example();
 
 }  // namespace upkeep::fuzz

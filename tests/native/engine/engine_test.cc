@@ -12,10 +12,9 @@ namespace {
 
 using namespace upkeep::testing;
 
-using Promises = EveryEngine;
-INSTANTIATE_TEST_SUITE_P(Engines, Promises, all_engines, engine_name);
+using Promises = EngineTest;
 
-TEST_P(Promises, StandsStillAndRunsOn) {
+TEST_F(Promises, StandsStillAndRunsOn) {
   Subject subject;
   ASSERT_TRUE(moves(subject.pid()));
   auto still = snapshot({subject.pid()});
@@ -26,7 +25,7 @@ TEST_P(Promises, StandsStillAndRunsOn) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_P(Promises, RunsOnWhenLetGo) {
+TEST_F(Promises, RunsOnWhenLetGo) {
   Subject subject;
   {
     auto still = snapshot({subject.pid()});
@@ -38,7 +37,7 @@ TEST_P(Promises, RunsOnWhenLetGo) {
 
 // As a shell loop's, or a server's workers: the set that was asked for is old by the time that all stand
 // still.
-TEST_P(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
+TEST_F(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
   Subject subject({}, [] {
     const pid_t child = ::fork();
     if (child == 0) {
@@ -61,7 +60,7 @@ TEST_P(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
   EXPECT_TRUE(carry({&subject}));
 }
 
-TEST_P(Promises, HooksComeWhenTheySay) {
+TEST_F(Promises, HooksComeWhenTheySay) {
   Subject subject;
   std::vector<std::string> order;
   hooks_.on_ready = [&]() -> Result<void> {
@@ -88,7 +87,7 @@ TEST_P(Promises, HooksComeWhenTheySay) {
   EXPECT_EQ(order, (std::vector<std::string>{"ready", "parked", "started", "restored", "resuming"}));
 }
 
-TEST_P(Promises, CountsOnUnderItsPid) {
+TEST_F(Promises, CountsOnUnderItsPid) {
   Subject subject;
   ASSERT_TRUE(moves(subject.pid()));
   auto before = peek(subject.pid());
@@ -97,7 +96,7 @@ TEST_P(Promises, CountsOnUnderItsPid) {
   EXPECT_LT(peek(subject.pid()), before + 1'000'000);
 }
 
-TEST_P(Promises, ThreeTimesInARow) {
+TEST_F(Promises, ThreeTimesInARow) {
   // value 0: the last time read; value 1: how often it went back
   Subject subject({}, [] {
     timespec now = {};
@@ -113,7 +112,7 @@ TEST_P(Promises, ThreeTimesInARow) {
   }
 }
 
-TEST_P(Promises, SeveralTreesStopTogether) {
+TEST_F(Promises, SeveralTreesStopTogether) {
   Subject first, second, third;
   hooks_.on_parked = [&]() -> Result<void> {
     EXPECT_TRUE(stands_still(first.pid()));
@@ -125,7 +124,7 @@ TEST_P(Promises, SeveralTreesStopTogether) {
   EXPECT_TRUE(moves(second.pid()));
 }
 
-TEST_P(Promises, CarriesAWholeTree) {
+TEST_F(Promises, CarriesAWholeTree) {
   // The child is watched through its own copy of the board.
   Subject subject([] {
     if (auto child = ::fork(); child != 0) {
@@ -148,7 +147,7 @@ TEST_P(Promises, CarriesAWholeTree) {
   ::kill(child, SIGKILL);
 }
 
-TEST_P(Promises, NothingRunsThatIsRefused) {
+TEST_F(Promises, NothingRunsThatIsRefused) {
   Subject subject;
   nlohmann::json manifest;
   {
@@ -173,7 +172,7 @@ TEST_P(Promises, NothingRunsThatIsRefused) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_P(Promises, CopyBeforehandIsUsed) {
+TEST_F(Promises, CopyBeforehandIsUsed) {
   Subject subject;
   auto set = collect({subject.pid()});
   ASSERT_OK(set);

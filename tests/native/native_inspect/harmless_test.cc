@@ -14,11 +14,11 @@
 #include <thread>
 
 #include "../engine/subject.h"
-#include "engine/native/inspect/guest_calls.h"
-#include "engine/native/inspect/inspect.h"
+#include "engine/inspect/calls/guest_calls.h"
+#include "engine/inspect/inspect.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -533,4 +533,4 @@ TEST_F(Harmless, ATreeThatMaps) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -27,9 +27,9 @@
 #include <thread>
 
 #include "../engine/subject.h"
-#include "engine/native/inspect/inspect.h"
+#include "engine/inspect/inspect.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -389,4 +389,4 @@ TEST_F(Inspection, ZombiesAndStoppedTasks) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -8,13 +8,13 @@
 #include <random>
 
 #include "../engine/subject.h"
-#include "engine/native/inspect/inspect.h"
+#include "engine/inspect/inspect.h"
 #include "os/child.h"
 #include "os/procfs.h"
 #include "os/survivor.h"
 #include "os/tcp_repair.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -278,4 +278,4 @@ TEST_F(Survivor, KilledAtAnyMomentOfALookAtSockets) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -9,7 +9,7 @@
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -214,4 +214,4 @@ TEST_F(ForkedProcesses, NothingIsLeftWhereNotAllCanBeMade) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

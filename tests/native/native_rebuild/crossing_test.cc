@@ -14,7 +14,7 @@
 #include "fixture.h"
 #include "os/vdso.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -199,4 +199,4 @@ TEST_F(Crossing, ASignalFrameInsideOfItReturns) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

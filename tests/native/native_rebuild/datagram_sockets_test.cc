@@ -22,7 +22,7 @@
 #include "fixture.h"
 #include "os/tcp_repair.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -505,4 +505,4 @@ TEST_F(DatagramSockets, NetlinkWithStateInTheKernelIsRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -15,7 +15,7 @@
 
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -422,4 +422,4 @@ TEST_F(KindsOfFiles, KernelMessagesCanBeWrittenButNotRead) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -95,10 +95,10 @@ bool TreeTest::are_gone(const std::vector<pid_t>& pids) {
   if (machine_is_next()) return cross_with_the_machine();
   const auto turn = wait_for_ones_turn();
   auto removed = os::remove_tree(images());
-  auto saved = native::save_trees(roots, images(), false, network_);
+  auto saved = engine::save_trees(roots, images(), false, network_);
   if (!removed || !saved) return ::testing::AssertionFailure() << "snapshot: " << saved.error().message();
   if (!are_gone(saved->pids)) return ::testing::AssertionFailure() << "it did not end";
-  auto restored = native::restore_trees(images(), false, network_);
+  auto restored = engine::restore_trees(images(), false, network_);
   if (!restored) return ::testing::AssertionFailure() << "restore: " << restored.error().message();
   return ::testing::AssertionSuccess();
 }

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "../engine/subject.h"
-#include "engine/native/trees.h"
+#include "engine/trees.h"
 
 namespace upkeep::testing {
 
@@ -42,7 +42,7 @@ class TreeTest : public ::testing::Test {
   // Says that all is ready, and waits until it is told to go on, in another kernel.
   ::testing::AssertionResult cross_with_the_machine();
   Folder folder_{machine_carries() ? "/var/tmp" : "/tmp"};  // the latter is often the old kernel's memory
-  upkeep::native::NetworkHooks network_;                    // none: a tree with TCP connections is refused
+  upkeep::engine::NetworkHooks network_;                    // none: a tree with TCP connections is refused
 
  private:
   bool crossed_ = false;

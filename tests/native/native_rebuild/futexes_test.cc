@@ -6,7 +6,7 @@
 
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -196,4 +196,4 @@ TEST_F(Futexes, AThreadThatIsWaitedForToEnd) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -12,7 +12,7 @@
 #include "fixture.h"
 #include "os/huge_pages.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -271,4 +271,4 @@ TEST_F(HugePagePools, ForkedPagesThatAreTooManyAreRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

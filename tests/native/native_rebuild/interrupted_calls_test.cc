@@ -16,10 +16,10 @@
 
 #include <cstring>
 
-#include "engine/native/inspect/inspect.h"
+#include "engine/inspect/inspect.h"
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -657,4 +657,4 @@ TEST_F(InterruptedCalls, TimeoutsComeWhenTheyWouldHaveAfterMereLooks) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -11,7 +11,7 @@
 #include "fixture.h"
 #include "os/io_uring.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -437,4 +437,4 @@ TEST_F(Rings, LieWhereTheyLay) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

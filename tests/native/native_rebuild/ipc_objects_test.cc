@@ -8,7 +8,7 @@
 
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -154,4 +154,4 @@ TEST_F(IpcObjects, AnIdThatIsTakenIsNamedAndNothingIsLeft) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -15,12 +15,12 @@
 #include <optional>
 
 #include "engine/carry_set.h"
-#include "engine/native/native_engine.h"
+#include "engine/native_engine.h"
 #include "fixture.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -383,7 +383,7 @@ TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
     const StandIn before(listener);
     before.knows(kState);
     ASSERT_NE(before.next(), "the end");
-    auto set = engine::collect({subject.pid()});
+    auto set = collect({subject.pid()});
     ASSERT_OK(set);
     ASSERT_TRUE(os::make_directories(images(), 0700));
     auto still = engine->snapshot(*set, {images(), std::chrono::seconds(60)}, {});
@@ -395,7 +395,7 @@ TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
       eventually([&] { return ::waitpid(subject.pid(), nullptr, WNOHANG) != 0 && !subject.alive(); }));
   listener.reset();
   int asked = 0;
-  engine::RestoreHooks hooks;
+  RestoreHooks hooks;
   hooks.on_journald_wanted = [&]() -> Result<void> {
     ++asked;
     return Err("not now");
@@ -418,4 +418,4 @@ TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

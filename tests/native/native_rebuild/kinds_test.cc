@@ -18,7 +18,7 @@
 
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -621,4 +621,4 @@ TEST_F(Kinds, InterruptedSystemCalls) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -6,7 +6,7 @@
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -392,4 +392,4 @@ TEST_F(Leaders, SomebodyWhoHasTheIdMeanwhileIsNamed) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -11,7 +11,7 @@
 #include "os/procfs.h"
 #include "os/uapi_supplement.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -312,4 +312,4 @@ TEST_F(KindsOfMemory, ManyMappings) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -14,7 +14,7 @@
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -292,4 +292,4 @@ TEST_F(NamespacesTest, OnesInsideOfAUserNamespaceAreRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

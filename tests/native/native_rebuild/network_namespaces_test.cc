@@ -16,7 +16,7 @@
 #include "os/namespace.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -218,4 +218,4 @@ TEST_F(NetworkNamespaces, OneWithANameIsRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

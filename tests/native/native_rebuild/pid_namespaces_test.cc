@@ -12,7 +12,7 @@
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -355,4 +355,4 @@ TEST_F(PidNamespaces, WhoSavesAndRestoresMayLiveInOne) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -8,7 +8,7 @@
 
 #include "fixture.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -176,4 +176,4 @@ TEST_F(PosixQueues, ThatNobodyHasOpen) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -8,7 +8,7 @@
 #include "fixture.h"
 #include "os/protection_keys.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -152,4 +152,4 @@ TEST_F(ProtectionKeys, AMainStackWithAKeyIsRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -5,7 +5,7 @@
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -111,4 +111,4 @@ TEST_F(Sharing, ThreadsThatEndAreNoObstacle) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

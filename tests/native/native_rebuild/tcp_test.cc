@@ -14,13 +14,13 @@
 #include <set>
 #include <thread>
 
-#include "engine/native/image.h"
-#include "engine/native/rebuild/rebuild.h"
-#include "engine/native/verify.h"
+#include "engine/image.h"
+#include "engine/rebuild/rebuild.h"
+#include "engine/verify/verify.h"
 #include "fixture.h"
 #include "net/hold.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -485,4 +485,4 @@ TEST_F(Connections, AFailedRestoreIsSilent) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

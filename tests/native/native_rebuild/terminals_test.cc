@@ -8,12 +8,12 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/native/inspect/inspect.h"
+#include "engine/inspect/inspect.h"
 #include "fixture.h"
 #include "os/procfs.h"
 #include "os/terminal.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -580,4 +580,4 @@ TEST_F(Terminals, NothingIsLostWhenTheSaverIsKilled) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

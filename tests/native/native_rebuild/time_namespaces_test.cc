@@ -6,7 +6,7 @@
 #include "os/procfs.h"
 #include "os/time_namespace.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -168,4 +168,4 @@ TEST_F(TimeNamespaces, WaitsInThem) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -10,15 +10,15 @@
 #include <cstring>
 
 #include "engine/carry_set.h"
-#include "engine/native/image.h"
-#include "engine/native/inspect/inspect.h"
-#include "engine/native/native_engine.h"
-#include "engine/native/rebuild/rebuild.h"
-#include "engine/native/verify.h"
+#include "engine/image.h"
+#include "engine/inspect/inspect.h"
+#include "engine/native_engine.h"
+#include "engine/rebuild/rebuild.h"
+#include "engine/verify/verify.h"
 #include "fixture.h"
 #include "os/procfs.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -306,7 +306,7 @@ TEST_F(Trees, AZombieHasNoMemoryToCopyAhead) {
     siginfo_t info = {};
     ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
   });
-  auto set = engine::collect({subject.pid()});
+  auto set = collect({subject.pid()});
   ASSERT_OK(set);
   ASSERT_EQ(set->pids().size(), 2U);
   auto prepared = make_engine()->prepare(*set, folder_.path() + "/ahead", {});
@@ -379,4 +379,4 @@ TEST_F(Trees, AManifestThatOthersCanWriteIsNotRead) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -9,7 +9,7 @@
 #include "fixture.h"
 #include "unix.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -325,4 +325,4 @@ TEST_F(UnixMessages, WhatWasSaidBeforeBeingAcceptedIsRefused) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

@@ -10,7 +10,7 @@
 #include "fixture.h"
 #include "unix.h"
 
-namespace upkeep::native {
+namespace upkeep::engine {
 namespace {
 
 using namespace upkeep::testing;
@@ -270,4 +270,4 @@ TEST_F(UnixNames, StreamsToOthersAreRefusedByName) {
 }
 
 }  // namespace
-}  // namespace upkeep::native
+}  // namespace upkeep::engine

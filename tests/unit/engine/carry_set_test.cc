@@ -4,8 +4,7 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/cgroup.h"
-#include "engine/engines.h"
+#include "engine/cgroups.h"
 #include "os/child.h"
 #include "os/file.h"
 
@@ -126,17 +125,6 @@ TEST(Cgroup, PutsTasksBack) {
   hostile.trees[0].tasks[0].cgroup = "/../../etc";
   EXPECT_FALSE(place_in_cgroups(hostile, root));
   (void)os::remove_tree(root);
-}
-
-TEST(Engines, ByName) {
-  for (const char* name : {"criu", "native"}) {
-    auto engine = make_engine(name);
-    ASSERT_TRUE(engine) << name;
-    EXPECT_EQ((*engine)->name(), name);
-    auto other = make_engine("another");
-    ASSERT_FALSE(other);
-    EXPECT_NE(other.error().message().find(name), std::string::npos);
-  }
 }
 
 }  // namespace

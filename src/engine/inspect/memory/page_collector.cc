@@ -1,0 +1,48 @@
+#include "engine/inspect/memory/page_collector.h"
+
+#include <cstring>
+
+namespace upkeep::engine {
+
+bool all_zero(std::span<const std::byte> page) {
+  return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
+}
+
+void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents) {
+  if (!runs.empty()) {
+    auto& last = runs.back();
+    const auto length = last.count * kPage;
+    if (last.address + length == next.address &&
+        (without_contents || last.position + length == next.position)) {
+      last.count += next.count;
+      return;
+    }
+  }
+  runs.push_back(next);
+}
+
+Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte> bytes, bool skip_zero,
+                                std::uint64_t always) {
+  for (std::size_t at = 0; at < bytes.size();) {
+    auto end = at;
+    auto wanted = [&] {
+      return !skip_zero || (always != 0 && (address + end) % always == 0) ||
+             !all_zero(bytes.subspan(end, kPage));
+    };
+    while (end < bytes.size() && wanted()) end += kPage;
+    if (end > at) TRY(add_run(address + at, bytes.subspan(at, end - at)));
+    at = end == at ? at + kPage : end;
+  }
+  return {};
+}
+
+Result<void> PageCollector::add_run(std::uint64_t address, std::span<const std::byte> bytes) {
+  std::uint64_t position = 0;
+  if (request_.sink) {
+    TRY_ASSIGN(position, request_.sink(bytes));
+  }
+  append_run(runs_, {address, bytes.size() / kPage, position}, !request_.sink);
+  return {};
+}
+
+}  // namespace upkeep::engine

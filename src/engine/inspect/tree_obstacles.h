@@ -1,0 +1,12 @@
+#pragma once
+// What stands in the way that no single task shows.
+
+#include "engine/model/snapshot.h"
+
+namespace upkeep::engine {
+
+// Pipes that tasks outside hold too, leaders of sessions and groups that are not there, tables that processes
+// share and threads do not. The tasks have to be there; they need not stand still.
+void look_at_whole_tree(Snapshot& snapshot);
+
+}  // namespace upkeep::engine

@@ -1,0 +1,51 @@
+#include "engine/rebuild/complete.h"
+
+#include <algorithm>
+#include <array>
+
+namespace upkeep::engine {
+namespace {
+
+// Kernels before 6.15 count upwards: all timers before the wanted one have to be made and deleted.
+constexpr std::int32_t kMostTimersToSkip = 100'000;
+
+Result<void> was_stopped(const Process& process) {
+  bool complete = process.stopped.has_value();
+  for (const auto& thread : process.threads) complete = complete && thread.stopped;
+  if (!complete) return Err("it was not stopped when it was read");
+  return {};
+}
+
+Result<void> check_mappings(const Process& process) {
+  constexpr std::array<std::string_view, 5> kKinds = {"anonymous", "file", "vdso", "vsyscall", "io_uring"};
+  for (const auto& mapping : process.memory.mappings) {
+    if (!mapping.of_kept_file() && std::ranges::find(kKinds, mapping.kind) == kKinds.end())
+      return Err("a mapping of the kind '{}'", mapping.kind);
+  }
+  return {};
+}
+
+Result<void> check_timers(const StoppedProcess& state, bool timer_ids) {
+  for (const auto& timer : state.posix_timers) {
+    if (!timer_ids && timer.id > kMostTimersToSkip)
+      return Err("this kernel cannot give a timer the ID {} (6.15 can)", timer.id);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> check_complete(const Snapshot& snapshot, bool timer_ids) {
+  for (const auto& obstacle : snapshot.obstacles)
+    return Err("process {}, {}: {}", obstacle.pid, obstacle.what, obstacle.why);
+  for (const auto& process : snapshot.processes) {
+    if (process.exit_status) continue;
+    const auto name = fmt::format("process {}", process.pid);
+    TRY_IN(name, was_stopped(process));
+    TRY_IN(name, check_mappings(process));
+    TRY_IN(name, check_timers(*process.stopped, timer_ids));
+  }
+  return {};
+}
+
+}  // namespace upkeep::engine

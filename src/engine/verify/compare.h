@@ -1,0 +1,14 @@
+#pragma once
+// Whether rebuilt tasks are what was recorded, before they run.
+
+#include "common/result.h"
+#include "engine/model/snapshot.h"
+
+namespace upkeep::engine {
+
+// The error names the first difference: where, what was wanted and what is there. Not compared is what cannot
+// be the same: times that have gone by, inode numbers of pipes and shared memory, where in the file pages
+// lie, parents of roots.
+Result<void> compare(const Snapshot& wanted, Snapshot found);
+
+}  // namespace upkeep::engine

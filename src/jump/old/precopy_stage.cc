@@ -1,0 +1,42 @@
+#include <unistd.h>
+
+#include "jump/old/run.h"
+#include "jump/old/stages.h"
+#include "os/child.h"
+
+namespace upkeep::jump {
+namespace {
+
+// The last things before the window: memory that will hardly change is copied while its owner runs, files are
+// written out, so that little is left to do when everybody waits.
+class PrecopyStage final : public Stage {
+ public:
+  std::string_view name() const override { return "precopy"; }
+
+  Result<void> apply(Run& run) override {
+    run.progress("copying memory ahead");
+    const auto facts = [&run](const Event& event) { run.fact(event.data); };
+    TRY_ASSIGN(bool copied, run.engine->prepare(run.set, run.images_folder(), facts));
+    if (!copied) run.warn("memory cannot be copied ahead here; the window will be longer");
+    run.manifest.nft_ruleset = nft_ruleset();
+    run.progress("writing files to disk");
+    ::sync();
+    return {};
+  }
+
+  Result<void> undo(const UndoContext&) override { return {}; }
+
+ private:
+  static std::string nft_ruleset() {
+    const auto nft = os::find_program("nft");
+    if (nft.empty()) return "";
+    auto rules = os::run_checked({nft, "-s", "list", "ruleset"});
+    return rules ? *rules : "";
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Stage> make_precopy_stage() { return std::make_unique<PrecopyStage>(); }
+
+}  // namespace upkeep::jump

@@ -1,0 +1,43 @@
+#include "jump/old/run.h"
+
+#include <unistd.h>
+
+#include "net/hold.h"
+#include "os/procfs.h"
+
+namespace upkeep::jump {
+
+void Run::enter(const std::string& stage) {
+  stage_ = stage;
+  emit({"stage_begun", stage_, ""});
+}
+
+void Run::hand_over(const std::string& next) {
+  emit({"stage_done", stage_, ""});
+  enter(next);
+}
+
+void Run::open_window() {
+  manifest.window_begin_ns = os::realtime_ns();
+  fact({{"window_begin_ns", manifest.window_begin_ns}});
+  if (window_.valid()) (void)!::write(window_.get(), "w", 1);
+}
+
+void Run::let_go() {
+  if (!stood_still) return;
+  (void)net::release_network();
+  (void)stood_still->resume();
+  stood_still.reset();
+}
+
+Result<pid_t> lowest_safe_pid() {
+  TRY_ASSIGN(auto pids, os::list_processes());
+  pid_t kernel_threads = 0;
+  for (pid_t pid : pids) {
+    auto stat = os::read_stat(pid);
+    if (stat && stat->kernel_thread()) ++kernel_threads;
+  }
+  return kernel_threads + kernel_threads / 2 + 50;
+}
+
+}  // namespace upkeep::jump
