@@ -1,8 +1,8 @@
 """What bench/engine runs in the guest, as root: trees are made, snapshotted and restored by both engines, in turns.
 
-  python3 in_guest.py FOLDER ROUNDS [ONLY]
+  python3 in_guest.py DIRECTORY ROUNDS [ONLY]
 
-FOLDER, on a tmpfs, holds bench_native_engine and bench_subject. Prints JSON objects, one a line: {"say": ...} on the way, and
+DIRECTORY, on a tmpfs, holds bench_native_engine and bench_subject. Prints JSON objects, one a line: {"say": ...} on the way, and
 {"ratios": ..., "linear": ...} at the end; all times are seconds.
 """
 
@@ -20,10 +20,10 @@ import subprocess
 import sys
 import time
 
-FOLDER = pathlib.Path(sys.argv[1])
+DIRECTORY = pathlib.Path(sys.argv[1])
 ROUNDS = int(sys.argv[2])
 ONLY = re.compile(sys.argv[3] if len(sys.argv) > 3 else "")
-NATIVE, SUBJECT = FOLDER / "bench_native_engine", FOLDER / "bench_subject"
+NATIVE, SUBJECT = DIRECTORY / "bench_native_engine", DIRECTORY / "bench_subject"
 NUMBERS = (10, 100, 1000, 10000)
 PORT = "9000"
 
@@ -74,7 +74,7 @@ def until_gone(pids):
 
 def subject(kind, number):
   """One of bench_subject's."""
-  ready = FOLDER / "ready"
+  ready = DIRECTORY / "ready"
   ready.unlink(missing_ok=True)
   run(SUBJECT, kind, number, ready)
   until(ready.exists, f"{number} {kind}")
@@ -83,7 +83,7 @@ def subject(kind, number):
 
 def daemon(command):
   """A tree of its own below PID 1, with a session of its own; its root, a shell, comes from a fork that nobody waits for."""
-  pid_file = FOLDER / "daemon.pid"
+  pid_file = DIRECTORY / "daemon.pid"
   pid_file.unlink(missing_ok=True)
   script = f"echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; {command}"
   subprocess.run(["setsid", "-f", "sh", "-c", script], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -93,7 +93,7 @@ def daemon(command):
 
 
 def redis():
-  path = FOLDER / "redis.sock"
+  path = DIRECTORY / "redis.sock"
   path.unlink(missing_ok=True)
   root = daemon(f"exec redis-server --save '' --appendonly no --enable-debug-command yes --port 0 --unixsocket {path} --dir /var/tmp")
   until(path.exists, "redis")
@@ -125,19 +125,19 @@ while True: time.sleep(3600)
 
 
 def postgres():
-  data, ready, sockets = pathlib.Path("/var/tmp/bench-postgres"), FOLDER / "postgres-ready", pathlib.Path("/var/tmp/bench-sockets")
+  data, ready, sockets = pathlib.Path("/var/tmp/bench-postgres"), DIRECTORY / "postgres-ready", pathlib.Path("/var/tmp/bench-sockets")
   binaries = next(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
   ready.unlink(missing_ok=True)
   if not data.exists():
-    for folder in (data, sockets):
-      folder.mkdir()
-      shutil.chown(folder, "postgres")
+    for directory in (data, sockets):
+      directory.mkdir()
+      shutil.chown(directory, "postgres")
     run("runuser", "-u", "postgres", "--", binaries / "initdb", "-A", "trust", "-N", "-D", data)
-    (FOLDER / "holder.py").write_text(HOLDER)
+    (DIRECTORY / "holder.py").write_text(HOLDER)
   (data / "postmaster.pid").unlink(missing_ok=True)
   root = daemon(f"setpriv --reuid postgres --regid postgres --clear-groups {binaries}/postgres -D {data} "
                 f"-k {sockets} -c listen_addresses= -c max_connections=250 & until [ -S {sockets}/.s.PGSQL.5432 ]; do sleep 0.1; done; "
-                f"sleep 1; python3 {FOLDER}/holder.py {sockets}/.s.PGSQL.5432 {ready}")
+                f"sleep 1; python3 {DIRECTORY}/holder.py {sockets}/.s.PGSQL.5432 {ready}")
   until(ready.exists, "200 backends", 600)
   assert len(children(root)) > 200
   return root
@@ -182,7 +182,7 @@ COMMON = ["-v1", "-o", "log", "--manage-cgroups=ignore", "--file-locks", "--link
 
 def criu_dump_lazily(root):
   """Until criu says that everything but the pages is written, and that it serves those. The tree goes on."""
-  images = FOLDER / "lazy"
+  images = DIRECTORY / "lazy"
   shutil.rmtree(images, ignore_errors=True)
   images.mkdir()
   reading, writing = os.pipe()
@@ -208,7 +208,7 @@ def log_of(images, process=None):
 
 def criu_dump(root):
   """With pages, for restoring; the tree is ended."""
-  images = FOLDER / "images"
+  images = DIRECTORY / "images"
   shutil.rmtree(images, ignore_errors=True)
   images.mkdir()
   done = subprocess.run([*CRIU, "dump", "-t", str(root), "-D", images, *COMMON], capture_output=True, text=True)
@@ -220,7 +220,7 @@ def criu_dump(root):
 
 def criu_restore(images):
   """Until the tasks run, their pages to come when they are touched."""
-  work = FOLDER / "work"
+  work = DIRECTORY / "work"
   shutil.rmtree(work, ignore_errors=True)
   work.mkdir()
   server = subprocess.Popen([*CRIU, "lazy-pages", "-D", images, "-W", work, "-v1", "-o", "lazy-log"], stdout=subprocess.DEVNULL,
@@ -260,7 +260,7 @@ def ratios(name, make):
   slow, in an emulator more than anywhere."""
   say(f"{name}: making the tree")
   root = make()
-  manifest = FOLDER / "manifest"
+  manifest = DIRECTORY / "manifest"
   times = {"native": {"snapshot": [], "restore": []}, "criu": {"snapshot": [], "restore": []}}
   for i in range(ROUNDS + 1):
     taken, parts = native_snapshot(root, manifest)
@@ -283,7 +283,7 @@ def ratios(name, make):
 def linear(kind):
   """{number: {"snapshot": s, "restore": s}} of this project's engine."""
   found = {}
-  manifest = FOLDER / "manifest"
+  manifest = DIRECTORY / "manifest"
   for number in NUMBERS:
     root = subject(kind, number)
     rounds = ROUNDS + 2 if number <= 100 else ROUNDS if number <= 1000 else 1

@@ -11,19 +11,19 @@ NEEDS_DEB = True
 TIMEOUT = 3600
 SETTINGS = {"rounds": "3", "only": "", "build": "build"}
 BENCH = pathlib.Path(__file__).resolve().parent
-FOLDER = "/run/bench"
+DIRECTORY = "/run/bench"
 MOST_OF_CRIU = 0.5      # of its time, for snapshot and restore each
 MOST_AT_10000 = 1.3     # of what one costs at 100
 
 
 def run(m):
-  m.ssh(f"mkdir -p {FOLDER} && mount -t tmpfs -o size=3g bench {FOLDER}")
+  m.ssh(f"mkdir -p {DIRECTORY} && mount -t tmpfs -o size=3g bench {DIRECTORY}")
   build = pathlib.Path(m.settings["build"])
   for program in ("bench_native_engine", "bench_subject"):
-    m.put(build / "bench" / program, f"{FOLDER}/{program}", 0o755)
-  m.put(BENCH / "in_guest.py", f"{FOLDER}/in_guest.py")
+    m.put(build / "bench" / program, f"{DIRECTORY}/{program}", 0o755)
+  m.put(BENCH / "in_guest.py", f"{DIRECTORY}/in_guest.py")
   # Not below sshd: 10,000 tasks are more than a session may have.
-  client = m.start(f"systemd-run --quiet --pipe --wait --collect -p TasksMax=infinity python3 {FOLDER}/in_guest.py {FOLDER} "
+  client = m.start(f"systemd-run --quiet --pipe --wait --collect -p TasksMax=infinity python3 {DIRECTORY}/in_guest.py {DIRECTORY} "
                    f"{m.settings['rounds']} '{m.settings['only']}'", "measuring")
   measured = watch(m, client)
   m.fact("measured", measured)

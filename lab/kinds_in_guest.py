@@ -1,12 +1,12 @@
 """In the guest, for the scenario `kinds`: native tests side by side, each a session of its own that waits to be carried.
 
-  start FOLDER     standard input: a JSON list of tests; each is begun in FOLDER/NUMBER, as many at a time as there are processors,
-                   until it is ready to be carried or has ended
-  owners FOLDER    standard input: a JSON list of PIDs; which test each belongs to, null for none
-  end FOLDER       standard input: a JSON list of tests, which are ended
-  go_on FOLDER     tells those that wait to go on, and waits for their end
+  start DIRECTORY   standard input: a JSON list of tests; each is begun in DIRECTORY/NUMBER, as many at a time as there are
+                    processors, until it is ready to be carried or has ended
+  owners DIRECTORY  standard input: a JSON list of PIDs; which test each belongs to, null for none
+  end DIRECTORY     standard input: a JSON list of tests, which are ended
+  go_on DIRECTORY   tells those that wait to go on, and waits for their end
 
-Each prints a JSON object or list. FOLDER/tests is the program.
+Each prints a JSON object or list. DIRECTORY/tests is the program.
 """
 
 import json
@@ -21,15 +21,15 @@ READY_WITHIN, END_WITHIN = 60, 300   # seconds
 CROWD = 100
 
 
-def begin(folder, number, name):
+def begin(directory, number, name):
   """The process of a test, which belongs to whoever begins it until that one ends, and to nobody then."""
-  own = folder / str(number)
+  own = directory / str(number)
   own.mkdir(parents=True)
   (own / "name").write_text(name)
   environment = {**os.environ, "UPKEEP_TEST_CARRIED_BY": str(own), "UPKEEP_TEST_CROWD": str(CROWD)}
   with open(own / "said", "wb") as said:
-    return subprocess.Popen([folder / "tests", f"--gtest_filter={name}", f"--gtest_output=json:{own}/result.json"], cwd=own, env=environment,
-                            stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
+    return subprocess.Popen([directory / "tests", f"--gtest_filter={name}", f"--gtest_output=json:{own}/result.json"], cwd=own,
+                            env=environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
 
 
 def kill_trees(pids):
@@ -55,33 +55,33 @@ def parent_of(pid):
     return 0
 
 
-def start(folder):
+def start(directory):
   todo = list(enumerate(json.load(sys.stdin)))
   running, late = [], []
   while todo or running:
     while todo and len(running) < os.cpu_count():
       number, name = todo.pop(0)
-      running.append((number, name, begin(folder, number, name), time.monotonic() + READY_WITHIN))
+      running.append((number, name, begin(directory, number, name), time.monotonic() + READY_WITHIN))
     for one in list(running):
       number, name, process, deadline = one
-      if process.poll() is not None or (folder / str(number) / "ready").exists():
+      if process.poll() is not None or (directory / str(number) / "ready").exists():
         running.remove(one)
       elif time.monotonic() > deadline:
         running.remove(one)
         late.append(name)
         kill_trees([process.pid])
     time.sleep(0.02)
-  return {"late": late, "waiting": {name: pid for name, (pid, _) in waiting(folder).items()}, "ended": results(folder)}
+  return {"late": late, "waiting": {name: pid for name, (pid, _) in waiting(directory).items()}, "ended": results(directory)}
 
 
-def tests(folder):
-  return [path.parent for path in sorted(folder.glob("*/name"), key=lambda p: int(p.parent.name))]
+def tests(directory):
+  return [path.parent for path in sorted(directory.glob("*/name"), key=lambda p: int(p.parent.name))]
 
 
-def waiting(folder):
+def waiting(directory):
   """{name: (PID, "alone" or "beside")} of those that are ready and there."""
   found = {}
-  for own in tests(folder):
+  for own in tests(directory):
     ready = own / "ready"
     if ready.exists():
       pid, how = ready.read_text().split()
@@ -90,10 +90,10 @@ def waiting(folder):
   return found
 
 
-def results(folder):
+def results(directory):
   """{name: {"result": "held", "skipped" or "failed", "why"}} of those that have ended."""
   found = {}
-  for own in tests(folder):
+  for own in tests(directory):
     name = (own / "name").read_text()
     try:
       suite = json.loads((own / "result.json").read_text())["testsuites"][0]["testsuite"][0]
@@ -116,8 +116,8 @@ def skip_message(own):
   return lines[at + 1].strip() if at is not None and at + 1 < len(lines) else ""
 
 
-def owners(folder):
-  roots = {pid: name for name, (pid, _) in waiting(folder).items()}
+def owners(directory):
+  roots = {pid: name for name, (pid, _) in waiting(directory).items()}
   found = {}
   for pid in json.load(sys.stdin):
     at = pid
@@ -127,18 +127,18 @@ def owners(folder):
   return found
 
 
-def end(folder):
-  there = waiting(folder)
+def end(directory):
+  there = waiting(directory)
   kill_trees(there[name][0] for name in json.load(sys.stdin) if name in there)
   return {}
 
 
-def go_on(folder):
-  there = waiting(folder)
+def go_on(directory):
+  there = waiting(directory)
   beside = [name for name, (_, how) in there.items() if how == "beside"]
   alone = [name for name, (_, how) in there.items() if how == "alone"]
   late = go_on_with(there, beside, 2 * os.cpu_count()) + go_on_with(there, alone, 1)
-  return {"late": late, "ended": results(folder)}
+  return {"late": late, "ended": results(directory)}
 
 
 def go_on_with(there, names, most):
@@ -173,8 +173,8 @@ def alive(pidfd):
 def main():
   if os.uname().nodename != "upkeep-guest":   # networks are closed here, and processes ended
     sys.exit("only in a guest of the lab")
-  word, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-  print(json.dumps({"start": start, "owners": owners, "end": end, "go_on": go_on}[word](folder)))
+  word, directory = sys.argv[1], pathlib.Path(sys.argv[2])
+  print(json.dumps({"start": start, "owners": owners, "end": end, "go_on": go_on}[word](directory)))
 
 
 main()

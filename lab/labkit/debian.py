@@ -42,8 +42,8 @@ class Apt:
 
   def __init__(self):
     self.root = place.CACHE / "apt"
-    for folder in ("state/lists/partial", "cache/archives/partial", "etc"):
-      (self.root / folder).mkdir(parents=True, exist_ok=True)
+    for directory in ("state/lists/partial", "cache/archives/partial", "etc"):
+      (self.root / directory).mkdir(parents=True, exist_ok=True)
 
   def _options(self):
     r = self.root
@@ -73,14 +73,14 @@ class Apt:
       return {}
     return dict(re.findall(r"^(\S+): (.*)$", text.split("\n\n")[0], re.M))
 
-  def download(self, packages, folder):
+  def download(self, packages, directory):
     """Fetches .deb files (apt compares their hashes with the signed indices); returns their paths."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    place.run(["apt-get", *self._options(), "-q", "download", *packages], cwd=folder)
-    return sorted(folder.glob("*.deb"))
+    directory = pathlib.Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    place.run(["apt-get", *self._options(), "-q", "download", *packages], cwd=directory)
+    return sorted(directory.glob("*.deb"))
 
 
-def unpack(deb, folder):
-  os.makedirs(folder, exist_ok=True)
-  place.run(["dpkg-deb", "-x", deb, folder])
+def unpack(deb, directory):
+  os.makedirs(directory, exist_ok=True)
+  place.run(["dpkg-deb", "-x", deb, directory])

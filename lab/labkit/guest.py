@@ -107,7 +107,7 @@ class Client:
 
 
 class Machine:
-  """A guest, its network namespace, its clients. boot() starts it; close() leaves nothing behind but the run folder.
+  """A guest, its network namespace, its clients. boot() starts it; close() leaves nothing behind but the run directory.
 
   from_, to: short or exact kernel names; both are on the disk, `from_` is booted by default.
   memory: MiB. disk: "virtio" or "nvme". deb: upkeep's package, installed in the image, or None. packages: of Debian, beside
@@ -417,7 +417,7 @@ class Machine:
     place.say(f"  {name} = {value}")
 
   def save_journal(self):
-    """Copies the guest's journal into the run folder, if the guest still answers."""
+    """Copies the guest's journal into the run directory, if the guest still answers."""
     if not self.qemu or self.qemu.death:
       return
     try:

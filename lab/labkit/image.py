@@ -1,6 +1,6 @@
 """The guest: its root file system (made once by mmdebstrap) and disks made from it.
 
-base root   a folder; Debian 13 with the services that scenarios start, all disabled
+base root   a directory; Debian 13 with the services that scenarios start, all disabled
 disk        raw file, GPT, one ext4 partition: base root + kernels + (perhaps) upkeep's package.
             Nobody writes to a cached disk: every run has a qcow2 overlay of its own.
 """
@@ -150,25 +150,25 @@ def disk(names, deb=None, packages=()):
   found = sorted({kernels.get(n).release for n in names}, key=kernels.version_key)
   base = base_root(packages)
   content = place.digest(FORMAT, base.name, DISK_MIB, ROOT_UUID, *sorted(GUEST_FILES.iterdir()), pathlib.Path(deb) if deb else "no package")
-  folder = place.CACHE / "disks"
-  for meta in folder.glob(f"{content}-*/disk.json") if folder.is_dir() else ():
+  directory = place.CACHE / "disks"
+  for meta in directory.glob(f"{content}-*/disk.json") if directory.is_dir() else ():
     has = json.loads(meta.read_text())["kernels"]
     if set(found) <= set(has):
       os.utime(meta.parent)
       return meta.parent / "disk.raw", has
   # whatever is here anyway goes along, so that scenarios with different kernels can share a disk
   found = sorted({*found, *kernels.cached(place.SHORT_NAMES)}, key=kernels.version_key)
-  path = place.build(folder / f"{content}-{place.digest(*found)}", lambda made: _make_disk(made, base, found, deb),
+  path = place.build(directory / f"{content}-{place.digest(*found)}", lambda made: _make_disk(made, base, found, deb),
                      f"making a disk with {', '.join(found)}" + (f" and {pathlib.Path(deb).name}" if deb else ""))
-  place.prune(folder, KEEP_DISKS, (path,))
+  place.prune(directory, KEEP_DISKS, (path,))
   return path / "disk.raw", found
 
 
 def _make_disk(made, base, releases, deb):
   scratch = made.parent
   upper, work, merged = (scratch / n for n in ("upper", "work", "merged"))
-  for folder in (upper, work, merged, made):
-    folder.mkdir()
+  for directory in (upper, work, merged, made):
+    directory.mkdir()
   lower = ":".join(str(p) for p in [*(kernels.get(r).root for r in releases), base])
   # lower layers are only read: a second guest can be made from them at the same time
   with _mounted("overlay", "overlay", merged, f"lowerdir={lower},upperdir={upper},workdir={work}"):

@@ -52,7 +52,7 @@ class Cpio:
     self._parts.append(data)
     self._size += len(data)
 
-  def folder(self, name):
+  def directory(self, name):
     self._add(name, stat.S_IFDIR | 0o755)
 
   def file(self, name, data, mode=0o644):
@@ -107,7 +107,7 @@ def base(kernel, init=INIT, modules=ROOT_MODULES):
   """The bytes of an initramfs with busybox, these modules and this /init."""
   cpio = Cpio()
   for name in ("bin", "dev", "proc", "sys", "root", "modules"):
-    cpio.folder(name)
+    cpio.directory(name)
   cpio.device("dev/console", stat.S_IFCHR, 5, 1)
   cpio.file("bin/busybox", busybox().read_bytes(), 0o755)
   files = module_files(kernel, modules)

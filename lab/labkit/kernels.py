@@ -1,6 +1,6 @@
 """Stock Debian kernels: short names to releases, releases to unpacked files.
 
-A kernel in the cache is a folder in the layout of a root file system:
+A kernel in the cache is a directory in the layout of a root file system:
   boot/vmlinuz-REL  boot/config-REL  usr/lib/modules/REL/...   (with modules.dep)
 """
 
@@ -53,7 +53,7 @@ def pick(name, releases):
 @functools.lru_cache(maxsize=None)
 def resolve(name):
   """Short or exact name -> release. Answers are remembered with the package index, not longer."""
-  if re.fullmatch(r"\d+\.\d+\.\d.*" + FLAVOUR, name) and _folder(name).exists():
+  if re.fullmatch(r"\d+\.\d+\.\d.*" + FLAVOUR, name) and _directory(name).exists():
     return name
   apt = debian.Apt()
   apt.update()
@@ -70,17 +70,17 @@ def resolve(name):
 
 def cached(names):
   """The releases that these names stand for, of those that are unpacked already."""
-  return [r for r in map(resolve, names) if _folder(r).exists()]
+  return [r for r in map(resolve, names) if _directory(r).exists()]
 
 
 def get(name):
   """The kernel of this name, downloaded and unpacked if need be."""
   release = resolve(name)
-  return Kernel(release, place.build(_folder(release), lambda made: _unpack(release, made),
+  return Kernel(release, place.build(_directory(release), lambda made: _unpack(release, made),
                                      f"fetching kernel {release}"))
 
 
-def _folder(release):
+def _directory(release):
   return place.CACHE / "kernels" / f"{release}.{FORMAT}"
 
 

@@ -107,9 +107,9 @@ def remove_tree(path):
   shutil.rmtree(path, ignore_errors=True)
 
 
-def prune(folder, keep, spare=()):
-  """Leaves the `keep` most recently used entries of a cache folder (and those in `spare`)."""
-  entries = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
+def prune(directory, keep, spare=()):
+  """Leaves the `keep` most recently used entries of a cache directory (and those in `spare`)."""
+  entries = [p for p in directory.iterdir() if not p.name.startswith(".")] if directory.is_dir() else []
   entries.sort(key=lambda p: p.stat().st_mtime, reverse=True)
   for old in entries[keep:]:
     if old not in spare:

@@ -67,10 +67,10 @@ def default_deb():
 
 def new_run_dir(name):
   stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-  folder = place.CACHE / "runs" / f"{name}-{stamp}-{os.getpid()}"
-  folder.mkdir(parents=True)
-  place.prune(folder.parent, KEEP_RUNS, (folder,))
-  return folder
+  directory = place.CACHE / "runs" / f"{name}-{stamp}-{os.getpid()}"
+  directory.mkdir(parents=True)
+  place.prune(directory.parent, KEEP_RUNS, (directory,))
+  return directory
 
 
 class Interrupted(Exception):
@@ -86,7 +86,7 @@ def on_signals():
 
 
 def play(s, from_=None, to=None, deb=None, keep=False, timeout=None, settings=None):
-  """Runs a scenario; the result as a dict (also written to result.json in the run's folder)."""
+  """Runs a scenario; the result as a dict (also written to result.json in the run's directory)."""
   deb = deb or default_deb()
   if s.get("NEEDS_DEB") and not deb:
     raise place.LabError(f"{s.name} needs upkeep's package: --deb FILE, or UPKEEP_DEB")
@@ -102,7 +102,7 @@ def play(s, from_=None, to=None, deb=None, keep=False, timeout=None, settings=No
 def _play(s, from_, to, deb, keep, timeout, settings):
   run_dir = new_run_dir(s.name)
   place.say(f"scenario {s.name}: {s.about}")
-  place.say(f"run folder {run_dir}")
+  place.say(f"run directory {run_dir}")
   result = {"scenario": s.name, "ok": False, "error": None, "run_dir": str(run_dir), "deb": str(deb) if deb else None}
   machine, watchdog = None, None
   start = time.monotonic()

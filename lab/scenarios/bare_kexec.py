@@ -12,9 +12,9 @@ SETTINGS = {"legs": "3"}
 def run(m):
   image = initrd.lab_initrd(kernels.get(m.to_release))
   legs = int(m.settings["legs"])
-  folder = m.run_dir / "bare"
-  folder.mkdir()
-  times = bare.measure(m.from_release, m.to_release, image, legs=legs, run_dir=folder, deb=m.deb)
+  directory = m.run_dir / "bare"
+  directory.mkdir()
+  times = bare.measure(m.from_release, m.to_release, image, legs=legs, run_dir=directory, deb=m.deb)
   m.check(len(times) == legs and all(0.2 < t < 60 for t in times), f"{legs} jumps took a plausible time each: {times}")
   m.fact("legs", times)
   m.fact("bare_kexec_s", bare.median(times))

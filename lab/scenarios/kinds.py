@@ -19,7 +19,7 @@ TIMEOUT = 1800
 NEEDS_DEB = True
 # tests: the program; only: a pattern of tests, as gtest takes it; batch: as many are carried at once, from a machine booted anew
 SETTINGS = {"tests": "", "only": "*", "batch": "40"}
-FOLDER = "/root/kinds"
+DIRECTORY = "/root/kinds"
 NOT_WITH_A_MACHINE = "not carried with a machine: "
 OUTSIDE = "systemd-run --quiet --pipe --wait --collect "   # nobody stops himself
 
@@ -79,9 +79,9 @@ def left_out(found):
 
 
 def bring(m, program):
-  m.ssh(f"rm -rf {FOLDER} && mkdir -p {FOLDER}")
-  m.put_stripped(program, f"{FOLDER}/tests")
-  m.put(pathlib.Path(place.LAB / "kinds_in_guest.py"), f"{FOLDER}/in_guest.py")
+  m.ssh(f"rm -rf {DIRECTORY} && mkdir -p {DIRECTORY}")
+  m.put_stripped(program, f"{DIRECTORY}/tests")
+  m.put(pathlib.Path(place.LAB / "kinds_in_guest.py"), f"{DIRECTORY}/in_guest.py")
   m.ssh("dmesg -n 3")   # some filters of system calls are told of
 
 
@@ -100,7 +100,7 @@ def choose(m):
 
 
 def in_guest(m, word, given, timeout):
-  done = m.ssh(f"python3 {FOLDER}/in_guest.py {word} {FOLDER}", timeout=timeout, input=json.dumps(given).encode())
+  done = m.ssh(f"python3 {DIRECTORY}/in_guest.py {word} {DIRECTORY}", timeout=timeout, input=json.dumps(given).encode())
   return json.loads(done.out)
 
 

@@ -58,9 +58,9 @@ def measure_bare(m, window):
   image = m.run_dir / "initramfs.cpio"
   m.get(INITRAMFS, image)
   m.pause() if m.keep else m.power_off()   # one machine at a time has the processors
-  folder = m.run_dir / "bare"
-  folder.mkdir()
-  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, memory=m.memory, run_dir=folder, deb=m.deb)
+  directory = m.run_dir / "bare"
+  directory.mkdir()
+  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, memory=m.memory, run_dir=directory, deb=m.deb)
   if m.keep:
     m.go_on()
   m.fact("bare_kexec_legs_s", times)
