@@ -1,13 +1,14 @@
-"""docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, one with each engine,
-`redis_unit` and `programs`, and from the native tests, here and as `kinds` takes them to other kernels; what is not, from the source of
-those refusals.
+"""docs/coverage.md: what is carried, from the newest runs on this machine of the scenarios `accepts`, `redis_unit` and `programs`, and from
+the native tests, here and as `kinds` takes them to other kernels; what is not, from the source of those refusals. Beside it what criu
+carries of the same services: from lab/coverage-criu.json, which is the last run of `accepts` in which criu took upkeep's place.
 
-  lab/run accepts; lab/run accepts --set engine=criu; lab/run redis_unit; lab/run programs
+  lab/run accepts; lab/run redis_unit; lab/run programs
   lab/run kinds; lab/run kinds --from 7.3 --to 6.12
   build/tests/native/native_rebuild/native_native_rebuild --gtest_output=json:build/kinds.json
   python3 lab/coverage_table.py build/kinds.json > docs/coverage.md
 """
 
+import argparse
 import json
 import pathlib
 import re
@@ -18,44 +19,55 @@ from labkit import place  # noqa: E402
 
 HEAD = """# Coverage
 
-What the engines carry of a default Debian 13, as its units run it, and of programs started by hand. Written by
-`lab/coverage_table.py` from runs of the scenario `accepts`, one with each engine ({ways}): what is carried
+What upkeep carries of a default Debian 13, as its units run it, and of programs started by hand. Written by
+`lab/coverage_table.py` from a run of the scenario `accepts` ({from} to {to}): what is carried
 was stopped and let go in a dry run, then taken through a jump, and served afterwards; what is not is refused by `upkeep check` before
-anything stops, for the reasons given (some of each kind). What `upkeep check` looks for, object by object, is for criu in
-`src/engine/criu/*_rules.cc`, each rule with a test in `tests/unit/engine`, and for the native engine wherever `src/engine/native/inspect`
-makes an `Obstacle`: those that name no numbers are listed at the end.
+anything stops, for the reasons given (some of each kind). `upkeep check` refuses wherever `src/engine/inspect` makes an `Obstacle`: those
+that name no numbers are listed at the end.
+
+The column of criu is from its last run, of version {version} on {date} ({criu_from} to {criu_to}),
+in which it took the place of upkeep's engine in the same scenario (`lab/coverage-criu.json`).
 
 ## Services of a default Debian, and programs started by hand
 
-| program | {engines} | why not |
-| --- | {rule} | --- |"""
+| program | criu {version} ({date}) | upkeep | why not |
+| --- | --- | --- | --- |"""
 
 
-def reasons_of(run, engine, name):
-  reasons = run["facts"]["refused"].get(name, ())
-  shown = "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
-  return f"{engine}: {shown}" if shown else ""
+def shown(reasons):
+  return "; ".join(reasons[:2]) + (f"; and {len(reasons) - 2} more" if len(reasons) > 2 else "")
+
+
+def services(run):
+  """Of criu from the record, of upkeep from this run of `accepts`."""
+  criu = json.loads((place.LAB / "coverage-criu.json").read_text())
+  facts = run["facts"]
+  ours = {"accepted": facts["accepted"], "refused": {name: shown(reasons) for name, reasons in facts["refused"].items()}}
+  print(HEAD.format(**{"from": run["from"]}, to=run["to"], version=criu["version"], date=criu["date"], criu_from=criu["from"],
+                    criu_to=criu["to"]))
+  both = {"criu": criu, "upkeep": ours}
+  names = {}
+  for of in both.values():
+    for name in (*of["accepted"], *of["refused"]):
+      names[name] = sum(name in other["accepted"] for other in both.values())
+  for name in sorted(names, key=lambda n: -names[n]):
+    carried = " | ".join("yes" if name in of["accepted"] else "no" if name in of["refused"] else "" for of in both.values())
+    why = " / ".join(f"{who}: {of['refused'][name]}" for who, of in both.items() if name in of["refused"])
+    print(f"| {name} | {carried} | {why} |")
 
 
 def main():
+  p = argparse.ArgumentParser(prog="coverage_table.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+  p.add_argument("tests", nargs="?", type=pathlib.Path, metavar="FILE", help="what gtest says of the native tests, as JSON")
+  a = p.parse_args()
   runs = [json.loads(p.read_text()) for p in sorted((place.CACHE / "runs").glob("accepts-*/result.json"))]
-  good = {r["facts"].get("engine", "criu"): r for r in runs if r["ok"] and isinstance(r["facts"].get("refused"), dict)}
+  good = [r for r in runs if r["ok"] and isinstance(r["facts"].get("refused"), dict)]
   if not good:
     sys.exit("coverage_table: no run of `accepts` that held is on this machine: lab/run accepts")
-  engines = sorted(good)
-  print(HEAD.format(ways="; ".join(f"{e}: {good[e]['from']} to {good[e]['to']}" for e in engines), engines=" | ".join(engines),
-                    rule=" | ".join("---" for _ in engines)))
-  names = {}
-  for engine in engines:
-    for name in (*good[engine]["facts"]["accepted"], *good[engine]["facts"]["refused"]):
-      names[name] = sum(name in good[e]["facts"]["accepted"] for e in engines)
-  for name in sorted(names, key=lambda n: -names[n]):
-    carried = " | ".join("yes" if name in good[e]["facts"]["accepted"] else "no" if name in good[e]["facts"]["refused"] else "" for e in engines)
-    why = " / ".join(filter(None, (reasons_of(good[e], e, name) for e in engines)))
-    print(f"| {name} | {carried} | {why} |")
+  services(good[-1])
   in_machines()
-  if len(sys.argv) > 1:
-    kinds(json.loads(pathlib.Path(sys.argv[1]).read_text()))
+  if a.tests:
+    kinds(json.loads(a.tests.read_text()))
   print(SEEN_BY_PROGRAMS)
   refusals()
 
@@ -68,7 +80,7 @@ def in_machines():
     if newest:
       print(f"\n## {title}\n")
     for (from_, to), run in sorted(newest.items()):
-      print(f"{from_} to {to}, with upkeep's own engine:\n")
+      print(f"{from_} to {to}:\n")
       for check in run["checks"]:
         print(f"- {'' if check['ok'] else '**not:** '}{check['what']}")
       print()
@@ -147,7 +159,7 @@ mounts. On another kernel also its boot ID, the indices of network interfaces an
 def refusals():
   print("\n## What is refused, by name, before anything stops\n")
   found = {}
-  for path in sorted((place.LAB.parent / "src/engine/native/inspect").glob("*.cc")):
+  for path in sorted((place.LAB.parent / "src/engine/inspect").rglob("*.cc"), key=lambda path: path.stem):
     source = re.sub(r'"\s*\n\s*"', "", path.read_text())   # of two lines
     what = r'(?:"[^"]*"[^,"]*|fmt::format\([^()]*(?:\([^()]*\)[^()]*)*\)|descriptor_title\([^()]*\)|[\w.() ]+)'
     for text in re.findall(r'(?:refuse\(\s*(?:[\w.&*]+,\s*)?|obstacles_?\.push_back\(\s*\{[^,{}]+,\s*' + what + r',\s*)"((?:[^"\\]|\\.)*)"', source):
