@@ -10,7 +10,7 @@ from labkit import bare, kernels, place, run, upgrades  # noqa: E402
 
 
 LAST_LINE = ("from", "to", "same_pid", "same_connection", "keys", "digest_equal", "writes_acked", "writes_lost", "window_s",
-             "window_outside_s", "bare_kexec_s", "engine")
+             "window_outside_s", "bare_kexec_s")
 
 
 def arguments():
@@ -19,7 +19,6 @@ def arguments():
   p.add_argument("--to", default="7.3", metavar="KERNEL")
   p.add_argument("--json", metavar="FILE", help="write the last line there too")
   p.add_argument("--keep", action="store_true", help="leave the machine running and say how to log in")
-  p.add_argument("--engine", default="native", choices=("native", "criu"), help="what carries the tasks")
   p.add_argument("--keys", type=int, default=200000, help=argparse.SUPPRESS)
   p.add_argument("--deb", help=argparse.SUPPRESS)
   p.add_argument("--parse-only", action="store_true", help=argparse.SUPPRESS)
@@ -48,9 +47,9 @@ def main():
   if a.parse_only:
     return 0
   scenario = run.scenario("redis")
-  result = run.play(scenario, a.from_, a.to, a.deb, a.keep, None, {"keys": str(a.keys), "bare": "yes", "engine": a.engine})
+  result = run.play(scenario, a.from_, a.to, a.deb, a.keep, None, {"keys": str(a.keys), "bare": "yes"})
   code = run.report(result)
-  facts = result.get("facts", {}) | {"from": result.get("from"), "to": result.get("to"), "engine": a.engine}
+  facts = result.get("facts", {}) | {"from": result.get("from"), "to": result.get("to")}
   if not all(name in facts for name in LAST_LINE):   # it ended before there was something to tell
     return code or 1
   print(text(facts))

@@ -90,7 +90,7 @@ class Journey:
     m = self.m
     since = self.since = m.console_mark()
     carry = f"--carry {' '.join(map(str, pids))}" if pids else ""
-    client = m.start(f"upkeep upgrade --to {self.to} --engine {m.settings['engine']} {carry} --yes {arguments}", "upgrade")
+    client = m.start(f"upkeep upgrade --to {self.to} {carry} --yes {arguments}", "upgrade")
     with place.progress(f"upkeep upgrade --to {self.to}"):
       try:
         if hang_up:

@@ -41,8 +41,7 @@ PLAIN = (
      "pgrep -f '^sleep 99998'", None),
 )
 CARRIED = ("nginx.service", "postgresql@17-main.service", "redis-server by hand", "memcached by hand", "python3 http.server", "a shell loop",
-           "sleep")
-SANDBOXED = ("redis-server.service", "memcached.service")   # by namespaces that criu refuses
+           "sleep", "redis-server.service", "memcached.service")
 # Those that answer; of the others it is enough that the same process is there and not stopped.
 SERVES = {
     "nginx.service": f'python3 -c "{FETCH}" http://127.0.0.1/',
@@ -69,9 +68,8 @@ def run(m):
   names = [name for name, _, _ in accepted]
   m.fact("accepted", names)
   m.fact("refused", {name: reasons[name] for name, _, _ in refused})
-  m.fact("engine", m.settings["engine"])
   # By name: a check that refused everything would be right in each of its refusals.
-  for name in CARRIED + (SANDBOXED if m.settings["engine"] == "native" else ()):
+  for name in CARRIED:
     m.check(name in names, f"{name} can be carried")
   m.check(refused, "and some cannot")
   m.check(any("Landlock" in why or "restricted itself" in why for why in reasons["sleep that Landlock restricts"]),
@@ -97,7 +95,7 @@ def pid_of(m, find):
 
 def look(m, name, pid):
   """Why `upkeep check` refuses it; nothing where it accepts it. A refusal must name one of its tasks and say what to do."""
-  check = f"{OUTSIDE}upkeep check --to {m.to_release} --engine {m.settings['engine']} --carry {pid}"
+  check = f"{OUTSIDE}upkeep check --to {m.to_release} --carry {pid}"
   done = m.ssh(f"{check} --json", check=False, timeout=120)
   report = json.loads(done.out)
   m.check((done.rc == 0) == report["possible"] and done.rc in (0, 1), f"{name}: exit code {done.rc}, possible: {report['possible']}")
@@ -128,7 +126,8 @@ def dry_run(m, subjects):
   starts = [start_time(m, pid) for pid in pids]
   names = ", ".join(name for name, _, _ in subjects)
   with place.progress(f"a dry run with {names}"):
-    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --engine {m.settings['engine']} --carry {' '.join(map(str, pids))} --yes --dry-run", check=False, timeout=150)
+    done = m.ssh(f"{OUTSIDE}upkeep upgrade --to {m.to_release} --carry {' '.join(map(str, pids))} --yes --dry-run",
+                 check=False, timeout=150)
     status = json.loads(m.ssh("upkeep status --wait --json", check=False, timeout=150).out)
   outcome = status["upgrade"]["outcome"]
   m.check(done.rc == 0 and outcome == "dry_run", f"{names}: accepted, and the dry run ends as {outcome}"
@@ -156,8 +155,7 @@ def through_the_jump(m, accepted):
   m.check(m.wait_systemd() == "running", f"systemd is content ({m.failed_units()})")
   # Which sysctls are missing only the new kernel knows.
   late = [w["text"] for w in s["warnings"] if w["stage"] != "check" and not w["text"].startswith("sysctls that this kernel does not have: ")]
-  if m.settings["engine"] == "native":
-    m.check(m.ssh("ipcs -s -q").out == objects, f"System V semaphores and message queues are there: {' '.join(objects.split())}")
+  m.check(m.ssh("ipcs -s -q").out == objects, f"System V semaphores and message queues are there: {' '.join(objects.split())}")
   m.check(not late, f"without a warning that check had not given ({late})")
   for (name, find, serves), pid, comm in zip(accepted, pids, comms):
     m.check(m.ssh(f"cat /proc/{pid}/comm", check=False).out == comm and pid_of(m, find) == pid, f"{name}: still process {pid}")

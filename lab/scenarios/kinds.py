@@ -1,4 +1,4 @@
-"""Every kind of object that the native engine makes again, each in the native test of it, goes to another kernel with its test.
+"""Every kind of object that upkeep makes again, each in the native test of it, goes to another kernel with its test.
 
 The tests are those of tests/native/native_rebuild: each runs in a process of its own, which makes its subjects, waits until the machine has
 been carried, itself and them with it, and goes on to what must hold. Those that carry nothing, or only themselves, are left out.
@@ -109,7 +109,8 @@ def refused(m, waiting):
   why = {}
   for _ in range(3):
     pids = " ".join(str(pid) for name, pid in waiting.items() if name not in why)
-    report = json.loads(m.ssh(f"{OUTSIDE}upkeep check --to {m.to_release} --engine {m.settings['engine']} --carry {pids} --json", check=False, timeout=300).out)
+    report = json.loads(m.ssh(f"{OUTSIDE}upkeep check --to {m.to_release} --carry {pids} --json", check=False,
+                              timeout=300).out)
     found = [f for f in report["findings"] if f["severity"] == "refused"]
     if not found:
       return why

@@ -1,14 +1,11 @@
-"""The root on NVMe: modules are worked out from the devices that are there. The connection of the operator dies in the middle.
-
-In ./check it is upkeep's own engine that does it, with --long criu too.
-"""
+"""The root on NVMe: modules are worked out from the devices that are there. The connection of the operator dies in the middle."""
 
 from labkit import upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
 DISK = "nvme"
-PAIRS = {"check": [("6.12", "7.3")], "long": [("6.12", "7.3", "--set engine=criu")]}
+TAGS = {"check"}
 TIMEOUT = 400
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}

@@ -12,7 +12,7 @@ PAIRS = {"long": [("6.12", "7.3"), ("7.3", "6.12")]}
 PACKAGES = ("python3", "nodejs", "tomcat10", "vim")
 TIMEOUT = 900
 NEEDS_DEB = True
-SETTINGS = {"engine": "native", "connections": "50"}
+SETTINGS = {"connections": "50"}
 
 ASYNCIO = """
 import asyncio

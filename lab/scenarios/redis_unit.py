@@ -10,7 +10,7 @@ EXTRA = ("6.1", "6.18")
 PAIRS = {"long": [("6.12", "7.3"), ("7.3", "6.12")]}
 TIMEOUT = 500
 NEEDS_DEB = True
-SETTINGS = {"engine": "native", "keys": "20000"}
+SETTINGS = {"keys": "20000"}
 UNIT = "redis-server.service"
 MICROSECONDS = 4000   # that the child sleeps after each key: the save takes longer than the upgrade
 

@@ -9,7 +9,7 @@ from labkit import place, upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
-PAIRS = {"check": [("6.12", "7.3")], "long": [("6.12", "7.3", "--set engine=criu")]}
+TAGS = {"check"}
 TIMEOUT = 900
 NEEDS_DEB = True
 SETTINGS = {"keys": "20000"}
@@ -47,7 +47,7 @@ class Trial:
     place.say(f"  {what}")
     known = m.ssh("ls /var/lib/upkeep/*/journal.jsonl 2>/dev/null | tr '\\n' ' '; " + before, check=False).out.strip()
     watcher = m.start(f"python3 /root/watch.py {stage} '{action}' '{known}'", f"watch-{self.count}") if stage else None
-    result = m.ssh(f"upkeep upgrade --to {to or m.to_release} --engine {m.settings['engine']} --carry {self.service.pid} --yes {arguments}", timeout=150, check=False)
+    result = m.ssh(f"upkeep upgrade --to {to or m.to_release} --carry {self.service.pid} --yes {arguments}", timeout=150, check=False)
     said = result.out + result.err
     if watcher:
       m.check(watcher.wait(70) == 0, f"{what}: the stage was reached")
@@ -65,8 +65,8 @@ class Trial:
   def nothing_left(self, what):
     m = self.m
     left = m.ssh("cat /sys/kernel/kexec_loaded; cat /sys/kernel/mm/hugepages/*/nr_hugepages; grep -c /run/upkeep/ /proc/mounts; "
-                 "nft list tables 2>/dev/null | grep -c upkeep; ls /run/upkeep | grep -vx 'lock\\|criu' | wc -l; "
-                 "find /var/lib/upkeep -type f | grep -vc 'journal.jsonl$\\|plan.json$'; pgrep -c criu", check=False).out.split()
+                 "nft list tables 2>/dev/null | grep -c upkeep; ls /run/upkeep | grep -vx lock | wc -l; "
+                 "find /var/lib/upkeep -type f | grep -vc 'journal.jsonl$\\|plan.json$'", check=False).out.split()
     m.check(all(n == "0" for n in left), f"{what}: nothing is left behind ({' '.join(left)})")
     alive = m.ssh(f"readlink /proc/{self.service.pid}/exe; grep State /proc/{self.service.pid}/status; systemctl is-active cron", check=False).out
     m.check("redis" in alive and "T (" not in alive and "t (" not in alive, f"{what}: redis runs on")
@@ -84,12 +84,9 @@ def run(m):
   t.attempt("kexec refuses", before=over.format("/bin/false", "/usr/sbin/kexec"), after="umount /usr/sbin/kexec", message="kexec")
   t.attempt("no initramfs can be built", before=over.format("/bin/true", "/usr/lib/upkeep/upkeep-init"),
             after="umount /usr/lib/upkeep/upkeep-init", message="upkeep-init")
-  if m.settings["engine"] == "criu":
-    t.attempt("the engine fails", stage="precopy", action=over.format("/bin/false", "/usr/sbin/criu") + "; sleep 4",
-              after="umount /usr/sbin/criu", message="criu")
-  else:   # who is traced already cannot be stopped
-    t.attempt("the engine fails", stage="prepare", action=f"systemd-run -q --collect --unit tracer strace -qq -o /dev/null -p {service.pid}",
-              after="systemctl stop tracer", message=str(service.pid))
+  # Who is traced already cannot be stopped.
+  t.attempt("the engine fails", stage="prepare", action=f"systemd-run -q --collect --unit tracer strace -qq -o /dev/null -p {service.pid}",
+            after="systemctl stop tracer", message=str(service.pid))
   for name, number in NUMBERS.items():
     for stage in STAGES:
       # In check nothing has been touched yet, so there is nothing to undo.
