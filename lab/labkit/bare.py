@@ -14,16 +14,16 @@ SNAPSHOT = "loaded"
 
 
 def measure(from_, to, initrd, append="", marker=r"lab-initrd: pid 1", legs=3, memory=4096, cpus=2, run_dir=None,
-            deb=None, timeout=60):
+            deb=None, suite=image.SUITE, timeout=60):
   """Seconds from `kexec -e` to the console line that matches `marker`, `legs` times.
 
-  from_, to: kernel names; `deb` only says which cached disk to use (upkeep takes no part). initrd: bytes, or the path of
-  a file on this host. append: the new kernel's command line, in addition to console= and root=, if it does not say them
-  itself. The caller holds the machine-wide lock (run.play does; else place.lock("vm.lock", ...)).
+  from_, to: kernel names; `deb` and `suite` only say which cached disk to use (upkeep takes no part). initrd: bytes, or the
+  path of a file on this host. append: the new kernel's command line, in addition to console= and root=, if it does not say
+  them itself. The caller holds the machine-wide lock (run.play does; else place.lock("vm.lock", ...)).
   """
   run_dir = pathlib.Path(run_dir) if run_dir else run.new_run_dir("bare")
   data = initrd if isinstance(initrd, bytes) else pathlib.Path(initrd).read_bytes()
-  m = guest.Machine(run_dir, from_, to, memory, cpus, deb=deb)
+  m = guest.Machine(run_dir, from_, to, memory, cpus, deb=deb, suite=suite)
   blob = run_dir / "bare-initrd.img"
   try:
     blob.write_bytes(data + b"\0" * (-len(data) % 4096))

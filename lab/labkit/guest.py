@@ -110,21 +110,21 @@ class Machine:
   """A guest, its network namespace, its clients. boot() starts it; close() leaves nothing behind but the run directory.
 
   from_, to: short or exact kernel names; both are on the disk, `from_` is booted by default.
-  memory: MiB. disk: "virtio" or "nvme". deb: upkeep's package, installed in the image, or None. packages: of Debian, beside
-  those that every guest has.
+  memory: MiB. disk: "virtio" or "nvme". deb: upkeep's package, installed in the image, or None. suite: Debian's, "trixie" or
+  "bookworm". packages: of Debian, beside those that every guest has.
   """
 
   def __init__(self, run_dir, from_="6.12", to=None, memory=4096, cpus=2, disk="virtio", deb=None, keep=False,
-               extra=(), packages=()):
+               extra=(), suite=image.SUITE, packages=()):
     self.run_dir = pathlib.Path(run_dir)
     self.run_dir.mkdir(parents=True, exist_ok=True)
-    self.memory, self.cpus, self.disk_kind, self.keep = memory, cpus, disk, keep
+    self.memory, self.cpus, self.disk_kind, self.keep, self.suite = memory, cpus, disk, keep, suite
     self.deb = pathlib.Path(deb) if deb else None
     self.from_release = kernels.get(from_).release
     self.to_release = kernels.get(to or from_).release
     self.checks, self.facts = [], {}
     self.qemu, self._clients, self._master, self._master_boots, self._boot_count = None, [], None, -1, 0
-    self.raw_disk, self.kernels = image.disk([self.from_release, self.to_release, *extra], self.deb, packages)
+    self.raw_disk, self.kernels = image.disk([self.from_release, self.to_release, *extra], self.deb, suite, packages)
     self.keys = image.ssh_key()
     self._disks = []             # overlays that split_disk() has put aside
     self.overlay = qemu.overlay(self.run_dir / "disk.qcow2", self.raw_disk)

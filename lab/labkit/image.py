@@ -1,6 +1,6 @@
 """The guest: its root file system (made once by mmdebstrap) and disks made from it.
 
-base root   a directory; Debian 13 with the services that scenarios start, all disabled
+base root   a directory; Debian 13 (trixie) or 12 (bookworm) with the services that scenarios start, all disabled
 disk        raw file, GPT, one ext4 partition: base root + kernels + (perhaps) upkeep's package.
             Nobody writes to a cached disk: every run has a qcow2 overlay of its own.
 """
@@ -23,14 +23,17 @@ GUEST4, GUEST6 = "10.77.0.2", "fd77::2"
 HOST4, HOST6 = "10.77.0.1", "fd77::1"
 DISK_MIB = 3072
 KEEP_DISKS = 8
+KEEP_ROOTS = 4
 GUEST_FILES = place.LAB / "labkit/guest-files"     # go to /usr/lib/upkeep-lab
-SUITES = ("trixie", "trixie-updates", "trixie-security")
+SUITE = "trixie"               # a guest's, where a scenario does not say another one
+SUITES = {suite: (suite, f"{suite}-updates", f"{suite}-security") for suite in ("trixie", "bookworm")}
 
 PACKAGES = """
 systemd systemd-sysv udev dbus systemd-timesyncd kmod iproute2 iputils-ping nftables iptables procps psmisc
 criu kexec-tools busybox-static python3-minimal cron tmux openssh-server e2fsprogs xfsprogs xz-utils zstd less
 redis-server nginx-light memcached postgresql util-linux-extra ca-certificates tcpdump libnl-3-200 strace
 """.split()
+NOT_IN = {"bookworm": {"criu"}}   # 3.17, which is too old to be a measure
 
 # Installed for scenarios to start; none of them belongs to a fresh guest's boot.
 SERVICES = ("redis-server", "nginx", "memcached", "postgresql")
@@ -79,28 +82,30 @@ def ssh_key():
   return place.build(place.CACHE / "ssh", make, "making the lab's ssh key")
 
 
-def base_root(packages=()):
+def base_root(suite=SUITE, packages=()):
   """The guest's root file system, without kernels and without upkeep. `packages`: beside PACKAGES, for scenarios that need more."""
+  if suite not in SUITES:
+    raise place.LabError(f"there is no guest with Debian's {suite}, only with {', '.join(SUITES)}")
   keys = ssh_key()
-  packages = (*PACKAGES, *packages)
-  key = place.digest(FORMAT, packages, SERVICES, NOISE, SUITES, json.dumps(FILES, sort_keys=True),
+  packages = (*(p for p in PACKAGES if p not in NOT_IN.get(suite, ())), *packages)
+  key = place.digest(FORMAT, packages, SERVICES, NOISE, SUITES[suite], json.dumps(FILES, sort_keys=True),
                      (keys / "known_hosts").read_text(), inspect.getsource(_customise))
-  path = place.build(place.CACHE / "base" / key, lambda made: _make_base(made, keys, packages),
-                     "making the guest's root file system (mmdebstrap)")
-  place.prune(path.parent, 3, (path,))
+  path = place.build(place.CACHE / "base" / key, lambda made: _make_base(made, keys, suite, packages),
+                     f"making the guest's root file system ({suite}, by mmdebstrap)")
+  place.prune(path.parent, KEEP_ROOTS, (path,))
   return path
 
 
-def _make_base(made, keys, packages):
+def _make_base(made, keys, suite, packages):
   listing = made.parent / "sources.list"
-  listing.write_text("\n".join(debian.sources(*SUITES)) + "\n")
+  listing.write_text("\n".join(debian.sources(*SUITES[suite])) + "\n")
   place.run(["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include=" + ",".join(packages),
              "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
              "--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/doc/*",
              "--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
              # Java's packages link manual pages there, which are left out
              "--essential-hook=mkdir -p \"$1/usr/share/man/man1\"",
-             "--skip=cleanup/reproducible", "trixie", made, listing], timeout=1800)
+             "--skip=cleanup/reproducible", suite, made, listing], timeout=1800)
   _customise(made, keys)
 
 
@@ -145,10 +150,11 @@ def _mounted(kind, source, target, options=None):
     place.run(["umount", "-l", target])
 
 
-def disk(names, deb=None, packages=()):
-  """The cached disk that holds these kernels (or more of them), this package of upkeep and these of Debian's; (path, releases)."""
+def disk(names, deb=None, suite=SUITE, packages=()):
+  """The cached disk of a guest of this suite with these kernels (or more of them), this package of upkeep and these of Debian's;
+  (path, releases)."""
   found = sorted({kernels.get(n).release for n in names}, key=kernels.version_key)
-  base = base_root(packages)
+  base = base_root(suite, packages)
   content = place.digest(FORMAT, base.name, DISK_MIB, ROOT_UUID, *sorted(GUEST_FILES.iterdir()), pathlib.Path(deb) if deb else "no package")
   directory = place.CACHE / "disks"
   for meta in directory.glob(f"{content}-*/disk.json") if directory.is_dir() else ():
@@ -159,7 +165,7 @@ def disk(names, deb=None, packages=()):
   # whatever is here anyway goes along, so that scenarios with different kernels can share a disk
   found = sorted({*found, *kernels.cached(place.SHORT_NAMES)}, key=kernels.version_key)
   path = place.build(directory / f"{content}-{place.digest(*found)}", lambda made: _make_disk(made, base, found, deb),
-                     f"making a disk with {', '.join(found)}" + (f" and {pathlib.Path(deb).name}" if deb else ""))
+                     f"making a disk of {suite} with {', '.join(found)}" + (f" and {pathlib.Path(deb).name}" if deb else ""))
   place.prune(directory, KEEP_DISKS, (path,))
   return path / "disk.raw", found
 

@@ -11,7 +11,8 @@ and any of these constants:
   FRESH         True: really boots; else the guest comes from a snapshot of one that has just booted (much faster)
   BOOT          False: run(m) calls m.boot() or m.boot_ready() itself
   NEEDS_DEB     True: needs upkeep in the guest
-  SETTINGS      {"name": default}: what --set name=value may change; run(m) reads m.settings. Every scenario has "engine"
+  SETTINGS      {"name": default}: what --set name=value may change; run(m) reads m.settings. Every scenario has "guest":
+                the suite of Debian that it runs on, "trixie" or "bookworm"
 """
 
 import datetime
@@ -25,10 +26,10 @@ import threading
 import time
 import traceback
 
-from . import guest, place, qemu
+from . import guest, image, place, qemu
 
 KEEP_RUNS = 30
-EVERY_SCENARIO = {"engine": "native"}   # settings
+EVERY_SCENARIO = {"guest": image.SUITE}   # settings
 
 
 class Scenario:
@@ -108,7 +109,7 @@ def _play(s, from_, to, deb, keep, timeout, settings):
   start = time.monotonic()
   try:
     machine = guest.Machine(run_dir, from_, to, s.get("MEMORY", 4096), s.get("CPUS", 2), s.get("DISK", "virtio"), deb,
-                            keep, s.get("EXTRA", ()), s.get("PACKAGES", ()))
+                            keep, s.get("EXTRA", ()), settings["guest"], s.get("PACKAGES", ()))
     machine.settings = settings
     result |= {"from": machine.from_release, "to": machine.to_release}
     start = time.monotonic()

@@ -14,7 +14,7 @@ def run(m):
   legs = int(m.settings["legs"])
   directory = m.run_dir / "bare"
   directory.mkdir()
-  times = bare.measure(m.from_release, m.to_release, image, legs=legs, run_dir=directory, deb=m.deb)
+  times = bare.measure(m.from_release, m.to_release, image, legs=legs, run_dir=directory, deb=m.deb, suite=m.suite)
   m.check(len(times) == legs and all(0.2 < t < 60 for t in times), f"{legs} jumps took a plausible time each: {times}")
   m.fact("legs", times)
   m.fact("bare_kexec_s", bare.median(times))

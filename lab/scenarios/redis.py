@@ -9,8 +9,7 @@ FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.12", "6.18", "7.3")
 KERNELS = EXTRA
 PAIRS = {"check": [("6.12", "7.3", "--set bare=yes")],
-         "long": [(a, b) for a in KERNELS for b in KERNELS if a != b] +
-                 [(a, b, "--set engine=criu") for a in KERNELS for b in KERNELS if a != b]}
+         "long": [(a, b) for a in KERNELS for b in KERNELS if a != b] + [("6.1", "6.12", "--set guest=bookworm")]}
 # What cannot be done: `upkeep check` says so beforehand, by name, and nothing is touched.
 REFUSED = {("7.3", "6.1"): "restartable sequences"}
 TIMEOUT = 400
@@ -46,7 +45,7 @@ def refused(m, service, why):
   """Check and upgrade both say why, and the service does not notice."""
   service.expect_gap = False
   for command in ("check", "upgrade --yes"):
-    done = m.ssh(f"upkeep {command} --to {m.to_release} --engine {m.settings['engine']} --carry {service.pid}", check=False, timeout=120)
+    done = m.ssh(f"upkeep {command} --to {m.to_release} --carry {service.pid}", check=False, timeout=120)
     m.check(done.rc == 1 and why in done.out + done.err and f"{service.pid} (redis-server)" in done.out + done.err,
             f"`upkeep {command}` refuses: {(done.out + done.err).strip()[-400:]}")
   m.fact("refused", why)
@@ -60,7 +59,8 @@ def measure_bare(m, window):
   m.pause() if m.keep else m.power_off()   # one machine at a time has the processors
   directory = m.run_dir / "bare"
   directory.mkdir()
-  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, memory=m.memory, run_dir=directory, deb=m.deb)
+  times = bare.measure(m.from_release, m.to_release, image, marker=upgrades.PID1, legs=3, memory=m.memory, run_dir=directory, deb=m.deb,
+                       suite=m.suite)
   if m.keep:
     m.go_on()
   m.fact("bare_kexec_legs_s", times)

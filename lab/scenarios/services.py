@@ -4,7 +4,7 @@ from labkit import upgrades
 
 FROM, TO = "6.12", "7.3"
 EXTRA = ("6.1", "6.18")
-TAGS = {"check"}
+PAIRS = {"check": [("6.12", "7.3")], "long": [("6.1", "6.12", "--set guest=bookworm")]}
 TIMEOUT = 500
 NEEDS_DEB = True
 # Reads its clocks as fast as it can and says when one goes back; writes files that it never syncs: its counters, and lines with
