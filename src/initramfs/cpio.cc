@@ -59,7 +59,7 @@ Result<void> CpioWriter::add(std::string_view path, mode_t mode, std::string_vie
     return Err("'{}' is too large for an initramfs", name);
   if (const auto slash = name.rfind('/');
       slash != std::string::npos && !directories_.contains(name.substr(0, slash)))
-    return Err("'{}' comes before its folder", name);
+    return Err("'{}' comes before its directory", name);
   if (!paths_.insert(name).second) return Err("'{}' is in the initramfs twice", name);
   if (S_ISDIR(mode)) directories_.insert(name);
   return write_entry(name, mode, content, device, ++inode_);

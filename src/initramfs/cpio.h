@@ -17,8 +17,8 @@
 namespace upkeep::initramfs {
 
 // Paths are relative to the archive's root, without "." and ".." and without an empty part; a leading '/' is
-// dropped. Folders come before what lies in them: the kernel does not make missing ones, and drops the file
-// silently, so a path whose folder has not been added is an error here, as is a path added twice.
+// dropped. Directories come before what lies in them: the kernel does not make missing ones, and drops the
+// file silently, so a path whose directory has not been added is an error here, as is a path added twice.
 class CpioWriter {
  public:
   explicit CpioWriter(os::Fd out) : out_(out) {}

@@ -35,7 +35,7 @@ Device read_device(const std::string& path) {
   device.modalias = attribute(path + "/modalias");
   device.driver = link_name(path + "/driver");
   device.driver_module = link_name(path + "/driver/module");
-  // only loaded modules have this file; what is built in has a folder for its parameters at most
+  // only loaded modules have this file; what is built in has a directory for its parameters at most
   device.module_is_loaded = !device.driver_module.empty() && os::exists(path + "/driver/module/initstate");
   return device;
 }

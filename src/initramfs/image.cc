@@ -17,19 +17,19 @@
 namespace upkeep::initramfs {
 namespace {
 
-// The folders above PATH, outermost first, those that are there already left out.
+// The directories above PATH, outermost first, those that are there already left out.
 Result<void> add_parents(CpioWriter& cpio, const std::string& path) {
   for (auto slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
-    const auto folder = path.substr(0, slash);
-    const auto name = folder.starts_with('/') ? folder.substr(1) : folder;
-    if (!cpio.paths().contains(name)) TRY(cpio.add_directory(folder));
+    const auto directory = path.substr(0, slash);
+    const auto name = directory.starts_with('/') ? directory.substr(1) : directory;
+    if (!cpio.paths().contains(name)) TRY(cpio.add_directory(directory));
   }
   return {};
 }
 
 Result<void> add_skeleton(CpioWriter& cpio) {
-  for (const char* folder : {"dev", "etc", "modules", "proc", "run", "sys", "sysroot"})
-    TRY(cpio.add_directory(folder));
+  for (const char* directory : {"dev", "etc", "modules", "proc", "run", "sys", "sysroot"})
+    TRY(cpio.add_directory(directory));
   TRY(cpio.add_device("dev/console", S_IFCHR, 5, 1));
   return cpio.add_device("dev/null", S_IFCHR, 1, 3, 0666);
 }

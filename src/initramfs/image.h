@@ -24,7 +24,7 @@
 namespace upkeep::initramfs {
 
 struct ImageFile {
-  std::string path;  // "etc/hostname"; its folders are made
+  std::string path;  // "etc/hostname"; its directories are made
   std::string content;
   unsigned permissions = 0644;
 };

@@ -93,22 +93,22 @@ std::vector<BuiltInAlias> parse_built_in_aliases(std::string_view text) {
 void KmodIndex::Unref::operator()(kmod_ctx* context) const { ::kmod_unref(context); }
 
 Result<KmodIndex> KmodIndex::open(const std::string& release, const ModuleRoots& roots) {
-  const auto folder = roots.modules + "/" + release;
-  if (!os::exists(folder)) return Err("kernel {} has no modules: {} is missing", release, folder);
-  if (!os::exists(folder + "/modules.dep.bin"))
-    return Err("{}/modules.dep.bin is missing: run 'depmod {}'", folder, release);
+  const auto directory = roots.modules + "/" + release;
+  if (!os::exists(directory)) return Err("kernel {} has no modules: {} is missing", release, directory);
+  if (!os::exists(directory + "/modules.dep.bin"))
+    return Err("{}/modules.dep.bin is missing: run 'depmod {}'", directory, release);
   std::vector<const char*> config;
   for (const auto& path : roots.modprobe_config) config.push_back(path.c_str());
   config.push_back(nullptr);
-  KmodIndex index(::kmod_new(folder.c_str(), roots.modprobe_config.empty() ? nullptr : config.data()));
-  if (!index.context_) return Err("cannot read the module index in {}", folder);
-  if (const auto info = os::read_file(folder + "/modules.builtin.modinfo"))
+  KmodIndex index(::kmod_new(directory.c_str(), roots.modprobe_config.empty() ? nullptr : config.data()));
+  if (!index.context_) return Err("cannot read the module index in {}", directory);
+  if (const auto info = os::read_file(directory + "/modules.builtin.modinfo"))
     index.built_in_aliases_ = parse_built_in_aliases(*info);
   // libkmod writes to stderr otherwise
   ::kmod_set_log_fn(
       index.context_.get(), [](void*, int, const char*, int, const char*, const char*, va_list) {}, nullptr);
   if (const int code = ::kmod_load_resources(index.context_.get()); code < 0)
-    return kmod_error(fmt::format("the module index in {}", folder), code);
+    return kmod_error(fmt::format("the module index in {}", directory), code);
   return index;
 }
 

@@ -16,11 +16,11 @@ namespace upkeep::initramfs {
 
 struct ModuleRoots {
   std::string sys = "/sys";
-  std::string modules = "/lib/modules";  // holds a folder for each release
+  std::string modules = "/lib/modules";  // holds a directory for each release
   std::string firmware = "/lib/firmware";
   std::string running_release;  // empty: uname -r; its index says which of today's drivers could be modules
   std::vector<std::string>
-      modprobe_config;  // folders instead of /etc/modprobe.d and its like; empty: the machine's own
+      modprobe_config;  // directories instead of /etc/modprobe.d and its like; empty: the machine's own
 };
 
 // One answer of the index.

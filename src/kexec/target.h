@@ -27,7 +27,7 @@ struct Target {
 };
 
 // Releases that have both an image and modules, newest first. The image lies in /boot or, as in Debian's
-// packages since 7.3, possibly in the modules' own folder.
+// packages since 7.3, possibly in the modules' own directory.
 std::vector<std::string> list_targets(const TargetRoots& roots = {});
 
 // KERNEL is a release, a short name ("6.12": the newest one installed of that series) or the path of an image

@@ -39,11 +39,11 @@ Result<std::string> read_value(const std::string& path) {
   return value;
 }
 
-void read_below(const std::string& root, const std::string& folder, std::vector<Sysctl>& sysctls) {
-  auto names = os::list_directory(root + "/" + folder);
+void read_below(const std::string& root, const std::string& directory, std::vector<Sysctl>& sysctls) {
+  auto names = os::list_directory(root + "/" + directory);
   if (!names) return;  // a link that went away, or a kernel without IPv6
   for (const auto& name : *names) {
-    const std::string path = fmt::format("{}/{}", folder, name);
+    const std::string path = fmt::format("{}/{}", directory, name);
     const std::string whole = fmt::format("{}/{}", root, path);
     struct stat status = {};
     if (::stat(whole.c_str(), &status) < 0) continue;

@@ -173,8 +173,9 @@ Result<std::string> run_checked(const std::vector<std::string>& argv, const Spaw
 
 std::string find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return exists(name) ? name : "";
-  for (const char* folder : {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
-    std::string path = std::string(folder) + "/" + name;
+  for (const char* directory :
+       {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
+    std::string path = std::string(directory) + "/" + name;
     if (::access(path.c_str(), X_OK) == 0) return path;
   }
   return "";

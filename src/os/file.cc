@@ -108,9 +108,9 @@ Result<void> replace_file(const std::string& path, std::string_view content, mod
     if (::fsync(fd.get()) < 0) return ErrnoErr("fsync {}", temporary);
   }
   if (::rename(temporary.c_str(), path.c_str()) < 0) return ErrnoErr("rename {} to {}", temporary, path);
-  const std::string folder = std::filesystem::path(path).parent_path();
-  TRY_ASSIGN(auto directory, open_file(folder.empty() ? "." : folder, O_RDONLY | O_DIRECTORY));
-  if (::fsync(directory.get()) < 0) return ErrnoErr("fsync {}", folder);
+  const std::string parent = std::filesystem::path(path).parent_path();
+  TRY_ASSIGN(auto directory, open_file(parent.empty() ? "." : parent, O_RDONLY | O_DIRECTORY));
+  if (::fsync(directory.get()) < 0) return ErrnoErr("fsync {}", parent);
   return {};
 }
 
@@ -136,9 +136,9 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 
 Result<std::string> read_link(const std::string& path) { return read_link_at(Fd(AT_FDCWD), path); }
 
-Result<std::string> read_link_at(Fd folder, const std::string& path) {
+Result<std::string> read_link_at(Fd directory, const std::string& path) {
   std::array<char, 4096> buffer;
-  ssize_t n = ::readlinkat(folder.get(), path.c_str(), buffer.data(), buffer.size());
+  ssize_t n = ::readlinkat(directory.get(), path.c_str(), buffer.data(), buffer.size());
   if (n < 0) return ErrnoErr("readlink {}", path);
   return std::string(buffer.data(), static_cast<std::size_t>(n));
 }
@@ -151,7 +151,7 @@ Result<std::string> real_path(const std::string& path) {
 
 Result<std::vector<std::string>> list_directory(const std::string& path) {
   std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir(path.c_str()), ::closedir);
-  if (!directory) return ErrnoErr("open folder {}", path);
+  if (!directory) return ErrnoErr("open directory {}", path);
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(directory.get())) {
     const std::string name = entry->d_name;

@@ -33,7 +33,7 @@ Result<std::string> read_record_at(Fd directory, const std::string& path);
 // One write(2) to a file that must exist: for /proc and /sys, where a value is one write.
 Result<void> write_value(const std::string& path, std::string_view value);
 
-// Replaces PATH whole or not at all, durably: temporary file, fsync, rename, fsync of the folder.
+// Replaces PATH whole or not at all, durably: temporary file, fsync, rename, fsync of the directory.
 Result<void> replace_file(const std::string& path, std::string_view content, mode_t mode = 0600);
 
 // Writes everything, whatever write(2) accepts at a time.
@@ -47,7 +47,7 @@ Result<void> make_directories(const std::string& path, mode_t mode = 0755);
 Result<void> remove_tree(const std::string& path);
 bool exists(const std::string& path);
 Result<std::string> read_link(const std::string& path);
-Result<std::string> read_link_at(Fd folder, const std::string& path);
+Result<std::string> read_link_at(Fd directory, const std::string& path);
 Result<std::string> real_path(const std::string& path);                    // absolute, without symbolic links
 Result<std::vector<std::string>> list_directory(const std::string& path);  // sorted, without . and ..
 

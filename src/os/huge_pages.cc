@@ -20,12 +20,12 @@ Result<std::uint64_t> number_in(const std::string& file) {
 }
 
 // "hugepages-2048kB"
-std::uint64_t page_size_of(std::string_view folder) {
+std::uint64_t page_size_of(std::string_view directory) {
   constexpr std::string_view kPrefix = "hugepages-";
   std::uint64_t kilobytes = 0;
-  if (!folder.starts_with(kPrefix)) return 0;
-  folder.remove_prefix(kPrefix.size());
-  (void)std::from_chars(folder.data(), folder.data() + folder.size(), kilobytes);
+  if (!directory.starts_with(kPrefix)) return 0;
+  directory.remove_prefix(kPrefix.size());
+  (void)std::from_chars(directory.data(), directory.data() + directory.size(), kilobytes);
   return kilobytes * 1024;
 }
 
@@ -44,20 +44,20 @@ Result<std::vector<HugePages>> read_huge_pages(const std::string& pools) {
     HugePages pool;
     pool.page_size = page_size_of(name);
     if (pool.page_size == 0) continue;
-    const auto folder = fmt::format("{}/{}/", pools, name);
-    TRY_ASSIGN(pool.all, number_in(folder + "nr_hugepages"));
-    TRY_ASSIGN(pool.free, number_in(folder + "free_hugepages"));
-    TRY_ASSIGN(pool.reserved, number_in(folder + "resv_hugepages"));
-    TRY_ASSIGN(pool.surplus, number_in(folder + "surplus_hugepages"));
-    TRY_ASSIGN(pool.overcommit, number_in(folder + "nr_overcommit_hugepages"));
+    const auto directory = fmt::format("{}/{}/", pools, name);
+    TRY_ASSIGN(pool.all, number_in(directory + "nr_hugepages"));
+    TRY_ASSIGN(pool.free, number_in(directory + "free_hugepages"));
+    TRY_ASSIGN(pool.reserved, number_in(directory + "resv_hugepages"));
+    TRY_ASSIGN(pool.surplus, number_in(directory + "surplus_hugepages"));
+    TRY_ASSIGN(pool.overcommit, number_in(directory + "nr_overcommit_hugepages"));
     all.push_back(pool);
   }
   return all;
 }
 
 bool uses_huge_pages(pid_t pid) {
-  for (const char* folder : {"fd", "map_files"}) {
-    const auto path = fmt::format("/proc/{}/{}", pid, folder);
+  for (const char* directory : {"fd", "map_files"}) {
+    const auto path = fmt::format("/proc/{}/{}", pid, directory);
     for (const auto& name : list_directory(path).value_or(std::vector<std::string>())) {
       // Others are not asked: a network file system may take its time.
       const auto link = path + "/" + name;

@@ -33,7 +33,7 @@ struct HugePages {
   }
 };
 
-// Empty where the kernel or its processor has none. POOLS: another folder in tests.
+// Empty where the kernel or its processor has none. POOLS: another directory in tests.
 Result<std::vector<HugePages>> read_huge_pages(const std::string& pools = kHugePagePools);
 
 // Whether the process has memory or a file of such a pool, whether or not any of its pages are there yet.

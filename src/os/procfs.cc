@@ -48,8 +48,8 @@ std::string unescape(std::string_view text) {
   return result;
 }
 
-Result<std::vector<pid_t>> numbers_in(const std::string& folder) {
-  TRY_ASSIGN(auto names, list_directory(folder));
+Result<std::vector<pid_t>> numbers_in(const std::string& directory) {
+  TRY_ASSIGN(auto names, list_directory(directory));
   std::vector<pid_t> pids;
   for (const auto& name : names) {
     pid_t pid = 0;
@@ -180,10 +180,10 @@ Result<std::vector<pid_t>> list_own_threads(pid_t pid) {
 
 std::vector<LinkedDescriptor> list_descriptors(pid_t pid) {
   std::vector<LinkedDescriptor> found;
-  const auto folder = fmt::format("/proc/{}/fd", pid);
-  for (const auto& name : list_directory(folder).value_or(std::vector<std::string>())) {
+  const auto directory = fmt::format("/proc/{}/fd", pid);
+  for (const auto& name : list_directory(directory).value_or(std::vector<std::string>())) {
     LinkedDescriptor descriptor;
-    auto link = read_link(fmt::format("{}/{}", folder, name));
+    auto link = read_link(fmt::format("{}/{}", directory, name));
     if (!link || !parse_number(name, descriptor.number)) continue;
     descriptor.link = std::move(*link);
     found.push_back(std::move(descriptor));
@@ -246,8 +246,8 @@ Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind) {
                          pid == 0 ? "/proc/self/ns/" + kind : fmt::format("/proc/{}/ns/{}", pid, kind));
 }
 
-Result<std::uint64_t> namespace_id_at(Fd folder, const std::string& path) {
-  TRY_ASSIGN(auto link, read_link_at(folder, path));
+Result<std::uint64_t> namespace_id_at(Fd directory, const std::string& path) {
+  TRY_ASSIGN(auto link, read_link_at(directory, path));
   auto open = link.find('['), close = link.find(']');
   std::uint64_t id = 0;
   if (open == std::string::npos || close == std::string::npos ||

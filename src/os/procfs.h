@@ -44,9 +44,9 @@ struct MountInfo {
 };
 Result<std::vector<MountInfo>> parse_mountinfo(std::string_view text);
 Result<std::vector<MountInfo>> read_mountinfo(pid_t pid);  // 0: the caller's own
-// The mount that PATH (absolute, resolved) lies on, found as the kernel finds it: from the root folder down,
-// what is mounted there over what was reached so far. One below a folder that something else has been mounted
-// over is not found. MOUNTS: all of a namespace.
+// The mount that PATH (absolute, resolved) lies on, found as the kernel finds it: from the root directory
+// down, what is mounted there over what was reached so far. One below a directory that something else has
+// been mounted over is not found. MOUNTS: all of a namespace.
 const MountInfo* mount_of(const std::vector<MountInfo>& mounts, std::string_view path);
 
 // /proc/PID/status and files like it ("Key:\tvalue" lines).
@@ -72,7 +72,7 @@ Result<std::vector<pid_t>> process_tree(pid_t root);
 
 // "4026531840" of "mnt:[4026531840]"; kind as in /proc/PID/ns. PID 0: our own.
 Result<std::uint64_t> namespace_id(pid_t pid, const std::string& kind);
-Result<std::uint64_t> namespace_id_at(Fd folder, const std::string& path);  // in whichever /proc
+Result<std::uint64_t> namespace_id_at(Fd directory, const std::string& path);  // in whichever /proc
 // Path of the cgroup in the version 2 hierarchy, "/" for the root one.
 Result<std::string> cgroup_of(pid_t pid);
 Result<std::string> parse_cgroup(std::string_view text);

@@ -60,7 +60,7 @@ struct Survivor::State {
   }
 
   // The last call of another thread, which may be one that changes something, has to come to its end. A
-  // folder has two links, this one another for each thread.
+  // directory has two links, this one another for each thread.
   void wait_for_other_threads() const {
     const timespec pause = {0, 100'000};
     for (int tries = 0; tries < 100'000; ++tries) {

@@ -58,7 +58,7 @@ class Survivor {
   struct State;
   void start();
   const pid_t tracer_;
-  const UniqueFd tasks_;  // its folder in /proc as whoever begins sees it
+  const UniqueFd tasks_;  // its directory in /proc as whoever begins sees it
   pid_t child_ = 0;
   bool impossible_ = false;
   std::unique_ptr<State> state_;

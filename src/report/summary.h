@@ -117,7 +117,7 @@ struct Summary {
 };
 
 struct SummaryOptions {
-  std::string id;      // where the journal's first line is missing; usually the name of its folder
+  std::string id;      // where the journal's first line is missing; usually the name of its directory
   bool alive = false;  // somebody works on this upgrade (a journal cannot tell)
 };
 

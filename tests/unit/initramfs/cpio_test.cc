@@ -126,10 +126,10 @@ TEST_F(Cpio, PathsThatAreNone) {
 }
 
 TEST_F(Cpio, FoldersFirstAndNothingTwice) {
-  EXPECT_THAT(cpio_.add_file("a/b", "").error().message(), HasSubstr("before its folder"));
+  EXPECT_THAT(cpio_.add_file("a/b", "").error().message(), HasSubstr("before its directory"));
   ASSERT_TRUE(cpio_.add_file("a", ""));
   EXPECT_THAT(cpio_.add_file("a/b", "").error().message(),
-              HasSubstr("before its folder"));  // a file is no folder
+              HasSubstr("before its directory"));  // a file is no directory
   EXPECT_THAT(cpio_.add_directory("/a").error().message(), HasSubstr("twice"));
   ASSERT_TRUE(cpio_.finish());
   EXPECT_FALSE(cpio_.add_file("c", ""));
