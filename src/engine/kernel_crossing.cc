@@ -31,7 +31,7 @@ Result<CurrentVdso> current_vdso() {
   current.image.assign(own->image().begin(), own->image().end());
   TRY_ASSIGN(const auto text, os::read_file("/proc/self/smaps"));
   TRY_ASSIGN(current.mappings, parse_smaps(text));
-  std::erase_if(current.mappings, [](const auto& mapping) { return mapping.kind != "vdso"; });
+  std::erase_if(current.mappings, [](const auto& mapping) { return mapping.kind != MappingKind::vdso; });
   return current;
 }
 
@@ -76,14 +76,14 @@ Result<void> fit_extended_registers(Process& process) {
 Result<void> cross(Process& process, std::span<const std::byte> old_image, const CurrentVdso& current) {
   auto& memory = process.memory;
   auto code = std::find_if(memory.mappings.begin(), memory.mappings.end(),
-                           [](const auto& m) { return m.kind == "vdso" && m.execute; });
+                           [](const auto& m) { return m.kind == MappingKind::vdso && m.execute; });
   if (code == memory.mappings.end()) return {};
   const auto old_start = code->start;
   if (code->length() != old_image.size() || memory.vdso_checksum == 0)
     return Err("its vdso is not the kernel's that it ran under");
   for (auto& mapping : memory.mappings) {
-    if (mapping.kind != "vdso") continue;
-    mapping.kind = "anonymous";
+    if (mapping.kind != MappingKind::vdso) continue;
+    mapping.kind = MappingKind::anonymous;
     mapping.name.clear();
     mapping.flags.clear();
     mapping.offset = 0;

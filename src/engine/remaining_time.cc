@@ -37,7 +37,7 @@ Mapping private_memory(std::uint64_t start, std::uint64_t length) {
   mapping.start = start;
   mapping.end = start + length;
   mapping.read = mapping.write = true;
-  mapping.kind = "anonymous";
+  mapping.kind = MappingKind::anonymous;
   return mapping;
 }
 

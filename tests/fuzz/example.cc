@@ -13,7 +13,7 @@
 namespace upkeep::fuzz {
 namespace {
 
-using namespace native;
+using namespace engine;
 
 struct Filler {
   template <typename T>
@@ -26,6 +26,8 @@ struct Filler {
       value = true;
     } else if constexpr (std::integral<T>) {
       value = 1;
+    } else if constexpr (Named<T>) {
+      value = static_cast<T>(1);
     } else if constexpr (std::same_as<T, std::string>) {
       value = "text";
     } else if constexpr (std::same_as<T, Bytes>) {
@@ -48,12 +50,13 @@ void put_memory_right(AddressSpace& memory) {
   std::uint64_t at = 0x10000;
   const auto mapping = memory.mappings.front();
   memory.mappings.clear();
-  for (const char* kind : {"anonymous", "file", "shared_memory", "segment", "vdso", "io_uring"}) {
+  for (const auto kind : {MappingKind::anonymous, MappingKind::file, MappingKind::shared_memory,
+                          MappingKind::segment, MappingKind::vdso, MappingKind::io_uring}) {
     auto& one = memory.mappings.emplace_back(mapping);
     one.kind = kind;
     one.start = at, one.end = at + 4 * kPage, one.offset = 0;
-    one.shared = one.of_kept_file() || one.kind == "io_uring";
-    one.inode = one.kind == "segment" ? 8 : one.kind == "io_uring" ? 9 : 7;
+    one.shared = one.of_kept_file() || one.kind == MappingKind::io_uring;
+    one.inode = one.kind == MappingKind::segment ? 8 : one.kind == MappingKind::io_uring ? 9 : 7;
     one.flags = {"mw", "gd", "lo"};
     one.huge_page = 0, one.protection_key = 0;
     at += 16 * kPage;
@@ -110,7 +113,7 @@ void put_kept_files_right(Snapshot& snapshot) {
   for (std::size_t i = 0; i < 2; ++i) {
     auto& kept = snapshot.kept_files[i];
     kept.device = 1, kept.inode = 7 + i;
-    kept.kind = i == 0 ? "shared_memory" : "segment";
+    kept.kind = i == 0 ? KeptKind::shared_memory : KeptKind::segment;
     kept.size = 4 * kPage;
     kept.pages = {{0, 1, 3 * kPage}};
     kept.huge_page = 0;

@@ -11,7 +11,7 @@
 namespace upkeep::fuzz {
 namespace {
 
-using namespace native;
+using namespace engine;
 
 constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;
 
@@ -58,7 +58,7 @@ Reached compile(const Snapshot& snapshot) {
   }
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {  // as add_rings_for_mappings() does
-      if (mapping.kind == "io_uring")
+      if (mapping.kind == MappingKind::io_uring)
         sources.kept[{mapping.device, mapping.inode, mapping.needs_writable_file()}] = 3;
     }
     if (process.exit_status)

@@ -29,7 +29,8 @@ constexpr int kKcmpFiles = 2, kKcmpFolders = 3;  // linux/kcmp.h
 std::set<std::string> shared_names(const Snapshot& snapshot) {
   std::set<std::string> names;
   for (const auto& file : snapshot.files) {
-    if (file.kind == "pipe" || file.kind == "fifo" || file.kind == "socket") names.insert(file.name);
+    if (file.kind == FileKind::pipe || file.kind == FileKind::fifo || file.kind == FileKind::socket)
+      names.insert(file.name);
   }
   return names;
 }
@@ -66,7 +67,7 @@ void find_outside_holders(const Strangers& strangers, Snapshot& snapshot) {
 
 // A pidfd has no state that two holders could see.
 bool shared_by_copy(const OpenFile& file) {
-  return file.name.starts_with("anon_inode:") && file.kind != "pidfd";
+  return file.name.starts_with("anon_inode:") && file.kind != FileKind::pidfd;
 }
 
 // Descriptors in the order of kcmp(2), so that one is found among many.

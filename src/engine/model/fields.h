@@ -8,7 +8,8 @@
 //
 // Decoding takes exactly what encoding writes: a field that is of another type, out of its type's range,
 // there twice or not known is an error that says where ("processes[2].threads[0].tid: not a whole number"); a
-// missing number, flag, text or list is 0, false or empty, for documents may leave those out; anything else
+// missing number, flag, text or list is 0, false or empty, and a missing name the first one of its kind
+// (common/names.h), for documents may leave those out; anything else
 // that is missing is an error. Optional fields are left out where they have no value. Only the first error is
 // kept.
 //
@@ -38,6 +39,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/names.h"
 #include "common/result.h"
 #include "engine/model/text.h"
 
@@ -92,12 +94,12 @@ template <typename T, std::size_t N>
 struct IsArray<std::array<T, N>> : std::true_type {};
 
 template <typename T>
-concept MayBeZero =
-    std::integral<T> || std::same_as<T, std::string> || std::same_as<T, Bytes> || IsVector<T>::value;
+concept MayBeZero = std::integral<T> || Named<T> || std::same_as<T, std::string> || std::same_as<T, Bytes> ||
+    IsVector<T>::value;
 
 template <MayBeZero T>
 bool is_zero(const T& value) {
-  if constexpr (std::integral<T>)
+  if constexpr (std::integral<T> || Named<T>)
     return value == T{};
   else if constexpr (std::same_as<T, Bytes>)
     return value.data.empty();
@@ -151,6 +153,9 @@ void Encoder<kZeros, Once>::write(const T& value) {
     writer_.Uint64(value);
   } else if constexpr (std::integral<T>) {
     writer_.Int64(value);
+  } else if constexpr (Named<T>) {
+    const auto name = name_of(value);
+    writer_.String(name.data(), static_cast<rapidjson::SizeType>(name.size()));
   } else if constexpr (std::same_as<T, std::string>) {
     write_text(escape(value));
   } else if constexpr (std::same_as<T, Bytes>) {
@@ -326,6 +331,11 @@ void Decoder<Once>::read(const rapidjson::Value& json, T& value) {
     value = json.GetBool();
   } else if constexpr (std::integral<T>) {
     read_number(json, value);
+  } else if constexpr (Named<T>) {
+    if (!json.IsString()) return fail("not a string");
+    const auto known = value_named<T>(text_of(json));
+    if (!known) return fail("'" + escape(text_of(json)) + "' is none of the names that this version knows");
+    value = *known;
   } else if constexpr (std::same_as<T, std::string> || std::same_as<T, Bytes>) {
     if (!json.IsString()) return fail("not a string");
     auto read = [&] {

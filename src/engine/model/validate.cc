@@ -65,12 +65,12 @@ Result<void> check_keys(const AddressSpace& memory) {
 Result<void> check_memory(const AddressSpace& memory) {
   std::uint64_t end = 0;
   for (const auto& mapping : memory.mappings) {
-    if (mapping.kind == "vsyscall" && mapping.start == kVsyscall) continue;  // made by the kernel
+    if (mapping.kind == MappingKind::vsyscall && mapping.start == kVsyscall) continue;  // made by the kernel
     if (mapping.start % kPage != 0 || mapping.end % kPage != 0 || mapping.offset % kPage != 0)
       return Err("the mapping at {:#x} is not aligned", mapping.start);
     if (mapping.huge_page != 0 &&
         (!is_huge_page(mapping.huge_page) || mapping.start % mapping.huge_page != 0 ||
-         mapping.end % mapping.huge_page != 0 || mapping.kind == "vdso"))
+         mapping.end % mapping.huge_page != 0 || mapping.kind == MappingKind::vdso))
       return Err("the mapping at {:#x} does not consist of huge pages", mapping.start);
     if (mapping.start < end || mapping.end <= mapping.start || mapping.end > kHighestAddress)
       return Err("the mapping at {:#x} is out of order or out of bounds", mapping.start);
@@ -367,14 +367,16 @@ Result<void> check_io_uring(const IoUring& ring) {
 
 Result<void> check_file(const OpenFile& file, std::size_t files) {
   const bool has_details =
-      (file.kind != "path" || file.path) && (file.kind != "pipe" || file.pipe) &&
-      (file.kind != "eventfd" || file.eventfd) && (file.kind != "epoll" || file.epoll) &&
-      (file.kind != "timerfd" || file.timerfd) && (file.kind != "signalfd" || file.signalfd) &&
-      (file.kind != "inotify" || file.inotify) && (file.kind != "pidfd" || file.pidfd) &&
-      ((file.kind != "kept" && file.kind != "mqueue") || file.path) &&
-      (file.kind != "io_uring" || file.io_uring) && (file.kind != "fifo" || (file.path && file.pipe)) &&
-      (file.kind != "socket" || file.socket) && (file.kind != "terminal" || file.terminal);
-  if (!has_details) return Err("it says nothing about its {}", file.kind);
+      (file.kind != FileKind::path || file.path) && (file.kind != FileKind::pipe || file.pipe) &&
+      (file.kind != FileKind::eventfd || file.eventfd) && (file.kind != FileKind::epoll || file.epoll) &&
+      (file.kind != FileKind::timerfd || file.timerfd) &&
+      (file.kind != FileKind::signalfd || file.signalfd) &&
+      (file.kind != FileKind::inotify || file.inotify) && (file.kind != FileKind::pidfd || file.pidfd) &&
+      ((file.kind != FileKind::kept && file.kind != FileKind::mqueue) || file.path) &&
+      (file.kind != FileKind::io_uring || file.io_uring) &&
+      (file.kind != FileKind::fifo || (file.path && file.pipe)) &&
+      (file.kind != FileKind::socket || file.socket) && (file.kind != FileKind::terminal || file.terminal);
+  if (!has_details) return Err("it says nothing about its {}", name_of(file.kind));
   if (file.position < 0) return Err("its position is negative");
   if (file.socket) TRY(check_socket(*file.socket, files));
   if (file.io_uring) TRY(check_io_uring(*file.io_uring));
@@ -395,7 +397,7 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
     const auto name = fmt::format("kept file {}", kept.inode);
     if (!known.emplace(kept.device, kept.inode).second) return Err("{}: it is listed twice", name);
     if (kept.size > kHighestAddress) return Err("{}: it is too large", name);
-    if (kept.kind == "segment" && (!kept.segment || !std::in_range<std::int32_t>(kept.inode)))
+    if (kept.kind == KeptKind::segment && (!kept.segment || !std::in_range<std::int32_t>(kept.inode)))
       return Err("{}: it says nothing about its segment", name);
     if (kept.huge_page != 0 && !is_huge_page(kept.huge_page))
       return Err("{}: no pages are of {} bytes", name, kept.huge_page);
@@ -403,7 +405,7 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
     TRY_IN(name, check_pages(kept.pages, (kept.size + page - 1) / page * page));
   }
   for (const auto& file : snapshot.files) {
-    if (file.kind == "kept" && !known.contains({file.path->device, file.path->inode}))
+    if (file.kind == FileKind::kept && !known.contains({file.path->device, file.path->inode}))
       return Err("{}: its contents are not part of the snapshot", file.name);
   }
   for (const auto& process : snapshot.processes) {
@@ -423,11 +425,11 @@ Result<void> check_kept_files(const Snapshot& snapshot) {
 Result<void> check_mapped_rings(const Snapshot& snapshot) {
   std::set<std::uint64_t> rings;
   for (const auto& file : snapshot.files) {
-    if (file.kind == "io_uring") rings.insert(file.io_uring->inode);
+    if (file.kind == FileKind::io_uring) rings.insert(file.io_uring->inode);
   }
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {
-      if (mapping.kind == "io_uring" && (!mapping.shared || !rings.contains(mapping.inode)))
+      if (mapping.kind == MappingKind::io_uring && (!mapping.shared || !rings.contains(mapping.inode)))
         return Err("process {}: the ring mapped at {:#x} is not part of the snapshot", process.pid,
                    mapping.start);
     }
@@ -467,7 +469,7 @@ Result<void> check_posix_queues(const Snapshot& snapshot) {
       return Err("message queue {}: it is impossible", name);
   }
   for (const auto& file : snapshot.files) {
-    if (file.kind == "mqueue" && !known.contains({file.path->device, file.path->inode}))
+    if (file.kind == FileKind::mqueue && !known.contains({file.path->device, file.path->inode}))
       return Err("{}: its message queue is not part of the snapshot", file.name);
   }
   return {};

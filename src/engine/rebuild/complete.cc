@@ -1,8 +1,5 @@
 #include "engine/rebuild/complete.h"
 
-#include <algorithm>
-#include <array>
-
 namespace upkeep::engine {
 namespace {
 
@@ -17,10 +14,8 @@ Result<void> was_stopped(const Process& process) {
 }
 
 Result<void> check_mappings(const Process& process) {
-  constexpr std::array<std::string_view, 5> kKinds = {"anonymous", "file", "vdso", "vsyscall", "io_uring"};
   for (const auto& mapping : process.memory.mappings) {
-    if (!mapping.of_kept_file() && std::ranges::find(kKinds, mapping.kind) == kKinds.end())
-      return Err("a mapping of the kind '{}'", mapping.kind);
+    if (mapping.kind == MappingKind::other) return Err("a mapping of an unknown kind: '{}'", mapping.name);
   }
   return {};
 }

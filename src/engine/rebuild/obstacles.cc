@@ -116,7 +116,7 @@ Result<void> has_its_keys(const AddressSpace& memory) {
 }
 
 Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>& seen) {
-  if (mapping.kind != "file" || !seen.insert(mapping.name).second) return {};
+  if (mapping.kind != MappingKind::file || !seen.insert(mapping.name).second) return {};
   struct stat status = {};
   if (::stat(mapping.name.c_str(), &status) < 0) return ErrnoErr("mapped file {}", mapping.name);
   if (status.st_ino != mapping.inode && !made_anew(mapping.device, status.st_dev))

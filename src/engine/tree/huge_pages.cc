@@ -40,7 +40,7 @@ std::uint64_t pages_of_private(const Mapping& mapping, const std::vector<PageRun
 
 std::uint64_t pages_of_file(const KeptFile& kept, const Snapshot& snapshot) {
   const auto page = kept.huge_page;
-  if (kept.kind == "segment") return (kept.size + page - 1) / page;  // promised when it is made
+  if (kept.kind == KeptKind::segment) return (kept.size + page - 1) / page;  // promised when it is made
   Stretches used;
   for (const auto& run : kept.pages)
     used.push_back(stretch(run.address, run.address + run.count * kPage, page));

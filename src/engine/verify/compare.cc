@@ -61,9 +61,10 @@ void forget_volatile_inode(std::uint64_t& device, std::uint64_t& inode) {
 void forget_identity(Mapping& mapping, RenumberedFiles& kept) {
   // Known to the kernel, or shown by it, only from some version on; or a matter of taste.
   std::erase_if(mapping.flags, [](const auto& flag) { return flag == "dp" || flag == "gu" || flag == "lf"; });
-  if (mapping.kind == "unlinked" || mapping.kind == "memfd" || mapping.kind == "shared_memory")
+  if (mapping.kind == MappingKind::unlinked || mapping.kind == MappingKind::memfd ||
+      mapping.kind == MappingKind::shared_memory)
     kept.forget(mapping.name, mapping.device, mapping.inode);
-  else if (mapping.kind == "segment")
+  else if (mapping.kind == MappingKind::segment)
     mapping.device = 0;
   else
     forget_volatile_inode(mapping.device, mapping.inode);
@@ -82,7 +83,7 @@ void merge_mappings(AddressSpace& memory) {
   for (auto& mapping : memory.mappings) {
     if (!merged.empty() && may_continue(merged.back(), mapping)) {
       auto& last = merged.back();
-      const bool anonymous = last.kind == "anonymous";
+      const bool anonymous = last.kind == MappingKind::anonymous;
       const bool same_object = anonymous || last.offset + last.length() == mapping.offset;
       auto continued = mapping;
       continued.start = last.start, continued.end = last.end, continued.offset = last.offset;
@@ -160,7 +161,7 @@ void forget_flags_of_the_object(Mapping& mapping) {
     return std::ranges::find(kOfTheObject, flag) != kOfTheObject.end();
   });
   // In 6.12 it may be made executable, in 7.3 no more.
-  if (mapping.kind == "io_uring") std::erase(mapping.flags, "me");
+  if (mapping.kind == MappingKind::io_uring) std::erase(mapping.flags, "me");
 }
 
 // PR_SET_MEMORY_MERGE: all that the kernel can merge, which in 7.3 is more than in 6.12.
@@ -363,7 +364,8 @@ void forget_question(Socket& socket) {
 void forget_unused_queues(Snapshot& snapshot) {
   std::erase_if(snapshot.posix_queues, [&](const PosixQueue& queue) {
     return std::ranges::none_of(snapshot.files, [&](const OpenFile& file) {
-      return file.kind == "mqueue" && file.path->device == queue.device && file.path->inode == queue.inode;
+      return file.kind == FileKind::mqueue && file.path->device == queue.device &&
+             file.path->inode == queue.inode;
     });
   });
   for (auto& queue : snapshot.posix_queues) {
@@ -418,7 +420,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     if (const auto* same = other.find(process.pid)) forget_keys(process.memory, same->memory);
     kept.forget(process.memory.executable, process.memory.executable_device, process.memory.executable_inode);
     for (auto& mapping : process.memory.mappings) {
-      const auto ring = mapping.kind == "io_uring" ? rings(mapping.inode) : 0;
+      const auto ring = mapping.kind == MappingKind::io_uring ? rings(mapping.inode) : 0;
       forget_identity(mapping, kept);
       if (ring != 0) mapping.inode = ring;
     }
@@ -426,7 +428,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     process.memory.pages.clear();
     process.memory.contents.clear();
     for (auto& mapping : process.memory.mappings) {
-      if (mapping.kind == "anonymous") mapping.name.clear(), mapping.offset = 0;
+      if (mapping.kind == MappingKind::anonymous) mapping.name.clear(), mapping.offset = 0;
     }
     for (auto& thread : process.threads) {
       forget_defaults(thread.scheduling);
@@ -438,14 +440,14 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
     forget_time(process);
   }
   for (auto& file : snapshot.kept_files) {
-    file.inode = file.kind == "segment" ? file.inode : kept(file.device, file.inode);
+    file.inode = file.kind == KeptKind::segment ? file.inode : kept(file.device, file.inode);
     file.device = 0;
-    if (file.kind == "unlinked") file.name.clear();
+    if (file.kind == KeptKind::unlinked) file.name.clear();
     file.pages.clear();
   }
   for (auto& file : snapshot.files) {
     if (file.pipe) file.pipe->inode = pipes(file.pipe->inode);
-    if (file.kind != "path") file.name.clear();
+    if (file.kind != FileKind::path) file.name.clear();
     if (file.socket) {
       file.socket->inode = sockets(file.socket->inode);
       renumber(file.socket->network, spaces);
@@ -458,9 +460,9 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
       for (auto& client : file.socket->waiting) client = sockets(client);
       if (file.socket->peer != 0) file.socket->peer = sockets(file.socket->peer);
     }
-    if (file.kind == "mqueue") file.path->path.clear();  // its queue has a name, or has none any more
+    if (file.kind == FileKind::mqueue) file.path->path.clear();  // its queue has a name, or has none any more
     if (file.io_uring) file.io_uring->inode = rings(file.io_uring->inode);
-    if (file.kind == "kept") kept.forget(file.path->path, file.path->device, file.path->inode);
+    if (file.kind == FileKind::kept) kept.forget(file.path->path, file.path->device, file.path->inode);
     if (file.path) forget_volatile_inode(file.path->device, file.path->inode);
     if (file.inotify) {
       for (auto& watch : file.inotify->watches) forget_volatile_inode(watch.device, watch.inode);

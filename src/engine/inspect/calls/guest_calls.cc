@@ -50,7 +50,9 @@ void search_mapping(const Mapping& mapping, const os::TaskMemory& memory, GuestC
   }
 }
 
-bool is_code(const Mapping& mapping) { return mapping.execute && mapping.read && mapping.kind == "file"; }
+bool is_code(const Mapping& mapping) {
+  return mapping.execute && mapping.read && mapping.kind == MappingKind::file;
+}
 
 // The C library first: it is where both are in nearly every program.
 bool likely(const Mapping& mapping) {

@@ -57,21 +57,20 @@ std::string without_escapes(std::string_view name) {
 
 // d_path() puts this behind names of files that no path leads to.
 
-std::string kind_of(const Mapping& mapping) {
+MappingKind kind_of(const Mapping& mapping) {
   const std::string_view name = mapping.name;
-  if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return "vdso";
-  if (name == "[vsyscall]") return "vsyscall";
+  if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return MappingKind::vdso;
+  if (name == "[vsyscall]") return MappingKind::vsyscall;
   // Private memory of a huge page pool is of a file too, which nobody else has.
-  if (name.starts_with("/anon_hugepage")) return mapping.shared ? "shared_memory" : "anonymous";
-  if (name == "anon_inode:[io_uring]") return "io_uring";
+  if (name.starts_with("/anon_hugepage"))
+    return mapping.shared ? MappingKind::shared_memory : MappingKind::anonymous;
+  if (name == "anon_inode:[io_uring]") return MappingKind::io_uring;
   if (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"))
-    return mapping.inode == 0 && !mapping.shared ? "anonymous" : "unknown";
+    return mapping.inode == 0 && !mapping.shared ? MappingKind::anonymous : MappingKind::other;
   if (mapping.shared && (name == "/dev/zero (deleted)" || name.starts_with("[anon_shmem:")))
-    return "shared_memory";
-  if (auto kept = kept_kind(name); !kept.empty() || name.ends_with(kDeleted))
-    return kept.empty() ? std::string(name) : kept;
-  if (name.starts_with('/') && mapping.inode != 0) return "file";
-  return std::string(name);
+    return MappingKind::shared_memory;
+  if (name.ends_with(kDeleted)) return mapping_kind(kept_kind(name));
+  return name.starts_with('/') && mapping.inode != 0 ? MappingKind::file : MappingKind::other;
 }
 
 // "7f00-8000 rw-p 00000000 fe:00 123   /path"
@@ -108,8 +107,8 @@ constexpr unsigned code(std::string_view flag) {
 bool worth_keeping(std::string_view flag, const Mapping& mapping) {
   switch (code(flag)) {
     case code("mw"):
-      return mapping.shared && (mapping.kind == "file" || mapping.of_kept_file()) &&
-             mapping.kind != "shared_memory";
+      return mapping.shared && (mapping.kind == MappingKind::file || mapping.of_kept_file()) &&
+             mapping.kind != MappingKind::shared_memory;
     case code("rd"):
     case code("wr"):
     case code("ex"):
@@ -147,13 +146,13 @@ SmapsDetails take_details(std::string_view& text) {
 
 }  // namespace
 
-std::string kept_kind(std::string_view name) {
-  if (!name.starts_with('/') || !name.ends_with(kDeleted)) return "";
-  if (name.starts_with("/memfd:")) return "memfd";
-  if (name.starts_with("/SYSV")) return "segment";
+KeptKind kept_kind(std::string_view name) {
+  if (!name.starts_with('/') || !name.ends_with(kDeleted)) return KeptKind::none;
+  if (name.starts_with("/memfd:")) return KeptKind::memfd;
+  if (name.starts_with("/SYSV")) return KeptKind::segment;
   const bool of_others = name.starts_with("/anon_hugepage") || name.starts_with("/secretmem") ||
                          name.starts_with("/[") || name.starts_with("/dev/zero (");
-  return of_others ? "" : "unlinked";
+  return of_others ? KeptKind::none : KeptKind::unlinked;
 }
 
 Result<StatFields> StatFields::parse(std::string_view text) {
@@ -383,7 +382,7 @@ Result<std::vector<FileLock>> parse_locks(std::string_view fdinfo) {
     auto words = line->substr(5);
     next_word(words);  // "1:"
     auto& lock = locks.emplace_back();
-    lock.kind = next_word(words);
+    lock.kind = value_named<LockKind>(next_word(words)).value_or(LockKind::other);
     next_word(words);  // "ADVISORY"
     const auto access = next_word(words);
     next_word(words);  // owner

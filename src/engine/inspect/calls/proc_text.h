@@ -33,8 +33,8 @@ class StatFields {
 Result<std::vector<Mapping>> parse_smaps(std::string_view text);
 // What d_path() of the kernel puts behind the name of a file that has none any more.
 inline constexpr std::string_view kDeleted = " (deleted)";
-// Which kind of KeptFile a name of /proc/PID/maps, fd or exe stands for; empty: of none.
-std::string kept_kind(std::string_view name);
+// Which kind of KeptFile a name of /proc/PID/maps, fd or exe stands for.
+KeptKind kept_kind(std::string_view name);
 // The same without flags, from /proc/PID/maps.
 Result<std::vector<Mapping>> parse_maps(std::string_view text);
 

@@ -75,7 +75,7 @@ Result<void> read_record_locks(Process& process, const std::string& info) {
                                       [&](const auto& d) { return d.fd == one.fd; });
       return one.lock == lock && other->file == last.file;
     });
-    if (lock.kind == "POSIX" && !known) process.locks.push_back({last.fd, std::move(lock)});
+    if (lock.kind == LockKind::posix && !known) process.locks.push_back({last.fd, std::move(lock)});
   }
   return {};
 }

@@ -213,7 +213,7 @@ Result<std::vector<RingReason>> read_io_uring(const std::string& fdinfo, os::Fd 
 void look_at_mapped_rings(Snapshot& snapshot) {
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {
-      if (mapping.kind != "io_uring") continue;
+      if (mapping.kind != MappingKind::io_uring) continue;
       const auto refuse = [&](const char* why) {
         snapshot.obstacles.push_back(
             {process.pid, fmt::format("mapping {:x}-{:x} {}", mapping.start, mapping.end, mapping.name), why,

@@ -35,7 +35,7 @@ struct Use {
   std::string what;  // for people
   std::string link;  // in /proc
   std::string name;  // as the kernel shows it
-  std::string kind;
+  KeptKind kind = KeptKind::none;
 };
 
 class KeptFileReader {
@@ -59,7 +59,7 @@ class KeptFileReader {
     kept.uid = status.st_uid;
     kept.gid = status.st_gid;
     kept.modified = static_cast<std::int64_t>(status.st_mtim.tv_sec) * 1'000'000'000 + status.st_mtim.tv_nsec;
-    if (kept.kind != "unlinked") kept.modified = 0;  // making it again changes it
+    if (kept.kind != KeptKind::unlinked) kept.modified = 0;  // making it again changes it
     TRY_ASSIGN(const bool readable, look_at(use, status, kept));
     TRY_ASSIGN(kept.huge_page, huge_page_of(use));
     // All of its pages are there: they are again afterwards, also where there is nothing in them.
@@ -79,9 +79,9 @@ class KeptFileReader {
 
   // What belongs to its kind. False: its contents cannot be kept, and why has been said.
   Result<bool> look_at(const Use& use, const struct stat& status, KeptFile& kept) {
-    if (kept.kind == "segment") return look_at_segment(use, kept);
-    if (kept.kind == "memfd") return look_at_memfd(use, kept);
-    if (kept.kind != "unlinked") return true;
+    if (kept.kind == KeptKind::segment) return look_at_segment(use, kept);
+    if (kept.kind == KeptKind::memfd) return look_at_memfd(use, kept);
+    if (kept.kind != KeptKind::unlinked) return true;
     kept.name = without_suffix(use.name);
     if (!S_ISREG(status.st_mode)) {
       refuse(use, "what it leads to has been removed", "restart the program, so that it opens it anew");
@@ -192,11 +192,12 @@ void look_for_parts(const Process& process, Snapshot& snapshot) {
     return kept == nullptr || mapping.offset + mapping.length() >= kept->size;
   };
   for (const auto& mapping : process.memory.mappings) {
-    const bool continues = last != nullptr && mapping.kind == "segment" && mapping.inode == last->inode &&
-                           mapping.start == last->end && mapping.offset == last->offset + last->length();
+    const bool continues = last != nullptr && mapping.kind == MappingKind::segment &&
+                           mapping.inode == last->inode && mapping.start == last->end &&
+                           mapping.offset == last->offset + last->length();
     if (last != nullptr && !continues && !whole(*last)) refuse(*last);
-    if (mapping.kind == "segment" && !continues && mapping.offset != 0) refuse(mapping);
-    last = mapping.kind == "segment" ? &mapping : nullptr;
+    if (mapping.kind == MappingKind::segment && !continues && mapping.offset != 0) refuse(mapping);
+    last = mapping.kind == MappingKind::segment ? &mapping : nullptr;
   }
   if (last != nullptr && !whole(*last)) refuse(*last);
 }
@@ -206,7 +207,7 @@ void look_for_outside_users(Snapshot& snapshot) {
   std::map<std::uint64_t, std::size_t> attached;  // by ID
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {
-      if (mapping.kind == "segment") ++attached[mapping.inode];
+      if (mapping.kind == MappingKind::segment) ++attached[mapping.inode];
     }
   }
   std::set<std::uint64_t> wanted;
@@ -221,7 +222,7 @@ void look_for_outside_users(Snapshot& snapshot) {
     auto mappings = text ? parse_maps(*text) : Result<std::vector<Mapping>>(std::vector<Mapping>());
     if (!mappings) continue;
     for (const auto& mapping : *mappings) {
-      if (mapping.kind != "segment" || wanted.erase(mapping.inode) == 0) continue;
+      if (mapping.kind != MappingKind::segment || wanted.erase(mapping.inode) == 0) continue;
       snapshot.obstacles.push_back(
           {snapshot.processes.front().pid, fmt::format("System V segment {}", mapping.inode),
            fmt::format("process {} ({}), which is not part of the tree, has attached it too", pid,
@@ -235,7 +236,7 @@ void look_for_outside_users(Snapshot& snapshot) {
 void look_for_those_in_flight(Snapshot& snapshot) {
   for (std::uint32_t i = 0; i < snapshot.files.size(); ++i) {
     const auto& file = snapshot.files[i];
-    if (file.kind == "kept" && snapshot.kept_file(file.path->device, file.path->inode) == nullptr)
+    if (file.kind == FileKind::kept && snapshot.kept_file(file.path->device, file.path->inode) == nullptr)
       snapshot.obstacles.push_back({0, descriptor_title(-1, file.name),
                                     "nobody else has its file, whose contents are not copied from there",
                                     "try again when it has been received"});
@@ -251,17 +252,17 @@ Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, 
       if (!mapping.of_kept_file()) continue;
       const auto range = fmt::format("{:x}-{:x}", mapping.start, mapping.end);
       struct stat status = {};
-      TRY_ASSIGN(
-          const bool there,
-          reader.read({process.pid, fmt::format("mapping {} {}", range, mapping.name),
-                       fmt::format("/proc/{}/map_files/{}", process.pid, range), mapping.name, mapping.kind},
-                      status));
+      TRY_ASSIGN(const bool there,
+                 reader.read({process.pid, fmt::format("mapping {} {}", range, mapping.name),
+                              fmt::format("/proc/{}/map_files/{}", process.pid, range), mapping.name,
+                              kept_kind(mapping.kind)},
+                             status));
       // What maps shows as the device is not always what stat(2) says (btrfs, overlayfs).
       if (there) mapping.device = status.st_dev, mapping.inode = status.st_ino;
     }
     for (const auto& descriptor : process.descriptors) {
       auto& file = snapshot.files[descriptor.file];
-      if (file.kind != "kept") continue;
+      if (file.kind != FileKind::kept) continue;
       struct stat status = {};
       TRY(reader.read(
           {process.pid, descriptor_title(descriptor.fd, file.name),

@@ -89,7 +89,7 @@ void look_at_foreign_files(Snapshot& snapshot) {
     for (const auto& descriptor : process.descriptors) {
       const auto& file = snapshot.files[descriptor.file];
       constexpr std::string_view kProc = "/proc/";
-      if (file.kind != "path" || !file.name.starts_with(kProc)) continue;
+      if (file.kind != FileKind::path || !file.name.starts_with(kProc)) continue;
       std::int32_t pid = 0;
       const auto digits = std::string_view(file.name).substr(kProc.size());
       (void)std::from_chars(digits.data(), digits.data() + digits.size(), pid);

@@ -170,15 +170,15 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
   found.file.path =
       PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
   if (S_ISREG(status.st_mode) && is_posix_queue(link)) {
-    found.file.kind = "mqueue";
+    found.file.kind = FileKind::mqueue;
     TRY_ASSIGN(auto reasons, read_posix_queue(found.facts, status, stopped, *found.file.path, snapshot));
     for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
     return {};
   }
   const bool at_path = leads_to(found.facts.link, status, found.facts.own_root, found.file.path->host);
   const auto kept = kept_kind(found.facts.link);
-  if (!at_path && (kept == "memfd" || kept == "unlinked")) {
-    found.file.kind = "kept";
+  if (!at_path && (kept == KeptKind::memfd || kept == KeptKind::unlinked)) {
+    found.file.kind = FileKind::kept;
     return {};
   }
   // Under this name each network namespace has files of its own, and the path leads us to ours.
@@ -191,7 +191,7 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
                  "restart the program, so that it opens the file anew");
   const bool only_path = (found.file.flags & O_PATH) != 0;
   if (S_ISFIFO(status.st_mode) && !only_path) {
-    found.file.kind = "fifo";
+    found.file.kind = FileKind::fifo;
     return read_pipe(found, stopped);
   }
   if (S_ISBLK(status.st_mode)) found.refuse("block devices are not rebuilt by this version");
@@ -229,7 +229,7 @@ Result<void> read_input_signal(Found found) {
 
 Result<void> read_ring(Found found, bool stopped) {
   auto& file = found.file;
-  file.kind = "io_uring";
+  file.kind = FileKind::io_uring;
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   TRY_ASSIGN(auto reasons, read_io_uring(found.facts.info, fd, stopped, file.io_uring.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
@@ -250,7 +250,7 @@ Result<void> read_anonymous(Found found, bool stopped) {
   const std::string_view link = found.facts.link, info = found.facts.info;
   auto& file = found.file;
   if (link == "anon_inode:[eventfd]") {
-    file.kind = "eventfd";
+    file.kind = FileKind::eventfd;
     const auto count = number_of(info, "eventfd-count", 16);
     if (!count) return Err("its counter cannot be read");
     auto& counter = file.eventfd.emplace(EventCounter{*count, false});
@@ -261,28 +261,27 @@ Result<void> read_anonymous(Found found, bool stopped) {
       found.refuse("nothing tells whether it is a semaphore: " + is_one.error().message(),
                    "a kernel from 6.5 on tells it");
   } else if (link == "anon_inode:[timerfd]") {
-    file.kind = "timerfd";
+    file.kind = FileKind::timerfd;
     TRY_ASSIGN(file.timerfd, parse_timerfd(info));
   } else if (link == "anon_inode:[signalfd]") {
-    file.kind = "signalfd";
+    file.kind = FileKind::signalfd;
     const auto mask = number_of(info, "sigmask", 16);
     if (!mask) return Err("its signals cannot be read");
     file.signalfd = SignalFile{*mask};
   } else if (link == "anon_inode:[eventpoll]") {
-    file.kind = "epoll";
+    file.kind = FileKind::epoll;
     TRY_ASSIGN(auto watches, parse_epoll(info));
     file.epoll = Epoll{std::move(watches)};
   } else if (link == "anon_inode:inotify") {
-    file.kind = "inotify";
+    file.kind = FileKind::inotify;
     return read_inotify_of(found, stopped);
   } else if (link == "anon_inode:[pidfd]") {
-    file.kind = "pidfd";
+    file.kind = FileKind::pidfd;
     TRY_ASSIGN(auto reasons, read_pidfd(found.facts, file.pidfd.emplace()));
     for (auto& reason : reasons) found.refuse(std::move(reason));
   } else if (link == "anon_inode:[io_uring]") {
     return read_ring(found, stopped);
   } else {
-    file.kind = link;
     found.refuse("this kind of object is not rebuilt by this version");
   }
   return {};
@@ -291,10 +290,10 @@ Result<void> read_anonymous(Found found, bool stopped) {
 Result<void> read_locks(Found found) {
   TRY_ASSIGN(auto locks, parse_locks(found.facts.info));
   for (auto& lock : locks) {
-    if (lock.kind == "FLOCK" || lock.kind == "OFDLCK")
+    if (lock.kind == LockKind::flock || lock.kind == LockKind::ofd)
       found.file.locks.push_back(std::move(lock));
-    else if (lock.kind != "POSIX")  // which belongs to the process: descriptors.cc
-      found.refuse(fmt::format("a lock of the kind {} is not rebuilt by this version", lock.kind));
+    else if (lock.kind != LockKind::posix)  // which belongs to the process: descriptors.cc
+      found.refuse(fmt::format("a lock of the kind {} is not rebuilt by this version", name_of(lock.kind)));
   }
   return {};
 }
@@ -327,22 +326,21 @@ Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stoppe
   file.position = static_cast<std::int64_t>(*position);
   Found found{facts, file, snapshot.obstacles};
   if (facts.link.starts_with("pipe:[")) {
-    file.kind = "pipe";
+    file.kind = FileKind::pipe;
     TRY(read_pipe(found, stopped));
   } else if (facts.link.starts_with("anon_inode:")) {
     TRY(read_anonymous(found, stopped));
   } else if (facts.link.starts_with("socket:[")) {
-    file.kind = "socket";
+    file.kind = FileKind::socket;
     TRY_ASSIGN(reading.in_flight, read_socket_of(found, stopped, snapshot.losses));
   } else if (!facts.link.starts_with('/')) {
-    file.kind = facts.link.substr(0, facts.link.find(':'));
     found.refuse("this kind of object is not rebuilt by this version");
   } else {
-    file.kind = "path";
+    file.kind = FileKind::path;
     TRY(read_path(found, stopped, snapshot));
   }
   TRY(read_locks(found));
-  if (file.kind == "socket" || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));
+  if (file.kind == FileKind::socket || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));
   return reading;
 }
 

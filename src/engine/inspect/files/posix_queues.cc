@@ -110,7 +110,7 @@ void look_for_holders(const std::map<Identity, pid_t>& holders, Snapshot& snapsh
   for (const auto& process : snapshot.processes) {
     for (const auto& descriptor : process.descriptors) {
       const auto& file = snapshot.files[descriptor.file];
-      if (file.kind != "mqueue") continue;
+      if (file.kind != FileKind::mqueue) continue;
       const auto holder = holders.find({file.path->device, file.path->inode});
       if (holder == holders.end()) continue;
       snapshot.obstacles.push_back(

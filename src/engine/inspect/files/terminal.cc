@@ -224,7 +224,7 @@ Result<bool> read_terminal_end(const DescriptorFacts& facts, const struct stat& 
   const auto attributes = os::terminal_attributes(fd);
   if (!attributes && attributes.error().code() != EIO) return false;
   auto& end = file.terminal.emplace();
-  file.kind = "terminal";
+  file.kind = FileKind::terminal;
   if (!attributes) {
     if (!is_pseudo(status.st_rdev))
       obstacles.push_back(

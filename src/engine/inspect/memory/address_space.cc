@@ -50,14 +50,16 @@ bool is_device(const std::string& path) {
 
 void look_at(pid_t pid, const Mapping& mapping, std::vector<Obstacle>& obstacles) {
   auto refuse = [&](std::string why) { obstacles.push_back({pid, describe(mapping), std::move(why), ""}); };
-  if ((mapping.kind == "vdso" || mapping.kind == "vsyscall") && mapping.protection_key == 0) return;
+  if ((mapping.kind == MappingKind::vdso || mapping.kind == MappingKind::vsyscall) &&
+      mapping.protection_key == 0)
+    return;
   if (mapping.end > kHighestAddress) refuse("it lies above what four levels of page tables reach");
-  if (mapping.kind == "file" && is_device(mapping.name))
+  if (mapping.kind == MappingKind::file && is_device(mapping.name))
     refuse("memory of devices cannot be carried");
   else if (mapping.has_flag("ht") && mapping.huge_page == 0)
     refuse("its pages are huge, and this kernel does not tell how large");
-  else if (mapping.kind != "file" && mapping.kind != "anonymous" && mapping.kind != "io_uring" &&
-           !mapping.of_kept_file())
+  else if (mapping.kind != MappingKind::file && mapping.kind != MappingKind::anonymous &&
+           mapping.kind != MappingKind::io_uring && !mapping.of_kept_file())
     refuse("this kind of mapping is not understood");
   look_at_flags(pid, mapping, obstacles);
 }

@@ -54,7 +54,8 @@ Result<std::uint64_t> PagesAhead::copy(pid_t pid, const PageSink& sink) {
   for (const auto& mapping : mappings) {
     // Writes to huge pages of a pool are not told.
     if (mapping.name.starts_with("/anon_hugepage")) continue;
-    if (mapping.shared || (mapping.kind != "file" && mapping.kind != "anonymous")) continue;
+    if (mapping.shared || (mapping.kind != MappingKind::file && mapping.kind != MappingKind::anonymous))
+      continue;
     const auto own = own_pages(pagemap, std::span(&mapping, 1));
     if (!own) continue;  // unmapped meanwhile
     for (const auto& range : own->front().pages) {

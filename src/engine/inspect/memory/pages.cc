@@ -34,11 +34,12 @@ Result<void> read_pages(pid_t pid, AddressSpace& memory, const InspectRequest& r
   std::vector<Mapping> mappings;  // that have pages of any interest
   std::copy_if(memory.mappings.begin(), memory.mappings.end(), std::back_inserter(mappings),
                [](const auto& mapping) {
-                 return mapping.kind == "file" || mapping.kind == "anonymous" || mapping.of_kept_file();
+                 return mapping.kind == MappingKind::file || mapping.kind == MappingKind::anonymous ||
+                        mapping.of_kept_file();
                });
   TRY_ASSIGN(const auto all, own_pages(pagemap, mappings));
   for (std::size_t i = 0; i < mappings.size(); ++i) {
-    const bool anonymous = mappings[i].kind == "anonymous";
+    const bool anonymous = mappings[i].kind == MappingKind::anonymous;
     for (const auto& guard : all[i].guards) memory.guards.push_back({guard.start, guard.end});
     if (!request.page_runs) continue;
     const auto& ranges = all[i].pages;

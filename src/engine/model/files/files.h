@@ -1,11 +1,14 @@
 #pragma once
 // Open file descriptions and the descriptors that lead to them.
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "common/names.h"
 #include "engine/model/files/terminal.h"
 #include "engine/model/sockets/sockets.h"
 #include "engine/model/text.h"
@@ -135,9 +138,14 @@ struct IoUring {
   }
 };
 
-// flock(2) and fcntl(2): "FLOCK", "POSIX", "OFDLCK", as /proc/locks names them.
+// As /proc/locks names them: locks of flock(2), record locks of fcntl(2), and those that belong to an open file
+// description. Others (leases) are not rebuilt.
+enum class LockKind : std::uint8_t { other, flock, posix, ofd, lease, delegation };
+inline constexpr std::array<std::string_view, 6> kLockKindNames = {"other",  "FLOCK", "POSIX",
+                                                                   "OFDLCK", "LEASE", "DELEG"};
+constexpr const auto& names_of(LockKind) { return kLockKindNames; }
 struct FileLock {
-  std::string kind;
+  LockKind kind = LockKind::other;
   bool exclusive = false;
   std::uint64_t start = 0, length = 0;  // 0: to the end of the file
   bool operator==(const FileLock&) const = default;
@@ -195,12 +203,33 @@ struct InputSignal {
   }
 };
 
+// kept: one of Snapshot::kept_files; fifo: path and pipe; mqueue: one of Snapshot::posix_queues. `other` is what
+// cannot be rebuilt: OpenFile::name says what it is.
+enum class FileKind : std::uint8_t {
+  other,
+  path,
+  kept,
+  pipe,
+  fifo,
+  eventfd,
+  epoll,
+  timerfd,
+  signalfd,
+  inotify,
+  pidfd,
+  io_uring,
+  mqueue,
+  socket,
+  terminal
+};
+inline constexpr std::array<std::string_view, 15> kFileKindNames = {
+    "other",    "path",    "kept",  "pipe",     "fifo",   "eventfd", "epoll",   "timerfd",
+    "signalfd", "inotify", "pidfd", "io_uring", "mqueue", "socket",  "terminal"};
+constexpr const auto& names_of(FileKind) { return kFileKindNames; }
+
 // One open file description (open(2)), whoever shares it.
 struct OpenFile {
-  // "path", "kept" (one of Snapshot::kept_files), "pipe", "fifo" (path and pipe), "eventfd", "epoll",
-  // "timerfd", "signalfd", "inotify", "pidfd", "io_uring", "socket", "terminal"; anything else is what
-  // /proc/PID/fd shows and cannot be rebuilt.
-  std::string kind;
+  FileKind kind = FileKind::other;
   std::string name;         // the link of /proc/PID/fd, for people
   std::uint32_t flags = 0;  // F_GETFL
   std::int64_t position = 0;

@@ -26,9 +26,7 @@ struct Segment {
 
 // One inode, whoever has it open or mapped; known by st_dev and st_ino.
 struct KeptFile {
-  // "shared_memory" (anonymous, but shared), "segment" (System V), "memfd", "unlinked" (a regular file whose
-  // last name was removed while it was in use).
-  std::string kind;
+  KeptKind kind = KeptKind::none;
   std::uint64_t device = 0, inode = 0;
   std::string name;        // of a memfd; the path that an unlinked file had
   std::uint64_t size = 0;  // bytes

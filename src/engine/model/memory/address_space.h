@@ -8,11 +8,45 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "common/names.h"
 #include "engine/model/text.h"
 
 namespace upkeep::engine {
+
+// A file without a path, whose contents are part of the snapshot (KeptFile): anonymous shared memory, a segment of
+// System V, a memfd, a regular file whose last name was removed while it was in use.
+enum class KeptKind : std::uint8_t { none, shared_memory, segment, memfd, unlinked };
+inline constexpr std::array<std::string_view, 5> kKeptKindNames = {"", "shared_memory", "segment", "memfd",
+                                                                   "unlinked"};
+constexpr const auto& names_of(KeptKind) { return kKeptKindNames; }
+
+// What is mapped; heap and stack are anonymous, vvar pages are of vdso's kind, and which io_uring it is says the
+// inode. `other` is what cannot be rebuilt: Mapping::name says what it is. The last four are those of KeptKind.
+enum class MappingKind : std::uint8_t {
+  other,
+  anonymous,
+  file,
+  vdso,
+  vsyscall,
+  io_uring,
+  shared_memory,
+  segment,
+  memfd,
+  unlinked
+};
+inline constexpr std::array<std::string_view, 10> kMappingKindNames = {
+    "other",    "anonymous",     "file",    "vdso",  "vsyscall",
+    "io_uring", "shared_memory", "segment", "memfd", "unlinked"};
+constexpr const auto& names_of(MappingKind) { return kMappingKindNames; }
+constexpr MappingKind mapping_kind(KeptKind kind) {
+  return value_named<MappingKind>(name_of(kind)).value_or(MappingKind::other);
+}
+constexpr KeptKind kept_kind(MappingKind kind) {
+  return value_named<KeptKind>(name_of(kind)).value_or(KeptKind::none);
+}
 
 // Addresses and lengths are in bytes, all multiples of the page size.
 struct Mapping {
@@ -20,10 +54,7 @@ struct Mapping {
   bool read = false, write = false, execute = false;
   bool shared = false;
   std::uint64_t offset = 0;  // in the file
-  // "anonymous" (heap and stack too), "file", "vdso" (vvar pages are of this kind), "vsyscall", "io_uring"
-  // (which one: by its inode); a kind of KeptFile's where no path leads to the file; what is none of these
-  // carries the name of /proc/PID/maps and cannot be rebuilt.
-  std::string kind;
+  MappingKind kind = MappingKind::other;
   std::string name;                  // as in /proc/PID/maps; the path of a file, undone escapes
   std::uint64_t device = 0;          // of the file, st_dev
   std::uint64_t inode = 0;           // of the file, st_ino
@@ -37,11 +68,11 @@ struct Mapping {
     return (read ? PROT_READ : 0) | (write ? PROT_WRITE : 0) | (execute ? PROT_EXEC : 0);
   }
   bool execute_only() const { return execute && !read && !write; }
-  bool of_kept_file() const {
-    return kind == "shared_memory" || kind == "segment" || kind == "memfd" || kind == "unlinked";
-  }
+  bool of_kept_file() const { return kind >= MappingKind::shared_memory; }
   // Whether it is to be mapped from a file that is open for writing, too.
-  bool needs_writable_file() const { return shared && (write || has_flag("mw") || kind == "shared_memory"); }
+  bool needs_writable_file() const {
+    return shared && (write || has_flag("mw") || kind == MappingKind::shared_memory);
+  }
   bool has_flag(std::string_view flag) const {
     for (const auto& have : flags) {
       if (have == flag) return true;

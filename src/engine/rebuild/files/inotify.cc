@@ -101,9 +101,10 @@ Result<os::UniqueFd> make_pidfd(const OpenFile& file, const Snapshot& snapshot) 
 
 bool is_late(const OpenFile& file) {
   constexpr std::string_view kProc = "/proc/";
-  if (file.kind == "pidfd") return true;
-  return file.kind == "path" && file.path->path.starts_with(kProc) && file.path->path.size() > kProc.size() &&
-         file.path->path[kProc.size()] >= '0' && file.path->path[kProc.size()] <= '9';
+  if (file.kind == FileKind::pidfd) return true;
+  return file.kind == FileKind::path && file.path->path.starts_with(kProc) &&
+         file.path->path.size() > kProc.size() && file.path->path[kProc.size()] >= '0' &&
+         file.path->path[kProc.size()] <= '9';
 }
 
 }  // namespace upkeep::engine

@@ -36,7 +36,7 @@ Result<void> add_rings_for_mappings(const Snapshot& snapshot, const std::vector<
                                     std::map<KeptKey, int>& kept) {
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {
-      if (mapping.kind != "io_uring") continue;
+      if (mapping.kind != MappingKind::io_uring) continue;
       const auto file = std::ranges::find_if(snapshot.files, [&](const OpenFile& one) {
         return one.io_uring && one.io_uring->inode == mapping.inode;
       });

@@ -77,7 +77,7 @@ Result<void> lies_in_its_pool(os::Fd file, const KeptFile& kept) {
 // Files of a huge page pool can be written through mappings only.
 Result<void> fill_huge(os::Fd file, const KeptFile& kept, os::Fd pages) {
   TRY(lies_in_its_pool(file, kept));
-  if (kept.kind != "shared_memory" && ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
+  if (kept.kind != KeptKind::shared_memory && ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
     return ErrnoErr("ftruncate");
   if (kept.size == 0) return {};
   void* view = ::mmap(nullptr, kept.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file.get(), 0);
@@ -116,24 +116,24 @@ Result<void> set_attributes(os::Fd file, const KeptFile& kept) {
     return ErrnoErr("fchmod");
   const timespec time = {kept.modified / 1'000'000'000, kept.modified % 1'000'000'000};
   const timespec times[2] = {time, time};
-  if (kept.kind == "unlinked" && ::futimens(file.get(), times) < 0) return ErrnoErr("futimens");
+  if (kept.kind == KeptKind::unlinked && ::futimens(file.get(), times) < 0) return ErrnoErr("futimens");
   return {};
 }
 
 Result<os::UniqueFd> make_file(const KeptFile& kept, os::Fd pages) {
   os::UniqueFd file;
-  if (kept.kind == "shared_memory") {
+  if (kept.kind == KeptKind::shared_memory) {
     TRY_ASSIGN(file, make_shared_memory(kept));
-  } else if (kept.kind == "memfd") {
+  } else if (kept.kind == KeptKind::memfd) {
     TRY_ASSIGN(file, make_memfd(kept));
-  } else if (kept.kind == "unlinked") {
+  } else if (kept.kind == KeptKind::unlinked) {
     TRY_ASSIGN(file, make_unlinked(kept));
   } else {
-    return Err("this version cannot make a '{}'", kept.kind);
+    return Err("this version cannot make a '{}'", name_of(kept.kind));
   }
   TRY(fill(file, kept, pages));
   // The size of anonymous memory cannot change; whole pages may have been written behind the end of a file.
-  if (kept.kind != "shared_memory" && kept.huge_page == 0 &&
+  if (kept.kind != KeptKind::shared_memory && kept.huge_page == 0 &&
       ::ftruncate(file.get(), static_cast<off_t>(kept.size)) < 0)
     return ErrnoErr("ftruncate");
   TRY(set_attributes(file, kept));
@@ -159,10 +159,10 @@ Result<KeptFiles> KeptFiles::make(const Snapshot& snapshot, const std::string& p
   TRY_ASSIGN(const auto pages, os::open_file(pages_path, O_RDONLY));
   for (const auto& kept : snapshot.kept_files) {
     const auto name =
-        fmt::format("{} {}", kept.kind, kept.name.empty() ? fmt::to_string(kept.inode) : kept.name);
+        fmt::format("{} {}", name_of(kept.kind), kept.name.empty() ? fmt::to_string(kept.inode) : kept.name);
     auto made = std::make_unique<Made>();
     made->kept = &kept;
-    if (kept.kind == "segment") {
+    if (kept.kind == KeptKind::segment) {
       auto segment = MadeSegment::make(kept, pages);
       if (!segment) return tl::unexpected(std::move(segment).error().in(name));
       made->segment.emplace(std::move(*segment));
@@ -170,7 +170,7 @@ Result<KeptFiles> KeptFiles::make(const Snapshot& snapshot, const std::string& p
       auto file = make_file(kept, pages);
       if (!file) return tl::unexpected(std::move(file).error().in(name));
       TRY_ASSIGN(made->read, os::open_file(os::own_descriptor(*file), O_RDONLY | O_NOATIME));
-      if (kept.kind != "unlinked") made->write = std::move(*file);
+      if (kept.kind != KeptKind::unlinked) made->write = std::move(*file);
     }
     result.made_.emplace(std::pair(kept.device, kept.inode), std::move(made));
   }
@@ -218,7 +218,8 @@ Result<void> KeptFiles::finish() {
   for (const auto& [key, made] : made_) {
     const auto& kept = *made->kept;
     if (made->segment) TRY(made->segment->finish());
-    if (kept.kind == "memfd" && kept.seals != 0 && ::fcntl(made->write.get(), kAddSeals, kept.seals) < 0)
+    if (kept.kind == KeptKind::memfd && kept.seals != 0 &&
+        ::fcntl(made->write.get(), kAddSeals, kept.seals) < 0)
       return ErrnoErr("sealing memfd {}", kept.name);
   }
   return {};

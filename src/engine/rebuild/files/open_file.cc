@@ -124,7 +124,7 @@ class Fifos {
 
 Result<void> take_locks(os::Fd fd, const OpenFile& file) {
   for (const auto& lock : file.locks) {
-    if (lock.kind == "FLOCK") {
+    if (lock.kind == LockKind::flock) {
       if (::flock(fd.get(), (lock.exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) < 0) return ErrnoErr("flock");
       continue;
     }
@@ -185,11 +185,11 @@ class Opener {
   Terminals& terminals() { return terminals_; }
 
   Result<os::UniqueFd> open(const OpenFile& file) {
-    if (file.kind == "path") return open_path(file);
-    if (file.kind == "fifo") return fifos_.open(file);
-    if (file.kind == "pipe") return pipes_.open(file);
-    if (file.kind == "mqueue") return queues_.open(file);
-    if (file.kind == "kept") {
+    if (file.kind == FileKind::path) return open_path(file);
+    if (file.kind == FileKind::fifo) return fifos_.open(file);
+    if (file.kind == FileKind::pipe) return pipes_.open(file);
+    if (file.kind == FileKind::mqueue) return queues_.open(file);
+    if (file.kind == FileKind::kept) {
       TRY_ASSIGN(auto fd, kept_.open(*file.path, file.flags & ~kOnlyWhenCreating));
       TRY(set_position(fd, file));
       return fd;
@@ -201,15 +201,15 @@ class Opener {
 
  private:
   Result<os::UniqueFd> make(const OpenFile& file) {
-    if (file.kind == "socket") return sockets_.open(*file.socket);
-    if (file.kind == "eventfd") return make_eventfd(*file.eventfd);
-    if (file.kind == "timerfd") return make_timer(*file.timerfd);
-    if (file.kind == "signalfd") return make_signalfd(*file.signalfd);
-    if (file.kind == "epoll") return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
-    if (file.kind == "inotify") return make_inotify(*file.inotify);
-    if (file.kind == "io_uring") return make_io_uring(*file.io_uring);
-    if (file.kind == "terminal") return terminals_.open(file);
-    return Err("this version cannot make a '{}'", file.kind);
+    if (file.kind == FileKind::socket) return sockets_.open(*file.socket);
+    if (file.kind == FileKind::eventfd) return make_eventfd(*file.eventfd);
+    if (file.kind == FileKind::timerfd) return make_timer(*file.timerfd);
+    if (file.kind == FileKind::signalfd) return make_signalfd(*file.signalfd);
+    if (file.kind == FileKind::epoll) return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
+    if (file.kind == FileKind::inotify) return make_inotify(*file.inotify);
+    if (file.kind == FileKind::io_uring) return make_io_uring(*file.io_uring);
+    if (file.kind == FileKind::terminal) return terminals_.open(file);
+    return Err("this version cannot make a '{}'", name_of(file.kind));
   }
 
   const KeptFiles& kept_;
@@ -246,7 +246,7 @@ template <typename Open>
 Result<os::UniqueFd> open_as_holder(const OpenFile& file, os::Fd mounts, const Open& open) {
   if (file.path && file.path->host) return open();
   auto fd = os::in_namespace(mounts, "mnt", open);
-  if (fd || mounts.get() < 0 || file.kind != "path") return fd;
+  if (fd || mounts.get() < 0 || file.kind != FileKind::path) return fd;
   return open();  // opened before the process went there
 }
 
@@ -377,8 +377,9 @@ Result<void> complete_files(const Snapshot& snapshot, const AllNamespaces& names
   for (std::size_t i = 0; i < files.size(); ++i) {
     const auto& file = snapshot.files[i];
     if (!is_late(file)) continue;
-    auto fd = open_as_holder(
-        file, mounts[i], [&] { return file.kind == "pidfd" ? make_pidfd(file, snapshot) : open_path(file); });
+    auto fd = open_as_holder(file, mounts[i], [&] {
+      return file.kind == FileKind::pidfd ? make_pidfd(file, snapshot) : open_path(file);
+    });
     if (!fd) return tl::unexpected(std::move(fd).error().in(file.name));
     TRY_IN(file.name, take_locks(*fd, file));
     files[i] = std::move(*fd);

@@ -66,7 +66,7 @@ Result<MadePosixQueues> MadePosixQueues::make(const Snapshot& snapshot) {
   allow_many_queues();
   std::set<std::pair<std::uint64_t, std::uint64_t>> used;
   for (const auto& file : snapshot.files) {
-    if (file.kind == "mqueue") used.emplace(file.path->device, file.path->inode);
+    if (file.kind == FileKind::mqueue) used.emplace(file.path->device, file.path->inode);
   }
   for (const auto& queue : snapshot.posix_queues) {
     const std::pair key(queue.device, queue.inode);

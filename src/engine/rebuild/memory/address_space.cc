@@ -120,7 +120,7 @@ class MemoryCompiler {
     if (execute_only_key_ != 0) next_key_ = execute_only_key_ + 1;
     allocate_keys(static_cast<std::uint32_t>(std::bit_width(memory_.protection_keys)));
     for (const auto& mapping : memory_.mappings) {
-      if (has_own_key(mapping) && mapping.kind != "vdso" && mapping.kind != "vsyscall")
+      if (has_own_key(mapping) && mapping.kind != MappingKind::vdso && mapping.kind != MappingKind::vsyscall)
         program_.call(SYS_pkey_mprotect,
                       {mapping.start, mapping.length(), mapping.protection(), mapping.protection_key});
     }
@@ -132,7 +132,7 @@ class MemoryCompiler {
   // Pages are read into memory that has to be writable for that.
   int first_protection(const Mapping& mapping) const {
     if (is_there(mapping)) return common_->at(mapping.start);
-    if (mapping.kind == "segment")
+    if (mapping.kind == MappingKind::segment)
       return PROT_READ | (mapping.needs_writable_file() ? PROT_WRITE : 0) |
              (segment_executes_ ? PROT_EXEC : 0);
     const bool later = mapping.execute_only() && has_own_key(mapping);  // else it would get another one
@@ -164,10 +164,10 @@ class MemoryCompiler {
 
   void map(std::size_t index) {
     const auto& mapping = process_.memory.mappings[index];
-    if (mapping.kind == "vdso" || mapping.kind == "vsyscall") return;
-    if (mapping.kind == "segment") {
+    if (mapping.kind == MappingKind::vdso || mapping.kind == MappingKind::vsyscall) return;
+    if (mapping.kind == MappingKind::segment) {
       attach(index);
-    } else if (mapping.kind != "io_uring") {
+    } else if (mapping.kind != MappingKind::io_uring) {
       map_file_or_memory(mapping, first_protection(mapping));
     }
     for (const auto& [flag, advice] : kAdvices) {
@@ -184,11 +184,11 @@ class MemoryCompiler {
     if (mapping.has_flag("dp") && sources_.droppable)
       flags = (flags & ~(MAP_PRIVATE | MAP_NORESERVE)) | os::kMapDroppable;
     int fd = kFile;
-    if (mapping.kind == "anonymous") {
+    if (mapping.kind == MappingKind::anonymous) {
       flags |= MAP_ANONYMOUS;
       if (mapping.huge_page != 0) flags |= MAP_HUGETLB | os::huge_page_size_flags(mapping.huge_page);
       fd = -1;
-    } else if (mapping.kind == "file") {
+    } else if (mapping.kind == MappingKind::file) {
       open_file(mapping);
     } else {
       take(mapping.device, mapping.inode, mapping.needs_writable_file());
@@ -203,7 +203,7 @@ class MemoryCompiler {
   void map_rings() {
     std::vector<const Mapping*> rings;
     for (const auto& mapping : process_.memory.mappings) {
-      if (mapping.kind == "io_uring") rings.push_back(&mapping);
+      if (mapping.kind == MappingKind::io_uring) rings.push_back(&mapping);
     }
     if (rings.empty()) return;
     constexpr std::uint64_t kLowest = 65536;  // vm.mmap_min_addr: below it, with a privilege only
@@ -245,7 +245,7 @@ class MemoryCompiler {
     const auto& first = mappings[index];
     if (first.offset != 0) return;
     bool executes = false;
-    for (auto i = index; i < mappings.size() && mappings[i].kind == "segment" &&
+    for (auto i = index; i < mappings.size() && mappings[i].kind == MappingKind::segment &&
                          mappings[i].inode == first.inode && (i == index || mappings[i].offset != 0);
          ++i)
       executes = executes || mappings[i].execute;
@@ -269,8 +269,8 @@ class MemoryCompiler {
   // laid out as in every process.
   void map_vdso() {
     const auto& mappings = process_.memory.mappings;
-    const auto first =
-        std::find_if(mappings.begin(), mappings.end(), [](const auto& m) { return m.kind == "vdso"; });
+    const auto first = std::find_if(mappings.begin(), mappings.end(),
+                                    [](const auto& m) { return m.kind == MappingKind::vdso; });
     if (first != mappings.end()) program_.call(SYS_arch_prctl, {os::kArchMapVdso64, first->start});
   }
 
@@ -309,7 +309,8 @@ class MemoryCompiler {
   }
 
   void protect(const Mapping& mapping) {
-    if (mapping.kind == "vdso" || mapping.kind == "vsyscall" || has_own_key(mapping)) return;
+    if (mapping.kind == MappingKind::vdso || mapping.kind == MappingKind::vsyscall || has_own_key(mapping))
+      return;
     if (first_protection(mapping) != mapping.protection())
       program_.call(SYS_mprotect, {mapping.start, mapping.length(), mapping.protection()});
   }

@@ -13,15 +13,16 @@ constexpr std::size_t kWorthwhile = 400;
 // Whether a child has it from its parent as it is, and nothing that is done with it before has a part in how
 // its memory is made.
 bool is_simple(const Mapping& mapping) {
-  return (mapping.kind == "file" || mapping.kind == "anonymous") && mapping.flags.empty() &&
-         mapping.protection_key == 0 && mapping.huge_page == 0 && !mapping.execute_only() &&
-         !mapping.name.starts_with("[anon");
+  return (mapping.kind == MappingKind::file || mapping.kind == MappingKind::anonymous) &&
+         mapping.flags.empty() && mapping.protection_key == 0 && mapping.huge_page == 0 &&
+         !mapping.execute_only() && !mapping.name.starts_with("[anon");
 }
 
 // Its names are looked up where we look them up, and no memory of its has to come before all other.
 bool is_simple(const Process& process) {
   return !process.exit_status && !process.namespaces &&
-         std::ranges::none_of(process.memory.mappings, [](const auto& m) { return m.kind == "io_uring"; });
+         std::ranges::none_of(process.memory.mappings,
+                              [](const auto& m) { return m.kind == MappingKind::io_uring; });
 }
 
 bool run_the_same(const AddressSpace& a, const AddressSpace& b) {

@@ -12,7 +12,7 @@ namespace {
 
 bool segment_is_there(const KeptFile& kept) {
   shmid_ds about = {};
-  return kept.kind == "segment" && ::shmctl(static_cast<int>(kept.inode), IPC_STAT, &about) == 0;
+  return kept.kind == KeptKind::segment && ::shmctl(static_cast<int>(kept.inode), IPC_STAT, &about) == 0;
 }
 
 }  // namespace

@@ -45,19 +45,19 @@ TEST(Smaps, KindsAndFlags) {
   EXPECT_EQ(file.length(), 0x2000U);
   EXPECT_EQ(file.offset, 0x1000U);
   EXPECT_EQ(file.name, "/usr/bin/with space\nnewline");
-  EXPECT_EQ(file.kind, "file");
+  EXPECT_EQ(file.kind, MappingKind::file);
   EXPECT_EQ(file.device, makedev(0xfd, 2));
   EXPECT_EQ(file.inode, 131U);
   EXPECT_TRUE(file.read && file.execute && !file.write && !file.shared);
   EXPECT_TRUE(file.flags.empty());
-  EXPECT_EQ((*mappings)[1].kind, "shared_memory");
-  EXPECT_EQ((*mappings)[2].kind, "anonymous");
+  EXPECT_EQ((*mappings)[1].kind, MappingKind::shared_memory);
+  EXPECT_EQ((*mappings)[2].kind, MappingKind::anonymous);
   EXPECT_EQ((*mappings)[2].flags, std::vector<std::string>{"gd"});
-  EXPECT_EQ((*mappings)[3].kind, "vdso");
-  EXPECT_EQ((*mappings)[4].kind, "io_uring");
+  EXPECT_EQ((*mappings)[3].kind, MappingKind::vdso);
+  EXPECT_EQ((*mappings)[4].kind, MappingKind::io_uring);
   EXPECT_TRUE((*mappings)[4].has_flag("xx"));
-  EXPECT_EQ((*mappings)[5].kind, "anonymous");
-  EXPECT_EQ((*mappings)[6].kind, "vsyscall");
+  EXPECT_EQ((*mappings)[5].kind, MappingKind::anonymous);
+  EXPECT_EQ((*mappings)[6].kind, MappingKind::vsyscall);
 }
 
 TEST(Smaps, HugePages) {
@@ -73,9 +73,9 @@ TEST(Smaps, HugePages) {
       "VmFlags: rd wr mr mw me ac\n");
   ASSERT_TRUE(mappings) << mappings.error().message();
   ASSERT_EQ(mappings->size(), 3U);
-  EXPECT_EQ((*mappings)[0].kind, "anonymous");
+  EXPECT_EQ((*mappings)[0].kind, MappingKind::anonymous);
   EXPECT_EQ((*mappings)[0].huge_page, 2U << 20U);
-  EXPECT_EQ((*mappings)[1].kind, "shared_memory");
+  EXPECT_EQ((*mappings)[1].kind, MappingKind::shared_memory);
   EXPECT_EQ((*mappings)[1].huge_page, 2U << 20U);
   EXPECT_EQ((*mappings)[2].huge_page, 0U);
 }
@@ -134,7 +134,7 @@ TEST(Fdinfo, Locks) {
       "pos:\t0\nlock:\t1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF\n"
       "lock:\t2: POSIX  ADVISORY  READ  1234 fe:00:5678 3 7\n");
   ASSERT_TRUE(locks) << locks.error().message();
-  EXPECT_EQ(*locks, (std::vector<FileLock>{{"FLOCK", true, 0, 0}, {"POSIX", false, 3, 5}}));
+  EXPECT_EQ(*locks, (std::vector<FileLock>{{LockKind::flock, true, 0, 0}, {LockKind::posix, false, 3, 5}}));
   EXPECT_FALSE(parse_locks("lock:\t1: POSIX  ADVISORY  READ  1234 fe:00:5678 7 3\n"));
 }
 

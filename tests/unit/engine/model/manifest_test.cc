@@ -38,10 +38,10 @@ Snapshot example() {
   process.stopped.emplace().actions[63] = {1, 2, 3, 4};
   process.stopped->posix_timers.push_back({1, -6, 10, 4, 101, 99, 5, 6, 7});
   process.memory.mappings.push_back(
-      {0x10000, 0x14000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"nr"}, 0});
+      {0x10000, 0x14000, true, true, false, false, 0, MappingKind::anonymous, "[heap]", 0, 0, {"nr"}, 0});
   process.memory.pages.push_back({0x11000, 2, 4096});
   process.memory.guards.push_back({0x13000, 0x14000});
-  process.locks.push_back({7, {"POSIX", true, 5, 6}});
+  process.locks.push_back({7, {LockKind::posix, true, 5, 6}});
   process.descriptors.push_back({0, true, 0});
   process.descriptors.push_back({7, false, 1});
   auto& zombie = snapshot.processes.emplace_back();
@@ -50,13 +50,13 @@ Snapshot example() {
   zombie.pgrp = 90;  // whose leader has ended
   zombie.exit_status = 256;
   snapshot.files.resize(3);
-  snapshot.files[0].kind = "path";
+  snapshot.files[0].kind = FileKind::path;
   snapshot.files[0].path = PathFile{"/dev/null", 5, 6, 020666, 259, ""};
-  snapshot.files[1].kind = "epoll";
+  snapshot.files[1].kind = FileKind::epoll;
   snapshot.files[1].epoll = Epoll{{{0, 1, ~0ULL, 0}}};
   snapshot.kept_files.push_back(
-      {"segment", 1, 77, "", 8192, 0600, 11, 12, 0, 0, Segment{-5, 13, 14, true}, {{4096, 1, 0}}});
-  snapshot.files[2].kind = "socket";
+      {KeptKind::segment, 1, 77, "", 8192, 0600, 11, 12, 0, 0, Segment{-5, 13, 14, true}, {{4096, 1, 0}}});
+  snapshot.files[2].kind = FileKind::socket;
   auto& socket = snapshot.files[2].socket.emplace();
   socket.family = socket.type = 1;
   socket.remote.data = {1, 0};
@@ -239,7 +239,7 @@ TEST(Manifest, EqualMappingsAreWrittenOnce) {
   fork.threads.resize(1);
   fork.memory.pages.clear(), fork.memory.guards.clear();
   auto& mappings = fork.memory.mappings;
-  mappings.push_back({0x20000, 0x21000, true, false, false, false, 0, "anonymous", "", 0, 0, {}});
+  mappings.push_back({0x20000, 0x21000, true, false, false, false, 0, MappingKind::anonymous, "", 0, 0, {}});
   snapshot.processes.push_back(fork);
   const auto text = write_manifest(snapshot);
   const auto document = nlohmann::json::parse(text);
@@ -273,6 +273,15 @@ TEST(Manifest, MappingsThatAreNotThereAreRefused) {
   EXPECT_EQ(error("\"start\":65536", "\"begin\":65536"),
             "mappings: [0]: has a field 'begin' that this version does not know");
   EXPECT_EQ(error_of(sealed("1,\n\"snapshot\": {}")), "mappings: not a list");
+}
+
+TEST(Manifest, KindsAreWrittenByNameAndOthersAreRefused) {
+  const auto text = write_manifest(example());
+  for (const char* kind : {R"("kind":"epoll")", R"("kind":"segment")", R"("kind":"POSIX")"})
+    EXPECT_THAT(text, HasSubstr(kind));
+  EXPECT_EQ(error_of(altered([](auto& j) { j["files"][0]["kind"] = "pathh"; })),
+            "files[0].kind: 'pathh' is none of the names that this version knows");
+  EXPECT_EQ(error_of(altered([](auto& j) { j["files"][0]["kind"] = 1; })), "files[0].kind: not a string");
 }
 
 TEST(Manifest, AFieldThatIsThereTwiceIsRefused) {
@@ -341,10 +350,10 @@ TEST(Manifest, ContradictionsAreRefused) {
   EXPECT_THAT(error([](auto& s) { s.processes[0].locks[0].lock.start = ~0ULL; }), HasSubstr("out of bounds"));
   EXPECT_THAT(error([](auto& s) {
                 s.processes[0].memory.pages.clear();
-                s.processes[0].memory.mappings[0].kind = "memfd";
+                s.processes[0].memory.mappings[0].kind = MappingKind::memfd;
               }),
               HasSubstr("not part of"));
-  EXPECT_THAT(error([](auto& s) { s.files[0].kind = "kept"; }), HasSubstr("not part of"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].kind = FileKind::kept; }), HasSubstr("not part of"));
   EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->unit = "a\nb"; }), HasSubstr("not a line"));
   EXPECT_THAT(error([](auto& s) { s.files[2].socket->journal->identifier = std::string(255, 'a'); }),
               HasSubstr("not a line"));
@@ -404,9 +413,10 @@ TEST(Manifest, ImpossibleMessageQueuesAreRefused) {
   for (const std::int64_t size : {-1, 0, (16 << 20) + 1})
     EXPECT_THAT(error([size](auto& s) { s.posix_queues[0].message_size = size; }), HasSubstr("impossible"));
   EXPECT_THAT(error([](auto& s) { s.posix_queues.push_back(s.posix_queues[0]); }), HasSubstr("impossible"));
-  EXPECT_THAT(error([](auto& s) { s.files[0].kind = "mqueue"; }), HasSubstr("not part of the snapshot"));
+  EXPECT_THAT(error([](auto& s) { s.files[0].kind = FileKind::mqueue; }),
+              HasSubstr("not part of the snapshot"));
   EXPECT_THAT(error([](auto& s) {
-                s.files[0].kind = "mqueue";
+                s.files[0].kind = FileKind::mqueue;
                 s.files[0].path.reset();
               }),
               HasSubstr("says nothing"));
@@ -416,7 +426,7 @@ TEST(Manifest, ImpossibleRingsAreRefused) {
   auto error = [](const std::function<void(Snapshot&)>& change) {
     auto snapshot = example();
     auto& file = snapshot.files.emplace_back();
-    file.kind = "io_uring";
+    file.kind = FileKind::io_uring;
     auto& ring = file.io_uring.emplace();
     ring.inode = 9, ring.flags = 0;
     ring.sq_entries = 4, ring.cq_entries = 8;
@@ -445,7 +455,7 @@ TEST(Manifest, ImpossibleRingsAreRefused) {
   EXPECT_THAT(ring([](auto& r) { r.sq_head = ~0U; }), HasSubstr("requests"));
   EXPECT_THAT(error([](auto& s) {
                 s.processes[0].memory.pages.clear();
-                s.processes[0].memory.mappings[0].kind = "io_uring";
+                s.processes[0].memory.mappings[0].kind = MappingKind::io_uring;
                 s.processes[0].memory.mappings[0].shared = true;
                 s.processes[0].memory.mappings[0].inode = 8;
               }),

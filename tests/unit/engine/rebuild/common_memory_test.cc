@@ -42,7 +42,7 @@ Snapshot server() {
                                        false,
                                        false,
                                        0,
-                                       "anonymous",
+                                       MappingKind::anonymous,
                                        "[stack]",
                                        0,
                                        0,
@@ -110,7 +110,7 @@ TEST(CommonMemory, WhoDiffersInItIsMadeByItself) {
   processes[2].memory.mappings[3].write = !processes[2].memory.mappings[3].write;
   processes[3].memory.executable = "/bin/z";
   processes[4].namespaces = 0;
-  processes[5].memory.mappings.back().kind = "io_uring";
+  processes[5].memory.mappings.back().kind = MappingKind::io_uring;
   const auto common = look_at(snapshot);
   ASSERT_NE(common.to_be_made_by(processes[0]), nullptr);
   for (std::size_t i = 1; i <= 5; ++i) EXPECT_EQ(common.there_in(processes[i]), nullptr) << i;
@@ -129,8 +129,8 @@ TEST(CommonMemory, OnlyWhatNearlyAllHaveAndWhatIsSimple) {
     mappings[5].flags = {"dc"};
     mappings[6].protection_key = 1;
     mappings[7].read = mappings[7].write = false, mappings[7].execute = true;
-    mappings[8].kind = "memfd";
-    mappings[9].kind = "anonymous", mappings[9].name = "[anon:arena]";
+    mappings[8].kind = MappingKind::memfd;
+    mappings[9].kind = MappingKind::anonymous, mappings[9].name = "[anon:arena]";
   }
   const auto common = look_at(snapshot);
   const auto* made = common.to_be_made_by(snapshot.processes[0]);

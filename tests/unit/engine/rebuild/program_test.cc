@@ -76,7 +76,7 @@ TEST(Compile, RingsHaveOneGapToLieIn) {
   Process process;
   process.memory.executable = "/bin/x";
   Mapping low, high;
-  low.kind = high.kind = "io_uring";
+  low.kind = high.kind = MappingKind::io_uring;
   low.shared = high.shared = low.read = high.read = low.write = high.write = true;
   low.start = 0x80000, low.end = 0x81000, low.inode = 5;
   high.start = 0x300000, high.end = 0x302000, high.inode = 5, high.offset = 0x10000000;
@@ -98,7 +98,7 @@ TEST(Compile, MemoryIsWritableWhileItIsFilled) {
   Process process;
   process.memory.executable = "/bin/x";
   Mapping code{0x10000, 0x12000, true, false, true, false, 0, "file", "/bin/x", 0, 1, {}};
-  Mapping heap{0x20000, 0x22000, true, true, false, false, 0, "anonymous", "[heap]", 0, 0, {"hg"}};
+  Mapping heap{0x20000, 0x22000, true, true, false, false, 0, MappingKind::anonymous, "[heap]", 0, 0, {"hg"}};
   process.memory.mappings = {code, heap};
   process.memory.pages = {{0x11000, 1, 0}, {0x20000, 2, 4096}};
   const auto text = compile_memory(process, {0x100000, 0x200000, 8, 7, {}}).describe();
@@ -116,7 +116,7 @@ TEST(Compile, ProtectionKeysAreWhatTheyWere) {
   auto& memory = process.memory;
   memory.executable = "/bin/x";
   memory.protection_keys = 0b100011;
-  Mapping plain{0x10000, 0x11000, true, true, false, false, 0, "anonymous", "", 0, 0, {}};
+  Mapping plain{0x10000, 0x11000, true, true, false, false, 0, MappingKind::anonymous, "", 0, 0, {}};
   auto keyed = plain, execute_only = plain, readable = plain;
   keyed.start = 0x20000, keyed.end = 0x21000, keyed.protection_key = 5;
   execute_only.start = 0x30000, execute_only.end = 0x31000, execute_only.protection_key = 2;
