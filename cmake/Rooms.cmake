@@ -22,7 +22,7 @@ set(UPKEEP_MAY_CALL_engine engine_verify engine_inspect engine_rebuild engine_tr
 set(UPKEEP_MAY_CALL_report common)
 set(UPKEEP_MAY_CALL_operation os common)
 set(UPKEEP_MAY_CALL_systemd os common)
-set(UPKEEP_MAY_CALL_machine memory os common)
+set(UPKEEP_MAY_CALL_machine engine memory os common)
 set(UPKEEP_MAY_CALL_jump operation systemd machine engine memory kexec net os common)
 set(UPKEEP_MAY_CALL_jump_new jump operation systemd machine engine memory net os common)
 set(UPKEEP_MAY_CALL_jump_old jump operation systemd machine engine memory kexec initramfs net os common)

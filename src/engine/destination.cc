@@ -34,11 +34,11 @@ std::string why_not_this_rseq(unsigned size, const Destination& destination) {
       destination.release, kOriginal);
 }
 
-unsigned rseq_size_of(const std::string& folder) {
+unsigned rseq_size_of(const std::string& directory) {
   constexpr std::uint64_t kFeatureSize = 27;  // AT_RSEQ_FEATURE_SIZE, Linux 6.3
-  auto environment = os::read_file(folder + "/environ");
+  auto environment = os::read_file(directory + "/environ");
   if (environment && environment->find("glibc.pthread.rseq=0") != std::string::npos) return 0;
-  auto vector = os::read_file(folder + "/auxv");
+  auto vector = os::read_file(directory + "/auxv");
   if (!vector) return 0;
   for (std::size_t at = 0; at + 16 <= vector->size(); at += 16) {
     std::array<std::uint64_t, 2> entry;
@@ -64,16 +64,6 @@ void keep_clear_of(pid_t highest) {
   auto last = os::read_file(path);
   if (last && std::strtol(last->c_str(), nullptr, 10) < highest)
     (void)os::write_value(path, std::to_string(highest));
-}
-
-Result<void> nobody_is_there(const CarrySet& set) {
-  for (pid_t pid : set.pids()) {
-    if (os::exists(fmt::format("/proc/{}", pid))) {
-      return Err("PID {} is taken by '{}'", pid,
-                 os::read_file(fmt::format("/proc/{}/comm", pid)).value_or("?"));
-    }
-  }
-  return {};
 }
 
 }  // namespace upkeep::engine

@@ -1,14 +1,11 @@
 #pragma once
-// Where tasks go, and what of theirs cannot be had there. One rule for each reason, shared by the engines;
-// each answers with the reason, empty where there is none.
+// Where tasks go, and what of theirs cannot be had there. One rule for each reason, each
+// answers with the reason, empty where there is none.
 
 #include <sys/types.h>
 
 #include <cstdint>
 #include <string>
-
-#include "common/result.h"
-#include "engine/carry_set.h"
 
 namespace upkeep::engine {
 
@@ -27,8 +24,8 @@ inline constexpr const char* kHigherId = "restart it: a new process has a higher
 std::string why_not_this_rseq(unsigned size, const Destination& destination);
 inline constexpr const char* kSmallerRseq =
     "go to Linux 6.3 or newer, or start it with GLIBC_TUNABLES=glibc.pthread.rseq=0";
-// What the libc of a process has registered, from its auxiliary vector; 0: nothing. FOLDER: /proc/PID.
-unsigned rseq_size_of(const std::string& folder);
+// What the libc of a process has registered, from its auxiliary vector; 0: nothing. DIRECTORY: /proc/PID.
+unsigned rseq_size_of(const std::string& directory);
 
 // FLAGS: with which an io_uring was made (os/io_uring.h). Those that are carried are all of 5.19 or older but
 // for one, which libuv uses from 6.6 on.
@@ -41,6 +38,5 @@ inline constexpr const char* kNewerGuards = "go to Linux 6.13 or newer";
 
 // In this kernel, before tasks are made: new processes take the next free PID, beyond those that are needed.
 void keep_clear_of(pid_t highest);
-Result<void> nobody_is_there(const CarrySet& set);
 
 }  // namespace upkeep::engine

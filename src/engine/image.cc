@@ -1,13 +1,15 @@
 #include "engine/image.h"
 
-#include "engine/inspect/namespaces/network.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 
+#include "engine/inspect/inspect.h"
+#include "engine/inspect/memory/ahead.h"
+#include "engine/inspect/namespaces/network.h"
+#include "engine/model/snapshot.h"
 #include "os/file.h"
 
 namespace upkeep::engine {
@@ -48,49 +50,57 @@ Result<void> refuse_obstacles(const Snapshot& snapshot) {
   return Err("cannot be carried:{}", text);
 }
 
-Result<ImageWriter> ImageWriter::create(const std::string& folder) {
-  TRY_ASSIGN(auto pages, os::open_file(folder + kPages, O_WRONLY | O_CREAT | O_EXCL, 0600));
-  return ImageWriter(folder, std::move(pages));
+Result<ImageWriter> ImageWriter::create(const std::string& directory) {
+  remove_image(directory);
+  TRY_ASSIGN(auto pages, os::open_file(directory + kPages, O_WRONLY | O_CREAT | O_EXCL, 0600));
+  return ImageWriter(directory, std::move(pages));
 }
 
-PageSink ImageWriter::sink() {
-  return [this](std::span<const std::byte> bytes) -> Result<std::uint64_t> {
-    TRY(os::write_all(pages_, bytes));
-    return std::exchange(size_, size_ + bytes.size());
-  };
+ImageWriter::ImageWriter(std::string directory, os::UniqueFd pages)
+    : directory_(std::move(directory)), pages_(std::move(pages)), ahead_(std::make_unique<PagesAhead>()) {}
+ImageWriter::ImageWriter(ImageWriter&&) noexcept = default;
+ImageWriter::~ImageWriter() = default;
+
+Result<std::uint64_t> ImageWriter::add(std::span<const std::byte> bytes) {
+  TRY(os::write_all(pages_, bytes));
+  return std::exchange(size_, size_ + bytes.size());
 }
 
-Result<Snapshot> ImageWriter::write(const StoppedTree& tree, bool durable) {
+Result<std::uint64_t> ImageWriter::copy_ahead(pid_t pid) {
+  return ahead_->copy(pid, [this](auto bytes) { return add(bytes); });
+}
+
+Result<Snapshot> ImageWriter::write(const StoppedTree& tree, Durability durability) {
   InspectRequest request;
-  request.sink = sink();
-  request.ahead = &ahead_;
+  request.sink = [this](auto bytes) { return add(bytes); };
+  request.ahead = ahead_.get();
   const auto networks = HeldNetworks::hold(tree);
   TRY_ASSIGN(auto snapshot, inspect(tree, request));
   TRY(refuse_obstacles(snapshot));
   TRY(networks.check_held(snapshot));
-  if (durable && ::fsync(pages_.get()) < 0) return ErrnoErr("fsync");
-  TRY(os::replace_file(folder_ + kManifest, write_manifest(snapshot), 0600));
+  if (durability == Durability::on_disk && ::fsync(pages_.get()) < 0) return ErrnoErr("fsync");
+  TRY(os::replace_file(directory_ + kManifest, write_manifest(snapshot), 0600));
   return snapshot;
 }
 
-bool holds_image(const std::string& folder) { return os::exists(folder + kManifest); }
+bool holds_image(const std::string& directory) { return os::exists(directory + kManifest); }
 
-void remove_image(const std::string& folder) {
-  ::unlink((folder + kManifest).c_str());
-  ::unlink((folder + kPages).c_str());
+void remove_image(const std::string& directory) {
+  ::unlink((directory + kManifest).c_str());
+  ::unlink((directory + kPages).c_str());
 }
 
-std::string pages_of(const std::string& folder) { return folder + kPages; }
+std::string pages_of(const std::string& directory) { return directory + kPages; }
 
-Result<Snapshot> load_image(const std::string& folder) {
-  for (const auto& path : {folder, folder + kManifest, folder + kPages}) TRY(belongs_to_root(path));
-  TRY_ASSIGN(auto text, os::read_file(folder + kManifest));
+Result<Snapshot> load_image(const std::string& directory) {
+  for (const auto& path : {directory, directory + kManifest, directory + kPages}) TRY(belongs_to_root(path));
+  TRY_ASSIGN(auto text, os::read_file(directory + kManifest));
   auto snapshot = read_manifest(std::move(text));
-  if (!snapshot) return tl::unexpected(std::move(snapshot).error().in(folder + kManifest));
+  if (!snapshot) return tl::unexpected(std::move(snapshot).error().in(directory + kManifest));
   struct stat status = {};
-  if (::stat((folder + kPages).c_str(), &status) < 0) return ErrnoErr("{}{}", folder, kPages);
+  if (::stat((directory + kPages).c_str(), &status) < 0) return ErrnoErr("{}{}", directory, kPages);
   if (static_cast<std::uint64_t>(status.st_size) < page_bytes(*snapshot))
-    return Err("{}{}: {} bytes, where the manifest speaks of {}", folder, kPages, status.st_size,
+    return Err("{}{}: {} bytes, where the manifest speaks of {}", directory, kPages, status.st_size,
                page_bytes(*snapshot));
   return snapshot;
 }

@@ -7,13 +7,9 @@
 #include <algorithm>
 #include <chrono>
 
-#include "engine/carry_set.h"
-#include "engine/image.h"
+#include "engine/engine.h"
 #include "engine/inspect/inspect.h"
 #include "engine/inspect/sockets/connections.h"
-#include "engine/kernel_crossing.h"
-#include "engine/rebuild/rebuild.h"
-#include "engine/verify/verify.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
 
@@ -26,26 +22,26 @@ std::int64_t since(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - begin).count();
 }
 
-// A new folder, or one that is there and empty. What was written goes away again unless it is kept.
-class SaveFolder {
+// A new directory, or one that is there and empty. What was written goes away again unless it is kept.
+class SaveDirectory {
  public:
-  static Result<SaveFolder> make(const std::string& path) {
-    SaveFolder folder(path);
+  static Result<SaveDirectory> make(const std::string& path) {
+    SaveDirectory directory(path);
     if (os::exists(path)) {
       TRY_ASSIGN(const auto names, os::list_directory(path));
       if (!names.empty()) return Err("{}: there is something in it already", path);
       if (::chmod(path.c_str(), 0700) < 0) return ErrnoErr("chmod {}", path);
     } else {
       if (::mkdir(path.c_str(), 0700) < 0) return ErrnoErr("mkdir {}", path);
-      folder.made_ = true;
+      directory.made_ = true;
     }
-    folder.active_ = true;
-    return folder;
+    directory.active_ = true;
+    return directory;
   }
-  SaveFolder(SaveFolder&& other) noexcept
+  SaveDirectory(SaveDirectory&& other) noexcept
       : path_(std::move(other.path_)), made_(other.made_), active_(std::exchange(other.active_, false)) {}
-  SaveFolder& operator=(SaveFolder&&) = delete;
-  ~SaveFolder() {
+  SaveDirectory& operator=(SaveDirectory&&) = delete;
+  ~SaveDirectory() {
     if (!active_) return;
     remove_image(path_);
     if (made_) ::rmdir(path_.c_str());
@@ -53,7 +49,7 @@ class SaveFolder {
   void keep() { active_ = false; }
 
  private:
-  explicit SaveFolder(std::string path) : path_(std::move(path)) {}
+  explicit SaveDirectory(std::string path) : path_(std::move(path)) {}
   std::string path_;
   bool made_ = false, active_ = false;
 };
@@ -65,17 +61,9 @@ bool has_connections(const Snapshot& snapshot) {
   });
 }
 
-Result<void> hold(const StoppedTree& tree, const NetworkHooks& network) {
-  if (!network.hold) return {};
-  std::vector<pid_t> pids;
-  for (const auto& process : tree.processes()) pids.push_back(process.pid);
-  return network.hold(pids);
-}
-
 // Connections of theirs outlive them by a moment, in which they are made to end without a word.
-Result<void> end(StoppedTree& tree, const Snapshot& snapshot, const NetworkHooks& network) {
-  TRY_ASSIGN(auto connections, TakenConnections::take(snapshot));
-  TRY(tree.kill());
+Result<void> end(StoppedSet stopped, const NetworkHooks& network) {
+  TRY_ASSIGN(auto connections, std::move(stopped).end());
   auto kept = network.keep ? network.keep() : Result<void>();
   TRY(connections.close_silently());
   TRY_IN("the snapshot is complete, but its connections are lost", std::move(kept));
@@ -93,60 +81,52 @@ Result<Inspected> inspect_trees(const std::vector<pid_t>& roots, bool stop) {
   }
   const auto begin = Clock::now();
   {
-    TRY_ASSIGN(const auto tree, StoppedTree::stop(set.roots()));
-    TRY_ASSIGN(result.snapshot, inspect(tree, {}));
+    TRY_ASSIGN(const auto stopped, StoppedSet::stop(set.roots()));
+    TRY_ASSIGN(result.snapshot, inspect(stopped.tree(), {}));
   }
   result.stopped_ns = since(begin);
   return result;
 }
 
-Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& folder, bool leave_running,
+Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& directory, bool leave_running,
                          const NetworkHooks& network) {
   TRY_ASSIGN(const auto set, collect(roots));
   const os::KernelMemory::Use use;  // by both looks
   TRY_ASSIGN(const auto before, glance(set.roots()));
   TRY(refuse_obstacles(before));
-  TRY_ASSIGN(auto written, SaveFolder::make(folder));
-  TRY_ASSIGN(auto image, ImageWriter::create(folder));
+  TRY_ASSIGN(auto written, SaveDirectory::make(directory));
+  TRY_ASSIGN(auto image, ImageWriter::create(directory));
   Saved saved;
   const auto begin = Clock::now();
-  TRY_ASSIGN(auto tree, StoppedTree::stop(set.roots()));
-  TRY(hold(tree, network));
-  TRY_ASSIGN(const auto snapshot, image.write(tree, /*durable=*/true));
+  TRY_ASSIGN(auto stopped, StoppedSet::stop(set.roots()));
+  if (network.hold) TRY(network.hold(stopped.pids()));
+  TRY(stopped.save(image, Durability::on_disk));
+  const auto& snapshot = stopped.saved();
   if (has_connections(snapshot) && !network.hold)
     return Err("there are TCP connections, and nobody holds the network meanwhile");
   for (const auto& process : snapshot.processes) saved.pids.push_back(process.pid);
   saved.page_bytes = image.page_bytes();
   written.keep();
-  if (!leave_running) TRY(end(tree, snapshot, network));
+  if (!leave_running) TRY(end(std::move(stopped), network));
   saved.stopped_ns = since(begin);
   return saved;
 }
 
-bool is_saved_tree(const std::string& folder) { return holds_image(folder); }
+bool is_saved_tree(const std::string& directory) { return holds_image(directory); }
 
-Result<RestoredTrees> restore_trees(const std::string& folder, bool stopped, const NetworkHooks& network) {
-  TRY_ASSIGN(const auto path, os::real_path(folder));
-  TRY_ASSIGN(auto saved, load_image(path));
-  TRY_ASSIGN(const auto snapshot, for_this_kernel(std::move(saved)));
-  TRY_ASSIGN(auto tasks, rebuild(snapshot, pages_of(path)));
-  auto connections = std::move(tasks.connections());
-  TRY_ASSIGN(const auto tree, verify(snapshot, std::move(tasks)));
+Result<RestoredTrees> restore_trees(const std::string& directory, bool stopped, const NetworkHooks& network) {
+  TRY_ASSIGN(const auto path, os::real_path(directory));
+  TRY_ASSIGN(const auto loaded, LoadedSet::load(path));
+  TRY_ASSIGN(auto made, loaded.make());
   // From here on they are there, whatever else fails.
-  auto live = connections.go_live();
+  auto live = made.go_live();
   if (network.release) {
     auto released = network.release();
     if (!released && live) live = std::move(released);
   }
-  connections.ask_peers();
-  RestoredTrees restored;
-  restored.roots = snapshot.roots();
-  for (const auto& process : snapshot.processes) {
-    restored.pids.push_back(process.pid);
-    if (!process.exit_status && stopped && !process.job_stopped) ::kill(process.pid, SIGSTOP);
-  }
+  (void)made.release(stopped ? MadeSet::Then::stand_stopped : MadeSet::Then::run);
   TRY_IN("the processes are there again, but not all of their connections", std::move(live));
-  return restored;
+  return RestoredTrees{made.roots(), made.pids()};
 }
 
 }  // namespace upkeep::engine

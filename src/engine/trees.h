@@ -1,5 +1,6 @@
 #pragma once
-// Trees of tasks looked at, written to a folder, and made again from it, by this project's own engine.
+// Trees of tasks looked at, written to a directory, and made again from it on the running kernel: the steps of the seam
+// (engine/engine.h) as `upkeep inspect`, `upkeep snapshot` and `upkeep restore DIR` take them.
 
 #include <cstdint>
 #include <functional>
@@ -38,23 +39,23 @@ struct NetworkHooks {
   std::function<Result<void>()> release;
 };
 
-// Writes the trees to FOLDER, which is made (or is there, empty) and readable by root only, and ends them
+// Writes the trees to DIRECTORY, which is made (or is there, empty) and readable by root only, and ends them
 // when it is all on disk, unless LEAVE_RUNNING. What cannot be carried is refused by name, before anything
-// stops where it can be seen from outside. After an error the tasks run on and the folder is as it was. Peers
+// stops where it can be seen from outside. After an error the tasks run on and the directory is as it was. Peers
 // of connections that end hear nothing of it; the network stays held, also after an error: that is the
 // caller's.
-Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& folder, bool leave_running,
+Result<Saved> save_trees(const std::vector<pid_t>& roots, const std::string& directory, bool leave_running,
                          const NetworkHooks& network = {});
 
-// Makes the trees that are in FOLDER. They belong to the caller, or to whoever adopts its children; PIDs are
+// Makes the trees that are in DIRECTORY. They belong to the caller, or to whoever adopts its children; PIDs are
 // the same. They are looked at again and compared with what was saved before they run. STOPPED: they stand
-// stopped by SIGSTOP. The folder stays. After an error there are no tasks.
+// stopped by SIGSTOP. The directory stays. After an error there are no tasks.
 struct RestoredTrees {
   std::vector<std::int32_t> roots, pids;
 };
-Result<RestoredTrees> restore_trees(const std::string& folder, bool stopped,
+Result<RestoredTrees> restore_trees(const std::string& directory, bool stopped,
                                     const NetworkHooks& network = {});
-// Whether FOLDER is one that save_trees() has written.
-bool is_saved_tree(const std::string& folder);
+// Whether DIRECTORY is one that save_trees() has written.
+bool is_saved_tree(const std::string& directory);
 
 }  // namespace upkeep::engine

@@ -12,7 +12,6 @@ nlohmann::json to_json(const Manifest& manifest) {
                          {"to", manifest.to},
                          {"state_dir", manifest.state_dir},
                          {"carry_set", manifest.carry_set},
-                         {"engine_data", manifest.engine_data},
                          {"network", manifest.network},
                          {"tcp_peers", manifest.tcp_peers},
                          {"nft_ruleset", manifest.nft_ruleset},
@@ -48,7 +47,6 @@ Result<Manifest> manifest_from_json(const nlohmann::json& json) {
     json.at("to").get_to(manifest.to);
     json.at("state_dir").get_to(manifest.state_dir);
     manifest.carry_set = json.at("carry_set");
-    manifest.engine_data = json.at("engine_data");
     manifest.network = json.at("network");
     manifest.tcp_peers = json.at("tcp_peers");
     json.at("nft_ruleset").get_to(manifest.nft_ruleset);

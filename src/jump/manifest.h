@@ -19,11 +19,10 @@ inline constexpr int kManifestVersion = 1;
 
 struct Manifest {
   std::string id, from, to, state_dir;
-  nlohmann::json carry_set;    // engine::CarrySet
-  nlohmann::json engine_data;  // the engine's own
-  nlohmann::json network;      // net::Snapshot
-  nlohmann::json tcp_peers;    // net::TcpPeer list
-  std::string nft_ruleset;     // `nft list ruleset`, empty where there is none
+  nlohmann::json carry_set;  // engine::CarrySet
+  nlohmann::json network;    // net::Snapshot
+  nlohmann::json tcp_peers;  // net::TcpPeer list
+  std::string nft_ruleset;   // `nft list ruleset`, empty where there is none
   std::string hostname;
   std::vector<machine::EarlyMount> mounts;
   std::vector<machine::HugePagePool> huge_pages;

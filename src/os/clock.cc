@@ -27,6 +27,8 @@ std::int64_t realtime_ns() { return read_clock(CLOCK_REALTIME); }
 std::int64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
 std::int64_t boottime_ns() { return read_clock(CLOCK_BOOTTIME); }
 
+double milliseconds_since(std::int64_t begin) { return static_cast<double>(monotonic_ns() - begin) / 1e6; }
+
 std::uint64_t tsc_ticks() {
   unsigned processor = 0;
   return __rdtscp(&processor);

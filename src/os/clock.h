@@ -19,7 +19,8 @@ timespec to_timespec(std::uint64_t ns);
 std::int64_t realtime_ns();
 std::int64_t monotonic_ns();
 std::int64_t boottime_ns();
-std::uint64_t tsc_ticks();  // rdtsc, ordered after the loads before it
+double milliseconds_since(std::int64_t begin);  // in nanoseconds, of monotonic_ns()
+std::uint64_t tsc_ticks();                      // rdtsc, ordered after the loads before it
 
 // All clocks, read as nearly at once as can be.
 struct ClockReading {

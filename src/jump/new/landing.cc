@@ -3,7 +3,8 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "engine/native_engine.h"
+#include "engine/engine.h"
+#include "machine/cgroups.h"
 #include "machine/huge_page_pools.h"
 #include "machine/temporary_files.h"
 #include "net/hold.h"
@@ -30,20 +31,42 @@ class Restoration {
     TRY_ASSIGN(const auto fewer_pages, machine::make_pools(manifest_.huge_pages));
     for (const auto& warning : fewer_pages) emit_({"warning", "restore", warning});
     TRY(machine::put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
-    const auto engine = engine::make_engine();
-    engine::RestoreHooks hooks;
-    hooks.on_started = [this] { return put_network_back(); };
-    hooks.on_journald_wanted = options_.on_journald_wanted;
-    hooks.on_restored = [this](const std::vector<pid_t>& pids) { return verify(pids); };
-    hooks.on_resuming = [this] { open_network(); };
-    hooks.facts = [this](const Event& event) { emit_({"fact", "restore", "", event.data}); };
-    TRY(engine->restore(landing_.folder + "/images", manifest_.engine_data, hooks));
-    if (!opened_) open_network();
+    TRY_ASSIGN(auto made, make_tasks());
+    emit_({"stage_done", "restore", fmt::format("{} tasks rebuilt", made.pids().size())});
+    emit_({"stage_begun", "resume", ""});
+    resume(made);
     emit_({"stage_done", "resume", fmt::format("{} tasks run", set_.pids().size())});
     return {};
   }
 
  private:
+  void fact(const std::string& stage, const nlohmann::json& facts) { emit_({"fact", stage, "", facts}); }
+
+  // All of them, stopped, in their cgroups. From here on there is no way back.
+  Result<engine::MadeSet> make_tasks() {
+    auto begin = os::monotonic_ns();
+    TRY_ASSIGN(const auto loaded, engine::LoadedSet::load(landing_.folder + "/images"));
+    TRY(put_network_back());
+    fact("restore", {{"engine.images_read_ms", os::milliseconds_since(begin)}});
+    engine::keep_clear_of(set_.highest_id());
+    if (options_.on_journald_wanted && loaded.wants_journald()) TRY(options_.on_journald_wanted());
+    begin = os::monotonic_ns();
+    TRY_ASSIGN(auto made, loaded.make());
+    fact("restore", {{"engine.rebuild_ms", os::milliseconds_since(begin)}});
+    TRY(machine::place_in_cgroups(set_));
+    TRY(verify());
+    return made;
+  }
+
+  void resume(engine::MadeSet& made) {
+    const auto begin = os::monotonic_ns();
+    if (auto live = made.go_live(); !live)
+      fact("resume", {{"engine.connections_lost", live.error().message()}});
+    open_network();
+    (void)made.release();
+    fact("resume", {{"engine.resume_ms", os::milliseconds_since(begin)}});
+  }
+
   Result<void> put_network_back() {
     if (!options_.put_network_back) return {};
     TRY_ASSIGN(auto network, net::snapshot_from_json(manifest_.network));
@@ -66,8 +89,8 @@ class Restoration {
     }
   }
 
-  // Commit: every task is there, as what it was. From here on there is no way back.
-  Result<void> verify(const std::vector<pid_t>& pids) {
+  // Every task is there, as what it was.
+  Result<void> verify() {
     for (const auto& tree : set_.trees) {
       for (const auto& task : tree.tasks) {
         TRY_ASSIGN(auto stat, os::read_stat(task.pid));
@@ -78,13 +101,10 @@ class Restoration {
           return Err("process {} had {} threads and has {}", task.pid, task.threads.size(), threads.size());
       }
     }
-    emit_({"stage_done", "restore", fmt::format("{} tasks rebuilt", pids.size())});
-    emit_({"stage_begun", "resume", ""});
     return {};
   }
 
   void open_network() {
-    opened_ = true;
     if (auto released = net::release_network(); !released)
       emit_({"warning", "resume", released.error().message()});
     auto prodded = net::prod_peers(peers_);
@@ -100,7 +120,6 @@ class Restoration {
   const EventSink& emit_;
   engine::CarrySet set_;
   std::vector<net::TcpPeer> peers_;
-  bool opened_ = false;
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory);
 
 struct RestoreOptions {
   bool put_network_back = true;  // false where the machine's network is up already
-  // Called where tasks are connected to systemd-journald (RestoreHooks of engine/engine.h).
+  // Called where tasks are connected to systemd-journald (LoadedSet::wants_journald() of engine/engine.h).
   std::function<Result<void>()> on_journald_wanted = {};
 };
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "engine/native_engine.h"
+#include "engine/engine.h"
 #include "initramfs/root_device.h"
 #include "jump/old/boot_needs.h"
 #include "jump/old/run.h"
@@ -99,8 +99,7 @@ class Checker {
     report_.set = std::move(*set);
     auto lowest = lowest_safe_pid();
     if (!lowest) return refuse("the process list", lowest.error().message(), "");
-    auto findings =
-        engine::make_engine()->check(report_.set, {*lowest, report_.target ? report_.target->release : ""});
+    auto findings = engine::check(report_.set, {*lowest, report_.target ? report_.target->release : ""});
     if (auto mounts = os::read_mountinfo(1)) {
       for (auto& finding : machine::check_files(report_.set.pids(), *mounts))
         findings.push_back(std::move(finding));

@@ -1,5 +1,4 @@
 #include <nlohmann/json.hpp>
-#include "engine/native_engine.h"
 #include "jump/old/check.h"
 #include "jump/old/run.h"
 #include "jump/old/stages.h"
@@ -17,7 +16,6 @@ class CheckStage final : public Stage {
       if (finding.severity == Finding::Severity::warning) run.warn(finding.what + ": " + finding.why);
     }
     if (!report.possible()) return Err("{}", report.first_refusal());
-    run.engine = engine::make_engine();
     run.set = std::move(report.set);
     run.target = std::move(report.target);
     run.root = std::move(report.root);

@@ -9,32 +9,22 @@
 namespace upkeep::jump {
 namespace {
 
-// Stops the carry set, then closes the network, then lets the engine read: in one call of the engine, which
-// hands over to the snapshot stage when everybody stands still.
+// Stops the carry set, then closes the network: nothing has been read of it.
 class ParkStage final : public Stage {
  public:
   std::string_view name() const override { return "park"; }
 
   Result<void> apply(Run& run) override {
     run.fact({{"pids", run.set.pids()}});
-    engine::SnapshotRequest request;
-    request.images = run.images_folder();
-    engine::SnapshotHooks hooks;
-    hooks.on_ready = [&run]() -> Result<void> {
-      run.open_window();
-      return {};
-    };
-    hooks.on_parked = [&run]() -> Result<void> {
-      TRY(net::hold_network());
-      run.hand_over("snapshot");
-      return {};
-    };
-    hooks.facts = [&run](const Event& event) { run.fact(event.data); };
-    TRY_ASSIGN(run.stood_still, run.engine->snapshot(run.set, request, hooks));
-    return {};
+    run.open_window();
+    const auto begin = os::monotonic_ns();
+    TRY_ASSIGN(auto stopped, engine::StoppedSet::stop(run.set.roots()));
+    run.stopped.emplace(std::move(stopped));
+    run.fact({{"engine.parked_ms", os::milliseconds_since(begin)}});
+    return net::hold_network();
   }
 
-  // The engine lets its tasks go when its caller dies; that may take it a moment. The network opens first:
+  // Whatever ends the process that stopped them lets the tasks go; that may take the kernel a moment. The network opens first:
   // what arrives now is queued by sockets that are all there.
   Result<void> undo(const UndoContext& context) override {
     TRY(net::release_network());

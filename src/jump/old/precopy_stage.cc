@@ -15,9 +15,13 @@ class PrecopyStage final : public Stage {
 
   Result<void> apply(Run& run) override {
     run.progress("copying memory ahead");
-    const auto facts = [&run](const Event& event) { run.fact(event.data); };
-    TRY_ASSIGN(bool copied, run.engine->prepare(run.set, run.images_folder(), facts));
-    if (!copied) run.warn("memory cannot be copied ahead here; the window will be longer");
+    TRY_ASSIGN(auto image, engine::ImageWriter::create(run.images_folder()));
+    run.image.emplace(std::move(image));
+    TRY_ASSIGN(const auto pages, engine::copy_ahead(run.set, *run.image));
+    if (pages)
+      run.fact({{"engine.prepare_pause_ms", 0}, {"engine.prepare_pages", *pages}});  // nothing is stopped
+    else
+      run.warn("memory cannot be copied ahead here; the window will be longer");
     run.manifest.nft_ruleset = nft_ruleset();
     run.progress("writing files to disk");
     ::sync();

@@ -12,11 +12,6 @@ void Run::enter(const std::string& stage) {
   emit({"stage_begun", stage_, ""});
 }
 
-void Run::hand_over(const std::string& next) {
-  emit({"stage_done", stage_, ""});
-  enter(next);
-}
-
 void Run::open_window() {
   manifest.window_begin_ns = os::realtime_ns();
   fact({{"window_begin_ns", manifest.window_begin_ns}});
@@ -24,10 +19,9 @@ void Run::open_window() {
 }
 
 void Run::let_go() {
-  if (!stood_still) return;
+  if (!stopped) return;
   (void)net::release_network();
-  (void)stood_still->resume();
-  stood_still.reset();
+  stopped.reset();
 }
 
 Result<pid_t> lowest_safe_pid() {

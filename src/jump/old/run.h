@@ -2,7 +2,6 @@
 // One attempt at an upgrade, in the worker's doer: what the stages pass on to each other. Everything in here
 // dies with the process; what undo needs is in the journal.
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +15,7 @@
 #include "operation/journal.h"
 #include "os/clock.h"
 #include "os/fd.h"
+#include "os/kernel_memory.h"
 
 namespace upkeep::jump {
 
@@ -31,10 +31,7 @@ class Run {
   // Recorded before the change that it announces is made.
   void fact(const nlohmann::json& facts) { emit({"fact", stage_, "", facts}); }
 
-  // The stage that now begins. A stage may hand over to the next from inside its apply (park does: the engine
-  // reads on from where it stopped everything).
-  void enter(const std::string& stage);
-  void hand_over(const std::string& next);
+  void enter(const std::string& stage);  // the stage that now begins
   const std::string& stage() const { return stage_; }
 
   // The first carried task is about to stop: the deadline runs, the window begins.
@@ -51,12 +48,13 @@ class Run {
   os::ClockReading clocks_at_start;
 
   engine::CarrySet set;
-  std::unique_ptr<engine::Engine> engine;
+  os::KernelMemory::Use kernel_memory;  // opened once for all looks of a run
   std::optional<kexec::Target> target;
   machine::RootFileSystem root;
   std::optional<memory::CarryStore> store;
   std::optional<memory::StoreWriter> writer;  // into the store
-  std::unique_ptr<engine::StoodStill> stood_still;
+  std::optional<engine::ImageWriter> image;   // from precopy on, in images_folder()
+  std::optional<engine::StoppedSet> stopped;  // from park on
   Manifest manifest;
 
  private:

@@ -19,21 +19,19 @@ std::string host_name() {
   return name;
 }
 
-// Begun by park. The engine's images are complete; what is left is everything around the tasks, and putting
-// all of it where the new kernel finds it.
+// Reads the carry set, which stands still, and everything around it, and puts all of it where the new kernel finds it.
 class SnapshotStage final : public Stage {
  public:
   std::string_view name() const override { return "snapshot"; }
 
   Result<void> apply(Run& run) override {
-    run.set = run.stood_still->set();
+    TRY(save_tasks(run));
     auto& manifest = run.manifest;
     manifest.id = run.plan.id;
     manifest.from = os::kernel_release();
     manifest.to = run.target->release;
     manifest.state_dir = run.plan.state_dir;
     manifest.carry_set = engine::to_json(run.set);
-    manifest.engine_data = run.stood_still->manifest();
     manifest.hostname = host_name();
     TRY_ASSIGN(auto peers, net::collect_tcp_peers(run.set.pids()));
     manifest.tcp_peers = net::to_json(peers);
@@ -49,6 +47,15 @@ class SnapshotStage final : public Stage {
   }  // all of it is memory that prepare takes back
 
  private:
+  static Result<void> save_tasks(Run& run) {
+    const auto begin = os::monotonic_ns();
+    TRY_ASSIGN(run.set, run.stopped->set());
+    TRY(run.stopped->save(*run.image, engine::Durability::in_memory));
+    run.fact({{"engine.snapshot_ms", os::milliseconds_since(begin)},
+              {"engine.images_bytes", run.image->page_bytes()}});
+    return {};
+  }
+
   static Result<void> copy_images(Run& run) {
     TRY_ASSIGN(auto mounts, os::read_mountinfo(1));
     run.manifest.mounts = machine::early_mounts(mounts);

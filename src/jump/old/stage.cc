@@ -10,13 +10,13 @@ namespace upkeep::jump {
 Result<void> apply_stages(const Stages& stages, Run& run) {
   for (const auto& stage : stages) {
     const std::string name(stage->name());
-    if (run.stage() != name) run.enter(name);
+    run.enter(name);
     auto applied = stage->apply(run);
     if (!applied) {
-      run.emit({"stage_failed", run.stage(), applied.error().message()});
-      return tl::unexpected(std::move(applied).error().in(run.stage()));
+      run.emit({"stage_failed", name, applied.error().message()});
+      return tl::unexpected(std::move(applied).error().in(name));
     }
-    if (run.stage() == name) run.emit({"stage_done", name, ""});
+    run.emit({"stage_done", name, ""});
   }
   return {};
 }

@@ -16,7 +16,7 @@ class Check : public EngineTest {
     auto set = collect({pid});
     EXPECT_TRUE(set);
     std::vector<Finding> result;
-    for (auto& finding : engine_->check(*set, {lowest, ""})) {
+    for (auto& finding : engine::check(*set, {lowest, ""})) {
       if (finding.severity == Finding::Severity::refusal) result.push_back(std::move(finding));
     }
     return result;

@@ -1,9 +1,10 @@
-// What every engine promises, see engine/engine.h.
+// What the four steps of engine/engine.h promise.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/model/snapshot.h"
 #include "fixture.h"
 #include "os/procfs.h"
 
@@ -14,19 +15,15 @@ using namespace upkeep::testing;
 
 using Promises = EngineTest;
 
-TEST_F(Promises, StandsStillAndRunsOn) {
-  Subject subject;
-  ASSERT_TRUE(moves(subject.pid()));
-  auto still = snapshot({subject.pid()});
-  ASSERT_OK(still);
-  EXPECT_TRUE(stands_still(subject.pid()));
-  auto resumed = (*still)->resume();
-  ASSERT_OK(resumed);
-  EXPECT_TRUE(moves(subject.pid()));
+std::vector<pid_t> pids_of(const Snapshot& snapshot) {
+  std::vector<pid_t> pids;
+  for (const auto& process : snapshot.processes) pids.push_back(process.pid);
+  return pids;
 }
 
-TEST_F(Promises, RunsOnWhenLetGo) {
+TEST_F(Promises, StandsStillAndRunsOnWhenLetGo) {
   Subject subject;
+  ASSERT_TRUE(moves(subject.pid()));
   {
     auto still = snapshot({subject.pid()});
     ASSERT_OK(still);
@@ -46,45 +43,49 @@ TEST_F(Promises, ChildrenThatComeAndGoAreThoseThatStoodStill) {
     }
     ::waitpid(child, nullptr, 0);
   });
-  std::vector<pid_t> stood;
-  hooks_.on_parked = [&]() -> Result<void> {
-    TRY_ASSIGN(stood, os::process_tree(subject.pid()));
-    return {};
-  };
   for (int i = 0; i < 3; ++i) {
-    auto still = snapshot({subject.pid()});
+    auto image = ImageWriter::create(images_);
+    ASSERT_OK(image);
+    auto still = StoppedSet::stop({subject.pid()});
     ASSERT_OK(still);
-    EXPECT_EQ((*still)->set().pids(), stood);
-    EXPECT_EQ(carry_set_from_json((*still)->manifest().at("carry"))->pids(), stood);
+    const auto stood = os::process_tree(subject.pid());
+    ASSERT_OK(stood);
+    EXPECT_EQ(still->pids(), *stood);
+    ASSERT_OK(still->save(*image, Durability::in_memory));
+    EXPECT_EQ(still->set()->pids(), *stood);
+    EXPECT_EQ(carry_set_from_json(to_json(*still->set()))->pids(), *stood);
+    EXPECT_EQ(pids_of(still->saved()), *stood);
   }
   EXPECT_TRUE(carry({&subject}));
 }
 
-TEST_F(Promises, HooksComeWhenTheySay) {
+TEST_F(Promises, EachStepDoesWhatItSays) {
   Subject subject;
-  std::vector<std::string> order;
-  hooks_.on_ready = [&]() -> Result<void> {
-    order.emplace_back(moves(subject.pid()) ? "ready" : "ready, but stopped");
-    return {};
-  };
-  hooks_.on_parked = [&]() -> Result<void> {
-    order.emplace_back(stands_still(subject.pid()) ? "parked" : "parked, but running");
-    return {};
-  };
-  restore_hooks_.on_started = [&]() -> Result<void> {
-    order.emplace_back(subject.alive() ? "started, but made" : "started");
-    return {};
-  };
-  restore_hooks_.on_restored = [&](const std::vector<pid_t>& pids) -> Result<void> {
-    EXPECT_EQ(pids, std::vector<pid_t>{subject.pid()});
-    order.emplace_back(subject.alive() ? "restored" : "restored, but not there");
-    return {};
-  };
-  restore_hooks_.on_resuming = [&] {
-    order.emplace_back(stands_still(subject.pid()) ? "resuming" : "resuming, but running");
-  };
-  ASSERT_TRUE(carry({&subject}));
-  EXPECT_EQ(order, (std::vector<std::string>{"ready", "parked", "started", "restored", "resuming"}));
+  auto image = ImageWriter::create(images_);
+  ASSERT_OK(image);
+  EXPECT_TRUE(moves(subject.pid())) << "an image that is begun stops nobody";
+  {
+    auto still = StoppedSet::stop({subject.pid()});
+    ASSERT_OK(still);
+    EXPECT_TRUE(stands_still(subject.pid()));
+    ASSERT_OK(still->save(*image, Durability::in_memory));
+    EXPECT_TRUE(stands_still(subject.pid()));
+    ASSERT_TRUE(end(*still));
+  }
+  const auto loaded = LoadedSet::load(images_);
+  ASSERT_OK(loaded);
+  EXPECT_FALSE(subject.alive()) << "nothing is made by reading";
+  EXPECT_FALSE(loaded->wants_journald());
+  auto made = loaded->make();
+  ASSERT_OK(made);
+  EXPECT_EQ(made->pids(), std::vector<pid_t>{subject.pid()});
+  EXPECT_EQ(made->roots(), std::vector<pid_t>{subject.pid()});
+  EXPECT_TRUE(subject.alive());
+  EXPECT_TRUE(stands_still(subject.pid()));
+  ASSERT_OK(made->go_live());
+  EXPECT_TRUE(stands_still(subject.pid()));
+  ASSERT_OK(made->release());
+  EXPECT_TRUE(moves(subject.pid()));
 }
 
 TEST_F(Promises, CountsOnUnderItsPid) {
@@ -114,12 +115,13 @@ TEST_F(Promises, ThreeTimesInARow) {
 
 TEST_F(Promises, SeveralTreesStopTogether) {
   Subject first, second, third;
-  hooks_.on_parked = [&]() -> Result<void> {
+  {
+    const auto still = StoppedSet::stop({first.pid(), second.pid(), third.pid()});
+    ASSERT_OK(still);
     EXPECT_TRUE(stands_still(first.pid()));
     EXPECT_TRUE(stands_still(second.pid()));
     EXPECT_TRUE(stands_still(third.pid()));
-    return {};
-  };
+  }
   ASSERT_TRUE(carry({&first, &second, &third}));
   EXPECT_TRUE(moves(second.pid()));
 }
@@ -149,26 +151,26 @@ TEST_F(Promises, CarriesAWholeTree) {
 
 TEST_F(Promises, NothingRunsThatIsRefused) {
   Subject subject;
-  nlohmann::json manifest;
   {
     auto still = snapshot({subject.pid()});
     ASSERT_OK(still);
-    manifest = (*still)->manifest();
     ::kill(subject.pid(), SIGKILL);
   }
   subject.end();
-  restore_hooks_.on_restored = [&](const std::vector<pid_t>&) -> Result<void> {
+  std::uint64_t counter = 0;
+  {
+    const auto refused = make();
+    ASSERT_OK(refused);
     EXPECT_TRUE(subject.alive());
-    return Err("the verification failed");
-  };
-  auto refused = restore(manifest);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message(), "the verification failed");
+    EXPECT_TRUE(stands_still(subject.pid()));
+    counter = peek(subject.pid());
+  }
   ::waitpid(subject.pid(), nullptr, WNOHANG);
   EXPECT_TRUE(eventually([&] { return ::waitpid(subject.pid(), nullptr, WNOHANG) < 0 && !subject.alive(); }));
-  restore_hooks_.on_restored = {};
-  auto again = restore(manifest);  // the images are still good
+  auto again = make();  // the image is still good
   ASSERT_OK(again);
+  EXPECT_EQ(peek(subject.pid()), counter);
+  ASSERT_OK(again->release());
   EXPECT_TRUE(moves(subject.pid()));
 }
 
@@ -176,11 +178,14 @@ TEST_F(Promises, CopyBeforehandIsUsed) {
   Subject subject;
   auto set = collect({subject.pid()});
   ASSERT_OK(set);
-  auto prepared = engine_->prepare(*set, images_, hooks_.facts);
-  ASSERT_OK(prepared);
-  if (!*prepared) GTEST_SKIP() << "this kernel does not track memory changes";
+  auto image = ImageWriter::create(images_);
+  ASSERT_OK(image);
+  image_.emplace(std::move(*image));
+  auto pages = copy_ahead(*set, *image_);
+  ASSERT_OK(pages);
+  if (!*pages) GTEST_SKIP() << "this kernel does not track memory changes";
   EXPECT_TRUE(moves(subject.pid()));
-  EXPECT_TRUE(facts_.contains("engine.prepare_pause_ms"));
+  EXPECT_GT(**pages, 0U);
   ASSERT_TRUE(carry({&subject}));
 }
 

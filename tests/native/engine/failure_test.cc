@@ -1,7 +1,7 @@
 // Whatever goes wrong before the jump: every task runs on.
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
+#include <sys/fanotify.h>
 
 #include "fixture.h"
 
@@ -12,55 +12,46 @@ using namespace upkeep::testing;
 
 using Undo = EngineTest;
 
-TEST_F(Undo, ErrorBeforeStopping) {
+TEST_F(Undo, BrokenOffBeforeStopping) {
   Subject subject;
-  hooks_.on_ready = []() -> Result<void> { return Err("not now"); };
-  auto still = snapshot({subject.pid()});
-  ASSERT_FALSE(still);
-  EXPECT_EQ(still.error().message(), "not now");
+  {
+    const auto image = ImageWriter::create(images_);
+    ASSERT_OK(image);
+  }
   EXPECT_TRUE(moves(subject.pid()));
 }
 
-TEST_F(Undo, ErrorWhenParked) {
+// As when the network cannot be closed, or the time for it is over.
+TEST_F(Undo, BrokenOffBetweenStoppingAndSaving) {
   Subject first, second;
-  hooks_.on_parked = []() -> Result<void> { return Err("the network cannot be closed"); };
-  auto still = snapshot({first.pid(), second.pid()});
-  ASSERT_FALSE(still);
-  EXPECT_EQ(still.error().message(), "the network cannot be closed");
-  EXPECT_TRUE(moves(first.pid()));
-  EXPECT_TRUE(moves(second.pid()));
-}
-
-TEST_F(Undo, Cancelled) {
-  Subject subject;
-  bool cancel = false;
-  hooks_.on_parked = [&]() -> Result<void> {
-    cancel = true;
-    return {};
-  };
-  hooks_.cancelled = [&] { return cancel; };
-  auto still = snapshot({subject.pid()});
-  if (!still) {
-    EXPECT_EQ(still.error().code(), ECANCELED);
-    EXPECT_TRUE(moves(subject.pid()));
-  } else {
-    EXPECT_TRUE(stands_still(subject.pid()));  // it was faster than the question
+  {
+    const auto still = StoppedSet::stop({first.pid(), second.pid()});
+    ASSERT_OK(still);
+    EXPECT_TRUE(stands_still(first.pid()));
+    EXPECT_TRUE(stands_still(second.pid()));
   }
-}
-
-TEST_F(Undo, DeadlineOver) {
-  Subject first, second;
-  auto set = collect({first.pid(), second.pid()});
-  ASSERT_OK(set);
-  hooks_.on_parked = []() -> Result<void> {
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    return {};
-  };
-  auto still = engine_->snapshot(*set, {images_, std::chrono::milliseconds(1)}, hooks_);
-  ASSERT_FALSE(still);
-  EXPECT_EQ(still.error().code(), ETIMEDOUT) << still.error().message();
   EXPECT_TRUE(moves(first.pid()));
   EXPECT_TRUE(moves(second.pid()));
+  EXPECT_TRUE(carry({&first, &second}));
+}
+
+// What is not carried is named, and everything runs on.
+TEST_F(Undo, ErrorWhileSaving) {
+  Subject first, second([] { (void)::fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); });
+  auto image = ImageWriter::create(images_);
+  ASSERT_OK(image);
+  {
+    auto still = StoppedSet::stop({first.pid(), second.pid()});
+    ASSERT_OK(still);
+    const auto saved = still->save(*image, Durability::in_memory);
+    ASSERT_FALSE(saved);
+    EXPECT_NE(saved.error().message().find(fmt::format("process {}, ", second.pid())), std::string::npos)
+        << saved.error().message();
+    EXPECT_TRUE(stands_still(first.pid()));
+  }
+  EXPECT_TRUE(moves(first.pid()));
+  EXPECT_TRUE(moves(second.pid()));
+  EXPECT_FALSE(LoadedSet::load(images_)) << "an image that is not complete is none";
 }
 
 TEST_F(Undo, NoPlaceForTheImages) {
@@ -88,20 +79,20 @@ TEST_F(Undo, UpkeepKilled) {
   EXPECT_TRUE(moves(subject.pid()));
 }
 
+// As by the supervisor, when the deadline is over.
 TEST_F(Undo, UpkeepKilledWhenParked) {
-  Subject subject;
+  Subject subject, second;
   auto upkeep = os::fork_child([&]() -> int {
-    hooks_.on_parked = []() -> Result<void> {
-      ::raise(SIGKILL);
-      return {};
-    };
-    return snapshot({subject.pid()}) ? 0 : 1;
+    const auto still = StoppedSet::stop({subject.pid(), second.pid()});
+    if (still) ::raise(SIGKILL);
+    return 1;
   });
   ASSERT_OK(upkeep);
   auto status = os::wait_child(*upkeep, std::chrono::seconds(20));
   ASSERT_OK(status);
   EXPECT_EQ(status->signal(), SIGKILL);
   EXPECT_TRUE(moves(subject.pid()));
+  EXPECT_TRUE(moves(second.pid()));
 }
 
 class BadImages : public EngineTest {
@@ -111,26 +102,27 @@ class BadImages : public EngineTest {
     if (IsSkipped() || HasFatalFailure()) return;
     auto still = snapshot({subject_.pid()});
     ASSERT_OK(still);
-    manifest_ = (*still)->manifest();
     ::kill(subject_.pid(), SIGKILL);
-    still->reset();
+    { const auto let_go = std::move(*still); }
     subject_.end();
   }
   Subject subject_;
-  nlohmann::json manifest_;
 };
 
 TEST_F(BadImages, PidTaken) {
-  manifest_["carry"]["trees"][0]["tasks"][0]["pid"] = ::getpid();
-  manifest_["carry"]["trees"][0]["root"] = ::getpid();
-  auto restored = restore(manifest_);
+  ASSERT_OK(restore());
+  ASSERT_TRUE(moves(subject_.pid()));
+  auto restored = restore();
   ASSERT_FALSE(restored);
   EXPECT_NE(restored.error().message().find("is taken by"), std::string::npos) << restored.error().message();
+  EXPECT_TRUE(moves(subject_.pid())) << "whoever has the PID is left alone";
 }
 
 TEST_F(BadImages, HostileManifest) {
-  EXPECT_FALSE(restore(nlohmann::json::object()));
-  EXPECT_FALSE(restore(nlohmann::json::array({1, 2})));
+  for (const char* text : {"", "{}", "[1, 2]", "{\"version\": 1}"}) {
+    ASSERT_TRUE(os::replace_file(images_ + "/manifest.json", text, 0600));
+    EXPECT_FALSE(LoadedSet::load(images_)) << text;
+  }
   EXPECT_FALSE(subject_.alive());
 }
 

@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "engine/carry_set.h"
-#include "engine/native_engine.h"
+#include "engine/engine.h"
 #include "fixture.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
@@ -377,8 +377,6 @@ TEST_F(Journald, TheRealOneComesLater) {
 TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
   auto listener = listen(kStdout, SOCK_STREAM);
   Subject subject([] { connect_as_systemd(); }, write_line);
-  const auto engine = make_engine();
-  nlohmann::json manifest;
   {
     const StandIn before(listener);
     before.knows(kState);
@@ -386,31 +384,25 @@ TEST_F(Journald, WhoeverRestoresIsAskedToListen) {
     auto set = collect({subject.pid()});
     ASSERT_OK(set);
     ASSERT_TRUE(os::make_directories(images(), 0700));
-    auto still = engine->snapshot(*set, {images(), std::chrono::seconds(60)}, {});
+    auto image = ImageWriter::create(images());
+    ASSERT_OK(image);
+    auto still = StoppedSet::stop(set->roots());
     ASSERT_OK(still);
-    manifest = (*still)->manifest();
+    ASSERT_OK(still->save(*image, Durability::in_memory));
     ::kill(subject.pid(), SIGKILL);
   }
   ASSERT_TRUE(
       eventually([&] { return ::waitpid(subject.pid(), nullptr, WNOHANG) != 0 && !subject.alive(); }));
   listener.reset();
-  int asked = 0;
-  RestoreHooks hooks;
-  hooks.on_journald_wanted = [&]() -> Result<void> {
-    ++asked;
-    return Err("not now");
-  };
-  auto restored = engine->restore(images(), manifest, hooks);
-  ASSERT_FALSE(restored);
-  EXPECT_THAT(restored.error().message(), HasSubstr("not now"));
+  const auto loaded = LoadedSet::load(images());
+  ASSERT_OK(loaded);
+  EXPECT_TRUE(loaded->wants_journald());
+  EXPECT_FALSE(loaded->make()) << "nobody listens";
   EXPECT_FALSE(subject.alive());
-  hooks.on_journald_wanted = [&]() -> Result<void> {
-    ++asked;
-    listener = listen(kStdout, SOCK_STREAM);
-    return {};
-  };
-  ASSERT_OK(engine->restore(images(), manifest, hooks));
-  EXPECT_EQ(asked, 2);
+  listener = listen(kStdout, SOCK_STREAM);
+  auto made = loaded->make();
+  ASSERT_OK(made);
+  ASSERT_OK(made->release());
   ASSERT_TRUE(writes(subject.pid(), 1));
   const StandIn after(listener);
   EXPECT_EQ(after.next(), fmt::format("{}: {}", ::getpid(), kHeader));

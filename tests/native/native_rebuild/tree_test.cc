@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "engine/carry_set.h"
+#include "engine/engine.h"
 #include "engine/image.h"
 #include "engine/inspect/inspect.h"
-#include "engine/native_engine.h"
 #include "engine/rebuild/rebuild.h"
 #include "engine/verify/verify.h"
 #include "fixture.h"
@@ -309,9 +309,11 @@ TEST_F(Trees, AZombieHasNoMemoryToCopyAhead) {
   auto set = collect({subject.pid()});
   ASSERT_OK(set);
   ASSERT_EQ(set->pids().size(), 2U);
-  auto prepared = make_engine()->prepare(*set, folder_.path() + "/ahead", {});
-  ASSERT_OK(prepared);
-  if (!*prepared) GTEST_SKIP() << "needs soft-dirty bits";
+  auto image = ImageWriter::create(folder_.path());
+  ASSERT_OK(image);
+  const auto pages = copy_ahead(*set, *image);
+  ASSERT_OK(pages);
+  if (!*pages) GTEST_SKIP() << "needs soft-dirty bits";
   EXPECT_TRUE(moves(subject.pid()));
 }
 

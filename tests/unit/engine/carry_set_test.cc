@@ -4,7 +4,6 @@
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/cgroups.h"
 #include "os/child.h"
 #include "os/file.h"
 
@@ -102,29 +101,6 @@ TEST(CarrySet, MergesRoots) {
   ::kill(child, SIGKILL);
   ::kill(parent->pid, SIGKILL);
   (void)os::wait_child(*parent, std::chrono::seconds(10));
-}
-
-TEST(Cgroup, PutsTasksBack) {
-  char name[] = "/tmp/upkeep-cgroup-XXXXXX";
-  const std::string root = ::mkdtemp(name);
-  ASSERT_TRUE(place_in_cgroups(example(), root));  // no hierarchy: nothing to do
-  ASSERT_FALSE(os::exists(root + "/system.slice"));
-  ASSERT_TRUE(os::replace_file(root + "/cgroup.procs", ""));
-  // A folder is no cgroup: the file that tasks are written to does not come with it.
-  auto placed = place_in_cgroups(example(), root);
-  ASSERT_FALSE(placed);
-  EXPECT_NE(
-      placed.error().message().find("412 (redis-server) into cgroup /system.slice/redis-server.service"),
-      std::string::npos)
-      << placed.error().message();
-  const std::string procs = root + "/system.slice/redis-server.service/cgroup.procs";
-  ASSERT_TRUE(os::replace_file(procs, ""));
-  ASSERT_TRUE(place_in_cgroups(example(), root));
-  EXPECT_EQ(os::read_file(procs).value_or("").substr(0, 3), "420");
-  auto hostile = example();
-  hostile.trees[0].tasks[0].cgroup = "/../../etc";
-  EXPECT_FALSE(place_in_cgroups(hostile, root));
-  (void)os::remove_tree(root);
 }
 
 }  // namespace

@@ -1,25 +1,25 @@
-#include "engine/cgroups.h"
+#include "machine/cgroups.h"
 
 #include <optional>
 
 #include "os/file.h"
 
-namespace upkeep::engine {
+namespace upkeep::machine {
 namespace {
 
-Result<void> place(const CarriedTask& task, const std::string& root) {
+Result<void> place(const engine::CarriedTask& task, const std::string& root) {
   if (task.cgroup.find("/../") != std::string::npos || task.cgroup.ends_with("/.."))
     return Err("'{}' is no cgroup path", task.cgroup);
-  const std::string folder = root + task.cgroup;
-  TRY(os::make_directories(folder));
+  const std::string directory = root + task.cgroup;
+  TRY(os::make_directories(directory));
   // Writing the process moves all of its threads (cgroups(7)); one that was in a threaded group of its own
   // ends beside its leader.
-  return os::write_value(folder + "/cgroup.procs", std::to_string(task.pid));
+  return os::write_value(directory + "/cgroup.procs", std::to_string(task.pid));
 }
 
 }  // namespace
 
-Result<void> place_in_cgroups(const CarrySet& set, const std::string& root) {
+Result<void> place_in_cgroups(const engine::CarrySet& set, const std::string& root) {
   if (!os::exists(root + "/cgroup.procs")) return {};
   std::optional<Error> first;
   for (const auto& tree : set.trees) {
@@ -35,4 +35,4 @@ Result<void> place_in_cgroups(const CarrySet& set, const std::string& root) {
   return {};
 }
 
-}  // namespace upkeep::engine
+}  // namespace upkeep::machine
