@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/page_size.h"
 #include "common/result.h"
 
 namespace upkeep::memory {
@@ -16,7 +17,6 @@ namespace upkeep::memory {
 inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 inline constexpr std::uint64_t kGiB = 1024 * kMiB;
-inline constexpr std::uint64_t kPageSize = 4 * kKiB;
 
 struct PhysicalRange {
   std::uint64_t start = 0;

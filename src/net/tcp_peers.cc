@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include <array>
 #include <charconv>
@@ -16,6 +15,7 @@
 #include <set>
 
 #include "net/messages.h"
+#include "os/borrow_descriptor.h"
 #include "os/child.h"
 #include "os/procfs.h"
 #include "os/tcp_repair.h"
@@ -108,11 +108,11 @@ Result<void> for_each_connection(const std::vector<pid_t>& pids,
     if (!pidfd) return tl::unexpected(std::move(pidfd).error());
     for (const auto& [number, link] : os::list_descriptors(pid)) {
       if (!link.starts_with("socket:[") || !seen.insert(link).second) continue;
-      os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, pidfd->get(), number, 0)));
-      if (!fd.valid() && (errno == EBADF || errno == ESRCH)) continue;  // closed meanwhile
-      if (!fd.valid()) return ErrnoErr("descriptor {} of process {}", number, pid);
-      if (!is_connection(fd)) continue;
-      TRY_IN(fmt::format("TCP socket {} of process {}", number, pid), use(fd));
+      const auto fd = os::borrow_descriptor(*pidfd, pid, number);
+      if (!fd && (fd.error().code() == EBADF || fd.error().code() == ESRCH)) continue;  // closed meanwhile
+      if (!fd) return tl::unexpected(fd.error());
+      if (!is_connection(*fd)) continue;
+      TRY_IN(fmt::format("TCP socket {} of process {}", number, pid), use(*fd));
     }
   }
   return {};

@@ -9,10 +9,10 @@
 #include <atomic>
 #include <cstring>
 
+#include "common/page_size.h"
+
 namespace upkeep::os {
 namespace {
-
-constexpr std::size_t kPageSize = 4096;
 
 std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageSize - 1) / kPageSize * kPageSize; }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 
+#include "common/page_size.h"
 #include "os/bpf.h"
 #include "os/file.h"
 
@@ -133,9 +134,8 @@ Result<void> KernelMemory::read(std::uint64_t address, std::span<std::byte> into
   while (!into.empty()) {
     Question question;
     // All of the room is read: it ends with the page that the last wanted byte lies in, at the latest.
-    constexpr std::uint64_t kPage = 4096;
     const auto piece = std::min(into.size(), Question::kRoom);
-    const auto left_in_page = kPage - (address + piece - 1) % kPage - 1 + piece;
+    const auto left_in_page = kPageSize - (address + piece - 1) % kPageSize - 1 + piece;
     const auto before = left_in_page < Question::kRoom ? Question::kRoom - left_in_page : 0;
     question.address = address - before;
     TRY(ask(question));

@@ -2,11 +2,10 @@
 
 #include <elf.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <cstring>
 
 #include "os/file.h"
+#include "os/proc_maps.h"
 
 namespace upkeep::os {
 namespace {
@@ -59,17 +58,11 @@ Result<Tables> find_tables(std::span<const std::byte> image) {
 
 std::optional<Vdso> parse_vdso(std::string_view maps) {
   Vdso vdso;
-  while (!maps.empty()) {
-    const auto length = std::min(maps.find('\n'), maps.size() - 1) + 1;
-    const std::string line(maps.substr(0, length));
-    maps.remove_prefix(length);
-    const auto name = line.find(" [v");
-    std::uint64_t start = 0, end = 0;
-    if (name == std::string::npos || std::sscanf(line.c_str(), "%lx-%lx", &start, &end) != 2) continue;
-    if (line.compare(name, 6, " [vvar") == 0 && vdso.start == 0) vdso.start = start;
-    if (line.compare(name, 7, " [vdso]") != 0) continue;
-    vdso.code = start;
-    vdso.end = end;
+  const auto mappings = parse_maps(maps);
+  if (!mappings) return std::nullopt;
+  for (const auto& mapping : *mappings) {
+    if (mapping.name.starts_with("[vvar") && vdso.start == 0) vdso.start = mapping.start;
+    if (mapping.name == "[vdso]") vdso.code = mapping.start, vdso.end = mapping.end;
   }
   if (vdso.code == 0) return std::nullopt;
   if (vdso.start == 0 || vdso.start > vdso.code) vdso.start = vdso.code;

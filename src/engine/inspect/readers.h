@@ -186,7 +186,6 @@ Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const
                                              bool stopped, PathFile& path, Snapshot& snapshot);
 
 // open_file.cc: what one descriptor leads to; the same open file description, as a descriptor of our own.
-Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd);
 Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts);
 Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot);
 

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/page_size.h"
 #include "common/result.h"
 #include "engine/model/files/ipc_objects.h"
 #include "engine/model/files/kept_files.h"
@@ -16,7 +17,7 @@
 
 namespace upkeep::engine {
 
-inline constexpr std::uint64_t kPage = 4096;
+inline constexpr std::uint64_t kPage = kPageSize;
 inline constexpr std::uint64_t kHighestAddress =
     0x7ffffffff000;  // of user space with four levels of page tables
 

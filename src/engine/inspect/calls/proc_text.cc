@@ -1,10 +1,11 @@
 #include "engine/inspect/calls/proc_text.h"
 
-#include <sys/sysmacros.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <utility>
+
+#include "os/proc_maps.h"
 
 namespace upkeep::engine {
 namespace {
@@ -41,22 +42,6 @@ std::pair<std::string_view, std::string_view> halves(std::string_view text, char
   return {text.substr(0, at), text.substr(at + 1)};
 }
 
-// Only a newline is written as an escape here (seq_file's mangle_path with "\n").
-std::string without_escapes(std::string_view name) {
-  std::string result;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    if (name.substr(i).starts_with("\\012")) {
-      result.push_back('\n');
-      i += 3;
-    } else {
-      result.push_back(name[i]);
-    }
-  }
-  return result;
-}
-
-// d_path() puts this behind names of files that no path leads to.
-
 MappingKind kind_of(const Mapping& mapping) {
   const std::string_view name = mapping.name;
   if (name == "[vdso]" || name == "[vvar]" || name == "[vvar_vclock]") return MappingKind::vdso;
@@ -73,26 +58,15 @@ MappingKind kind_of(const Mapping& mapping) {
   return name.starts_with('/') && mapping.inode != 0 ? MappingKind::file : MappingKind::other;
 }
 
-// "7f00-8000 rw-p 00000000 fe:00 123   /path"
 std::optional<Mapping> parse_head(std::string_view line) {
+  auto its = os::parse_maps_line(line);
+  if (!its) return std::nullopt;
   Mapping mapping;
-  const auto [start, end] = halves(next_word(line), '-');
-  const auto permissions = next_word(line);
-  if (!parse(start, mapping.start, 16) || !parse(end, mapping.end, 16) || permissions.size() != 4)
-    return std::nullopt;
-  mapping.read = permissions[0] == 'r';
-  mapping.write = permissions[1] == 'w';
-  mapping.execute = permissions[2] == 'x';
-  mapping.shared = permissions[3] == 's';
-  unsigned major = 0, minor = 0;
-  const auto offset = next_word(line);
-  const auto [major_text, minor_text] = halves(next_word(line), ':');
-  if (!parse(offset, mapping.offset, 16) || !parse(major_text, major, 16) || !parse(minor_text, minor, 16) ||
-      !parse(next_word(line), mapping.inode))
-    return std::nullopt;
-  mapping.device = makedev(major, minor);
-  const auto name = line.find_first_not_of(' ');
-  if (name != std::string_view::npos) mapping.name = without_escapes(line.substr(name));
+  mapping.start = its->start, mapping.end = its->end;
+  mapping.read = its->read, mapping.write = its->write, mapping.execute = its->execute;
+  mapping.shared = its->shared;
+  mapping.offset = its->offset, mapping.device = its->device, mapping.inode = its->inode;
+  mapping.name = std::move(its->name);
   mapping.kind = kind_of(mapping);
   return mapping;
 }

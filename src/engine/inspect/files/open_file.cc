@@ -19,6 +19,7 @@
 #include "engine/inspect/files/io_uring.h"
 #include "engine/inspect/files/terminal.h"
 #include "engine/inspect/readers.h"
+#include "os/borrow_descriptor.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
@@ -298,22 +299,11 @@ Result<void> read_locks(Found found) {
   return {};
 }
 
-Result<os::UniqueFd> borrow_from(os::Fd process, pid_t pid, int fd) {
-  os::UniqueFd borrowed(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-  if (!borrowed.valid()) return ErrnoErr("pidfd_getfd {} of {}", fd, pid);
-  return borrowed;
-}
-
 }  // namespace
 
-Result<os::UniqueFd> borrow_descriptor(pid_t pid, int fd) {
-  TRY_ASSIGN(const auto process, os::open_pidfd(pid));
-  return borrow_from(process, pid, fd);
-}
-
 Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts) {
-  if (facts.process.get() < 0) return borrow_descriptor(facts.pid, facts.fd);
-  return borrow_from(facts.process, facts.pid, facts.fd);
+  if (facts.process.get() < 0) return os::borrow_descriptor(facts.pid, facts.fd);
+  return os::borrow_descriptor(facts.process, facts.pid, facts.fd);
 }
 
 Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot) {

@@ -14,7 +14,7 @@
 #include <map>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "os/child.h"
+#include "os/borrow_descriptor.h"
 #include "os/file.h"
 #include "os/terminal.h"
 
@@ -35,13 +35,6 @@ struct Holders {
   pid_t controlled = 0;  // a living process whose controlling terminal it is
   pid_t any() const { return master ? master->pid : slave ? slave->pid : controlled; }
 };
-
-Result<os::UniqueFd> borrow(pid_t pid, int fd) {
-  TRY_ASSIGN(const auto process, os::open_pidfd(pid));
-  os::UniqueFd mine(static_cast<int>(::syscall(SYS_pidfd_getfd, process.get(), fd, 0)));
-  if (!mine.valid()) return ErrnoErr("pidfd_getfd {} of {}", fd, pid);
-  return mine;
-}
 
 std::map<std::uint64_t, Holders> find_holders(const Snapshot& snapshot) {
   std::map<std::uint64_t, Holders> result;
@@ -147,7 +140,7 @@ class TerminalReader {
   // What tells us of it: a description of our own, or the master where nobody has the slave open.
   Result<os::UniqueFd> open_side() {
     if (!terminal_.pseudo) return os::open_file(terminal_.path, O_RDWR | O_NOCTTY | O_NONBLOCK);
-    TRY_ASSIGN(auto master, borrow(holders_.master->pid, holders_.master->fd));
+    TRY_ASSIGN(auto master, os::borrow_descriptor(holders_.master->pid, holders_.master->fd));
     TRY(read_master(master));
     if (holders_.slave) return os::open_file(terminal_.path, O_RDWR | O_NOCTTY | O_NONBLOCK);
     pollfd side = {master.get(), POLLIN, 0};
@@ -220,7 +213,7 @@ Result<bool> read_terminal_end(const DescriptorFacts& facts, const struct stat& 
                                std::vector<Obstacle>& obstacles) {
   constexpr unsigned kOther = 5, kMaster = 2;  // /dev/ptmx
   if ((file.flags & O_PATH) != 0) return false;
-  TRY_ASSIGN(const auto fd, borrow(facts.pid, facts.fd));
+  TRY_ASSIGN(const auto fd, os::borrow_descriptor(facts.pid, facts.fd));
   const auto attributes = os::terminal_attributes(fd);
   if (!attributes && attributes.error().code() != EIO) return false;
   auto& end = file.terminal.emplace();
@@ -249,7 +242,7 @@ Result<void> read_terminal_queues(Snapshot& snapshot) {
     const auto& held = holders.at(terminal.device);
     os::UniqueFd master;
     if (held.master) {
-      TRY_ASSIGN(master, borrow(held.master->pid, held.master->fd));
+      TRY_ASSIGN(master, os::borrow_descriptor(held.master->pid, held.master->fd));
     }
     TRY_ASSIGN(const auto slave, os::open_file(terminal.path, O_RDWR | O_NOCTTY | O_NONBLOCK));
     auto queues = os::look_into_queues({master.get(), slave.get()});

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/inspect/readers.h"
+#include "os/borrow_descriptor.h"
 #include "os/procfs.h"
 
 namespace upkeep::engine {
@@ -105,7 +106,7 @@ class OutsidePeers {
     const auto holder = holders_[file];
     int bytes = 0;
     const auto fd =
-        holder.fd < 0 ? Result<os::UniqueFd>(os::UniqueFd()) : borrow_descriptor(holder.pid, holder.fd);
+        holder.fd < 0 ? Result<os::UniqueFd>(os::UniqueFd()) : os::borrow_descriptor(holder.pid, holder.fd);
     return fd && fd->valid() && ::ioctl(fd->get(), SIOCOUTQ, &bytes) == 0 ? bytes : 0;
   }
 

@@ -8,14 +8,13 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
 
 #include "engine/inspect/sockets/connections.h"
 #include "engine/inspect/sockets/socket_parts.h"
-#include "os/child.h"
+#include "os/borrow_descriptor.h"
 #include "os/limits.h"
 #include "os/tcp_repair.h"
 
@@ -201,9 +200,7 @@ Result<TakenConnections> TakenConnections::take(const Snapshot& snapshot) {
       const auto& file = snapshot.files[descriptor.file];
       if (!file.socket || !file.socket->connection || seen[descriptor.file]) continue;
       seen[descriptor.file] = true;
-      TRY_ASSIGN(const auto task, os::open_pidfd(process.pid));
-      os::UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, task.get(), descriptor.fd, 0)));
-      if (!fd.valid()) return ErrnoErr("descriptor {} of process {}", descriptor.fd, process.pid);
+      TRY_ASSIGN(auto fd, os::borrow_descriptor(process.pid, descriptor.fd));
       taken.sockets_.push_back(std::move(fd));
     }
   }
