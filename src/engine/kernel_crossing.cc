@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/rebuild/memory/redirect_vdso.h"
+#include "engine/rebuild/memory/vdso.h"
 #include "engine/remaining_time.h"
 #include "os/file.h"
 #include "os/vdso.h"

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <span>
 
-#include "engine/rebuild/memory/redirect_vdso.h"
+#include "engine/rebuild/memory/vdso.h"
 #include "os/restart_codes.h"
 
 namespace upkeep::engine {

@@ -3,8 +3,16 @@
 
 #include "engine/model/fields.h"
 #include "engine/rebuild/calls/call_arena.h"
-#include "engine/rebuild/compile.h"
 #include "engine/rebuild/complete.h"
+#include "engine/rebuild/files/descriptors.h"
+#include "engine/rebuild/memory/address_space.h"
+#include "engine/rebuild/task/births.h"
+#include "engine/rebuild/task/job_stops.h"
+#include "engine/rebuild/task/own_state.h"
+#include "engine/rebuild/task/process_groups.h"
+#include "engine/rebuild/task/seccomp.h"
+#include "engine/rebuild/task/stand_ins.h"
+#include "engine/rebuild/task/threads.h"
 #include "engine/tree/births.h"
 #include "target.h"
 
@@ -13,9 +21,9 @@ namespace {
 
 using namespace engine;
 
-constexpr std::uint64_t kWorkshopSize = 256ULL << 20U;
+constexpr std::uint64_t kArenaSize = 256ULL << 20U;
 
-// Printed and laid out as the workshop would do it.
+// Printed and laid out as the arena would do it.
 void use(const Program& program) {
   const auto placed = program.placed(0x10000);
   if (placed.size() != program.size()) std::abort();
@@ -27,17 +35,19 @@ void compile_living(const Snapshot& snapshot, const Process& process, const Memo
                     bool timer_ids) {
   use(compile_memory(process, sources));
   use(compile_threads(process));
-  use(compile_told_of_stop(process, process));
+  use(compile_wait_for_stop(process, process));
   use(compile_descriptors(process, std::vector<int>(snapshot.files.size(), 3), 2));
   for (const auto& thread : process.threads)
-    use(compile_own_state(snapshot, process, thread, {timer_ids, process.namespaces.has_value(), nullptr}));
+    use(compile_own_state(
+        snapshot, process, thread,
+        {timer_ids, process.namespaces.has_value(), nullptr, count_common_filters(process)}));
 }
 
 Reached compile(const Snapshot& snapshot) {
   constexpr bool kTimerIds = false;  // the more laborious way
   if (!check_complete(snapshot, kTimerIds)) return Reached::understood;
   const auto births = plan_births(snapshot);
-  const auto place = find_workshop_place(snapshot, kWorkshopSize);
+  const auto place = find_arena_place(snapshot, kArenaSize);
   if (!births || !place) return Reached::understood;
   use(compile_roots(*births, "monotonic 0 0\n", snapshot));
   for (const auto& step : births->steps) {
@@ -51,7 +61,7 @@ Reached compile(const Snapshot& snapshot) {
     use(compile_terminal(process, snapshot, {2, {{1, 3}}}));
   }
   MemorySources sources;
-  sources.keep_start = *place, sources.keep_end = *place + kWorkshopSize;
+  sources.keep_start = *place, sources.keep_end = *place + kArenaSize;
   sources.pages = 3, sources.restorer = 2;
   for (const auto& kept : snapshot.kept_files) {
     for (const bool writable : {false, true}) sources.kept[{kept.device, kept.inode, writable}] = 3;

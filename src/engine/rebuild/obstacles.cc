@@ -1,7 +1,5 @@
 #include "engine/rebuild/obstacles.h"
 
-#include "engine/rebuild/calls/made_anew.h"
-
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/auxv.h>
@@ -16,6 +14,7 @@
 #include <map>
 #include <set>
 
+#include "engine/rebuild/files/made_anew.h"
 #include "os/file.h"
 #include "os/procfs.h"
 #include "os/protection_keys.h"
@@ -126,8 +125,8 @@ Result<void> mapped_file_is_there(const Mapping& mapping, std::set<std::string>&
 
 }  // namespace
 
-Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const std::set<std::int32_t>& ids,
-                                         const AllNamespaces& namespaces) {
+Result<void> look_for_obstacles(const Snapshot& snapshot, const std::set<std::int32_t>& ids,
+                                const AllNamespaces& namespaces) {
   TRY(ids_are_free(ids));
   TRY_ASSIGN(const auto vdso, own_vdso_checksum());
   std::map<std::optional<std::uint32_t>, std::set<std::string>> files;  // by namespaces

@@ -12,7 +12,7 @@ namespace upkeep::engine {
 
 // IDS (needed_ids()) that are taken, by a task or by a session or process group that somebody is left in;
 // mapped files that are not there, another vdso, a kernel that knows less.
-Result<void> look_for_what_is_in_the_way(const Snapshot& snapshot, const std::set<std::int32_t>& ids,
-                                         const AllNamespaces& namespaces);
+Result<void> look_for_obstacles(const Snapshot& snapshot, const std::set<std::int32_t>& ids,
+                                const AllNamespaces& namespaces);
 
 }  // namespace upkeep::engine

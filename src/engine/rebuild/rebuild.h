@@ -2,68 +2,32 @@
 // Model -> tasks. They stand stopped, with the IDs that they had, and have not run an instruction of their
 // own. In this order:
 //
-//  1. namespaces are made; what could be in the way is looked for: IDs that are taken, files that are not
-//     there, another kernel's vdso
+//  1. namespaces are made; obstacles are looked for: IDs that are taken, files that are not there, another
+//     kernel's vdso
 //  2. files, pipes, timers and so on are made by us; tasks take them later with pidfd_getfd(2). Those about
 //     tasks come before 6, when the tasks are there
 //  3. a helper enters a new time namespace, in which the clocks stand where they stood, and makes the roots
 //     as its siblings: they are our children, and whoever adopts ours adopts them
 //  4. each task makes its keyring, what it has mapped as its children have (common_memory.h), and its
 //     children, before or after setsid(2), after which leaders take their terminals; stand-ins take the
-//     places of parents and leaders that have ended (model/births.h); then process groups
+//     places of parents and leaders that have ended (engine/tree/births.h); then process groups
 //  5. mount, UTS and IPC namespaces are entered; memory, then tasks that had ended end again, then threads;
 //     descriptors, with entries of epoll sets and listening; user namespaces, which single threads can enter
 //     only, and the threads there
 //  6. job control's stops, in which tasks of ours can still be run; what each thread has of its own; then, by
 //     the first thread, signal actions, timers and limits
 //  7. filters of system calls, which are suspended until the tasks run; credentials, for nothing that needs
-//     privilege works after them; then all say what they have now
+//     privilege works after them; then all say what they have now (roll_call.h)
 //  8. interrupted sleeps are taken up and interrupted again, registers and signal masks are put back; the
-//     last call that is made for a process takes the workshop out of its memory
-
-#include <sys/types.h>
+//     last call that is made for a process takes the arena out of its memory
 
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 #include "common/result.h"
 #include "engine/model/snapshot.h"
-#include "engine/rebuild/sockets/tcp.h"
-#include "engine/tree/answers.h"
-#include "os/ptrace.h"
+#include "engine/rebuild/task/new_tasks.h"
 
 namespace upkeep::engine {
-
-struct NewProcess {
-  pid_t pid = 0;
-  std::vector<os::Tracee> threads;  // the leader is the first one; none: a zombie
-};
-
-// Ends all tasks when it is let go, unless they were taken out of it; also when this process dies.
-class NewTasks {
- public:
-  NewTasks() = default;
-  NewTasks(NewTasks&&) noexcept = default;
-  NewTasks& operator=(NewTasks&&) = delete;
-  ~NewTasks();
-  std::vector<NewProcess>& processes() { return processes_; }  // parents before children
-  void add(NewProcess process) {
-    positions_[process.pid] = processes_.size();
-    processes_.push_back(std::move(process));
-  }
-  NewProcess* find(pid_t pid);
-  // TCP connections of theirs, which go live when nothing can fail any more.
-  HeldConnections& connections() { return connections_; }
-  // What they have said of themselves when everything was set (roll_call.h).
-  KnownAnswers& answers() { return answers_; }
-
- private:
-  KnownAnswers answers_;
-  HeldConnections connections_;
-  std::vector<NewProcess> processes_;
-  std::unordered_map<pid_t, std::size_t> positions_;
-};
 
 // PAGES: the file of page contents.
 Result<NewTasks> rebuild(const Snapshot& snapshot, const std::string& pages);

@@ -7,15 +7,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <charconv>
 #include <cstring>
 #include <optional>
 
 #include "os/child_events.h"
-#include "os/file.h"
+#include "os/proc_maps.h"
 
-// rbx: the call to make, rbp: behind the last one, r12: where to tell the outcome (1: through, 2: the call at
-// rbx failed), and whom to wake then (futex(2)).
+// rbx: the call to make, rbp: behind the last one, r12: where to write the outcome (1: through, 2: the call
+// at rbx failed), and whom to wake then (futex(2)).
 asm(R"(
   .pushsection .rodata
   .global upkeep_loop_begin, upkeep_loop_wait, upkeep_loop_end
@@ -68,13 +67,13 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t kCode = kPage, kControl = 64;
 
-// What a program takes, with the place where it tells its outcome before it.
+// What a program takes, with the place for its outcome before it.
 std::uint64_t room_of(const Program& program) { return (kControl + program.size() + 63) / 64 * 64; }
 constexpr std::uint64_t kLengthOfMove = 5;  // mov $34, %eax
 enum class Outcome : std::uint64_t { running = 0, through = 1, failed = 2 };
 constexpr milliseconds kLookAgain(5);
 
-// Until the loop has told the outcome, or it is time to look at the task again.
+// Until the loop has written the outcome, or it is time to look at the task again.
 void await_outcome(const std::uint32_t* outcome) {
   const timespec time = {0, std::chrono::nanoseconds(kLookAgain).count()};
   constexpr int kFutexWait = 0;  // shared between address spaces
@@ -83,34 +82,34 @@ void await_outcome(const std::uint32_t* outcome) {
 
 }  // namespace
 
-Result<Workshop> Workshop::make(std::uint64_t address, std::uint64_t size) {
-  Workshop shop(address, size);
-  shop.memory_ = os::UniqueFd(::memfd_create("upkeep workshop", MFD_CLOEXEC));
-  if (!shop.memory_.valid()) return ErrnoErr("memfd_create");
-  if (::ftruncate(shop.memory_.get(), static_cast<off_t>(size)) < 0) return ErrnoErr("ftruncate");
-  void* view = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, shop.memory_.get(), 0);
+Result<CallArena> CallArena::make(std::uint64_t address, std::uint64_t size) {
+  CallArena arena(address, size);
+  arena.memory_ = os::UniqueFd(::memfd_create("upkeep calls", MFD_CLOEXEC));
+  if (!arena.memory_.valid()) return ErrnoErr("memfd_create");
+  if (::ftruncate(arena.memory_.get(), static_cast<off_t>(size)) < 0) return ErrnoErr("ftruncate");
+  void* view = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, arena.memory_.get(), 0);
   if (view == MAP_FAILED) return ErrnoErr("mmap");
-  shop.view_ = static_cast<std::byte*>(view);
-  std::memcpy(shop.view_, upkeep_loop_begin, static_cast<std::size_t>(upkeep_loop_end - upkeep_loop_begin));
-  return shop;
+  arena.view_ = static_cast<std::byte*>(view);
+  std::memcpy(arena.view_, upkeep_loop_begin, static_cast<std::size_t>(upkeep_loop_end - upkeep_loop_begin));
+  return arena;
 }
 
-Workshop::Workshop(Workshop&& other) noexcept
+CallArena::CallArena(CallArena&& other) noexcept
     : address_(other.address_),
       size_(other.size_),
       memory_(std::move(other.memory_)),
       view_(std::exchange(other.view_, nullptr)),
       usual_(other.usual_) {}
 
-Workshop::~Workshop() {
+CallArena::~CallArena() {
   if (view_ != nullptr) ::munmap(view_, size_);
 }
 
-std::uint64_t Workshop::system_call() const {
+std::uint64_t CallArena::system_call() const {
   return address_ + static_cast<std::uint64_t>(upkeep_loop_wait - upkeep_loop_begin) + kLengthOfMove;
 }
 
-void Workshop::wait_for_program() const {
+void CallArena::wait_for_program() const {
   auto* code = reinterpret_cast<void*>(address_);
   auto* data = reinterpret_cast<void*>(address_ + kCode);
   const int flags = MAP_SHARED | MAP_FIXED_NOREPLACE;
@@ -127,23 +126,24 @@ std::int64_t result_of(std::span<const std::byte> placed, std::size_t call) {
   return made.result;
 }
 
-std::int64_t Workshop::result(std::size_t call) const {
+std::int64_t CallArena::result(std::size_t call) const {
   return result_of({view_ + kCode + kControl, size_ - kCode - kControl}, call);
 }
 
-Result<void> Workshop::put(std::uint64_t at, std::span<const std::byte> bytes) {
+Result<void> CallArena::put(std::uint64_t at, std::span<const std::byte> bytes) {
   if (at + kControl + bytes.size() > size_) return Err("a program of {} bytes is too large", bytes.size());
   std::memset(view_ + at, 0, kControl);
   std::copy(bytes.begin(), bytes.end(), view_ + at + kControl);
   return {};
 }
 
-Result<std::uint64_t> Workshop::lay_out(std::span<const std::byte> bytes) {
+Result<std::uint64_t> CallArena::lay_out(std::span<const std::byte> bytes) {
   TRY(put(kCode, bytes));
   return address_ + kCode + kControl;
 }
 
-Result<Workshop::Running> Workshop::start(const os::Tracee& task, const Program& program, std::uint64_t at) {
+Result<CallArena::Running> CallArena::start(const os::Tracee& task, const Program& program,
+                                            std::uint64_t at) {
   const std::uint64_t calls = address_ + at + kControl;
   TRY(put(at, program.placed(calls)));
   if (!usual_) {
@@ -162,7 +162,7 @@ Result<Workshop::Running> Workshop::start(const os::Tracee& task, const Program&
   return Running{&task, &program, at};
 }
 
-Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_new_task) {
+Result<void> CallArena::take_new_task(const os::Tracee& maker, const NewTask& on_new_task) {
   TRY_ASSIGN(const auto id, maker.event_message());
   auto task = os::Tracee::adopt(static_cast<pid_t>(id));
   TRY(task.wait_first_stop());
@@ -170,8 +170,8 @@ Result<void> Workshop::take_new_task(const os::Tracee& maker, const NewTask& on_
   return maker.resume();
 }
 
-// Until the program has come to its end, where the task is told to stop. False: the task has ended.
-Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task, Until until) {
+// Until the program has come to its end, where the task is interrupted. False: the task has ended.
+Result<bool> CallArena::attend(const Running& running, const NewTask& on_new_task, Until until) {
   const auto& task = *running.task;
   const auto& calls = running.program->calls();
   const std::atomic_ref<std::uint64_t> outcome(*reinterpret_cast<std::uint64_t*>(view_ + running.at));
@@ -214,7 +214,7 @@ Result<bool> Workshop::attend(const Running& running, const NewTask& on_new_task
   return true;
 }
 
-Result<void> Workshop::come_to_stop(const Running& running) const {
+Result<void> CallArena::come_to_stop(const Running& running) const {
   const auto& task = *running.task;
   TRY_ASSIGN(const auto stop, task.wait(milliseconds(10'000)));
   if (!stop.was_interrupted()) return Err("task {} did not stop", task.tid());
@@ -230,29 +230,29 @@ Result<void> Workshop::come_to_stop(const Running& running) const {
              errno_text(static_cast<int>(-call.result)));
 }
 
-Result<void> Workshop::run(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
+Result<void> CallArena::run(const os::Tracee& task, const Program& program, const NewTask& on_new_task) {
   if (program.empty()) return {};
   TRY_ASSIGN(const auto running, begin(task, program));
   return end(running, on_new_task);
 }
 
-Result<void> Workshop::run(const Job& job, const NewTask& on_new_task) {
+Result<void> CallArena::run(const Job& job, const NewTask& on_new_task) {
   TRY(run(*job.task, job.program, on_new_task));
   if (job.when_through) job.when_through(job.program, {view_ + kCode + kControl, job.program.size()});
   return {};
 }
 
-Result<Workshop::Running> Workshop::begin(const os::Tracee& task, const Program& program) {
+Result<CallArena::Running> CallArena::begin(const os::Tracee& task, const Program& program) {
   return start(task, program, kCode);
 }
 
-Result<void> Workshop::end(const Running& running, const NewTask& on_new_task) {
+Result<void> CallArena::end(const Running& running, const NewTask& on_new_task) {
   TRY_ASSIGN(const bool alive, attend(running, on_new_task));
   if (!alive) return Err("task {} ended while it was being made", running.task->tid());
   return come_to_stop(running);
 }
 
-Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task) {
+Result<void> CallArena::run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task) {
   TRY_ASSIGN(const auto running, start(task, program, kCode));
   may_be_killed_ = true;
   auto alive_or_error = attend(running, on_new_task);
@@ -266,13 +266,13 @@ Result<void> Workshop::run_to_end(os::Tracee& task, const Program& program, cons
   return {};
 }
 
-Result<Workshop::Running> Workshop::begin_births(const os::Tracee& task, const Program& program) {
+Result<CallArena::Running> CallArena::begin_births(const os::Tracee& task, const Program& program) {
   const auto room = room_of(program);
   if (room > size_ - kCode) return Err("a program of {} bytes is too large", program.size());
   return start(task, program, (size_ - room) / 64 * 64);
 }
 
-Result<void> Workshop::end_births(const Running& running, const NewTask& on_new_task) {
+Result<void> CallArena::end_births(const Running& running, const NewTask& on_new_task) {
   may_be_killed_ = true;
   auto alive_or_error = attend(running, on_new_task, Until::last_birth);
   may_be_killed_ = false;
@@ -283,7 +283,7 @@ Result<void> Workshop::end_births(const Running& running, const NewTask& on_new_
   return static_cast<Outcome>(outcome) == Outcome::failed ? come_to_stop(running) : Result<void>();
 }
 
-Result<void> Workshop::add(Job job) {
+Result<void> CallArena::add(Job job) {
   constexpr std::size_t kMost = 64;  // programs are not all kept until the last one is there
   if (job.program.empty()) return {};
   const auto room = room_of(job.program);
@@ -295,7 +295,7 @@ Result<void> Workshop::add(Job job) {
   return {};
 }
 
-Result<void> Workshop::finish_all() {
+Result<void> CallArena::finish_all() {
   const auto all = std::exchange(begun_, {});
   for (const auto& [job, running] : all) {
     TRY_ASSIGN(const bool alive, attend(running, {}));
@@ -308,12 +308,12 @@ Result<void> Workshop::finish_all() {
   return {};
 }
 
-Result<void> Workshop::run_all(std::vector<Job> jobs) {
+Result<void> CallArena::run_all(std::vector<Job> jobs) {
   for (auto& job : jobs) TRY(add(std::move(job)));
   return finish_all();
 }
 
-Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size) {
+Result<std::uint64_t> find_arena_place(const Snapshot& snapshot, std::uint64_t size) {
   struct Range {
     std::uint64_t start, end;
   };
@@ -323,15 +323,8 @@ Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_
     // Heap and stack may grow while we look.
     taken.push_back({process.memory.layout.start_brk, process.memory.layout.brk + (1ULL << 30U)});
   }
-  TRY_ASSIGN(const auto own, os::read_file("/proc/self/maps"));
-  const char* const last = own.data() + own.size();
-  for (const char* at = own.data(); at < last; at = std::find(at, last, '\n') + 1) {
-    Range range = {};
-    const auto [dash, error] = std::from_chars(at, last, range.start, 16);
-    if (error == std::errc() && dash < last &&
-        std::from_chars(dash + 1, last, range.end, 16).ec == std::errc())
-      taken.push_back(range);
-  }
+  TRY_ASSIGN(const auto own, os::own_maps());
+  for (const auto& line : own) taken.push_back({line.start, line.end});
   std::sort(taken.begin(), taken.end(), [](const auto& a, const auto& b) { return a.start < b.start; });
   constexpr std::uint64_t kLowest = 1ULL << 32U, kMargin = 1ULL << 30U;
   std::uint64_t free_from = kLowest;

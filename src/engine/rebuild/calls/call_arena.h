@@ -22,24 +22,24 @@
 
 namespace upkeep::engine {
 
-class Workshop {
+class CallArena {
  public:
   // SIZE bytes at ADDRESS in every task; our own view of it lies elsewhere.
-  static Result<Workshop> make(std::uint64_t address, std::uint64_t size);
-  Workshop(Workshop&& other) noexcept;
-  Workshop& operator=(Workshop&&) = delete;
-  ~Workshop();
+  static Result<CallArena> make(std::uint64_t address, std::uint64_t size);
+  CallArena(CallArena&& other) noexcept;
+  CallArena& operator=(CallArena&&) = delete;
+  ~CallArena();
 
   std::uint64_t address() const { return address_; }
   std::uint64_t size() const { return size_; }
   // A `syscall` instruction, for calls that are made one by one.
   std::uint64_t system_call() const;
 
-  // In a forked child of ours: maps the workshop into it and waits there for the first program. Never
+  // In a forked child of ours: maps the arena into it and waits there for the first program. Never
   // returns; nothing of libc is called that could take a lock.
   [[noreturn]] void wait_for_program() const;
 
-  // Runs PROGRAM in a stopped task, which stands stopped again afterwards. Tasks that it makes are told to
+  // Runs PROGRAM in a stopped task, which stands stopped again afterwards. Tasks that it makes are given to
   // ON_NEW_TASK, stopped before their first instruction. The error names the call that failed.
   using NewTask = std::function<Result<void>(os::Tracee task)>;
   Result<void> run(const os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
@@ -56,7 +56,7 @@ class Workshop {
   Result<void> run_to_end(os::Tracee& task, const Program& program, const NewTask& on_new_task = {});
 
   // A program that makes tasks, and ends its own with it: what comes behind the last birth is not waited for.
-  // It lies at the end of the workshop, where nothing else may reach until the task has ended.
+  // It lies at the end of the arena, where nothing else may reach until the task has ended.
   Result<Running> begin_births(const os::Tracee& task, const Program& program);
   Result<void> end_births(const Running& running, const NewTask& on_new_task);
 
@@ -66,7 +66,7 @@ class Workshop {
   struct Job {
     const os::Tracee* task = nullptr;
     Program program;
-    // Told what the program has left in its memory (Program::placed()) when it is through.
+    // Called with what the program has left in its memory (Program::placed()) when it is through.
     std::function<void(const Program& program, std::span<const std::byte> placed)> when_through = {};
   };
   Result<void> add(Job job);
@@ -82,7 +82,7 @@ class Workshop {
   Result<std::uint64_t> lay_out(std::span<const std::byte> bytes);
 
  private:
-  Workshop(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
+  CallArena(std::uint64_t address, std::uint64_t size) : address_(address), size_(size) {}
   Result<void> put(std::uint64_t at, std::span<const std::byte> bytes);
   Result<Running> start(const os::Tracee& task, const Program& program, std::uint64_t at);
   enum class Until { end, last_birth };
@@ -106,6 +106,6 @@ class Workshop {
 std::int64_t result_of(std::span<const std::byte> placed, std::size_t call);
 
 // A place of SIZE bytes that no mapping of SNAPSHOT's and none of our own covers.
-Result<std::uint64_t> find_workshop_place(const Snapshot& snapshot, std::uint64_t size);
+Result<std::uint64_t> find_arena_place(const Snapshot& snapshot, std::uint64_t size);
 
 }  // namespace upkeep::engine

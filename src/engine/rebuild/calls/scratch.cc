@@ -10,7 +10,7 @@ Result<Scratch> Scratch::make() {
     auto name = std::string(parent) + "/upkeep-scratch-XXXXXX";
     if (::mkdtemp(name.data()) != nullptr) return Scratch(std::move(name));
   }
-  return ErrnoErr("a folder below /run or /tmp");
+  return ErrnoErr("a directory below /run or /tmp");
 }
 
 Scratch::~Scratch() {

@@ -1,5 +1,5 @@
 #pragma once
-// A folder that goes away again. It has to be empty then.
+// A directory that goes away again. It has to be empty then.
 
 #include <string>
 #include <utility>

@@ -1,4 +1,4 @@
-// Descriptors, taken from the restorer with pidfd_getfd(2).
+#include "engine/rebuild/files/descriptors.h"
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/calls/restorer_pidfd.h"
 #include "engine/tree/inner_ids.h"
 
 namespace upkeep::engine {

@@ -103,6 +103,12 @@ class Watches {
 
 }  // namespace
 
+Result<os::UniqueFd> make_epoll() {
+  os::UniqueFd fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!fd.valid()) return ErrnoErr("epoll_create");
+  return fd;
+}
+
 OwnSets find_own_sets(const Snapshot& snapshot, const std::function<bool(const Process&)>& may) {
   OwnSets found;
   std::set<std::uint32_t> seen;

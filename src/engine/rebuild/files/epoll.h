@@ -13,6 +13,8 @@
 
 namespace upkeep::engine {
 
+Result<os::UniqueFd> make_epoll();  // an empty set
+
 // Sets whose entries a process adds itself, by its PID: it has the set open, and everything in it under the
 // numbers that it was added with. The others are most often those that several processes have made up, and
 // those with entries for descriptors that are closed. MAY: whether a process is one to be asked.

@@ -18,7 +18,7 @@ Result<void> put_back(std::span<std::byte> memory, const Bytes& bytes) {
 }  // namespace
 
 Result<os::UniqueFd> make_io_uring(const IoUring& uring) {
-  if (!uring.flags) return Err("nothing tells how it was made");
+  if (!uring.flags) return Err("the flags that it was made with are not known");
   const os::RingShape shape = {*uring.flags, uring.sq_entries, uring.cq_entries};
   TRY_ASSIGN(auto made, os::make_ring(shape));
   if (made.places != uring.places) return Err("its memory is laid out otherwise by this kernel");
@@ -33,7 +33,7 @@ Result<os::UniqueFd> make_io_uring(const IoUring& uring) {
 }
 
 Result<void> add_rings_for_mappings(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files,
-                                    std::map<KeptKey, int>& kept) {
+                                    KeptDescriptors& kept) {
   for (const auto& process : snapshot.processes) {
     for (const auto& mapping : process.memory.mappings) {
       if (mapping.kind != MappingKind::io_uring) continue;

@@ -1,12 +1,11 @@
 #pragma once
 // io_uring instances, of which nothing is in flight.
 
-#include <map>
 #include <vector>
 
 #include "common/result.h"
 #include "engine/model/snapshot.h"
-#include "engine/rebuild/files/kept_files.h"
+#include "engine/rebuild/memory/kept_key.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {
@@ -17,6 +16,6 @@ Result<os::UniqueFd> make_io_uring(const IoUring& uring);
 
 // FILES, one for each of Snapshot::files: those that are mapped are added to KEPT.
 Result<void> add_rings_for_mappings(const Snapshot& snapshot, const std::vector<os::UniqueFd>& files,
-                                    std::map<KeptKey, int>& kept);
+                                    KeptDescriptors& kept);
 
 }  // namespace upkeep::engine

@@ -23,7 +23,7 @@ void set_owner(ipc_perm& permissions, const IpcPermissions& its) {
   permissions.mode = static_cast<unsigned short>(its.mode);
 }
 
-// A message may be longer than a kernel takes before it has been told to (kernel.msgmax).
+// A message may be longer than a kernel takes by default (kernel.msgmax).
 Result<void> allow_messages_of(std::size_t size) {
   const std::string limit = "/proc/sys/kernel/msgmax";
   TRY_ASSIGN(const auto text, os::read_file(limit));

@@ -45,20 +45,20 @@ Result<os::UniqueFd> make_memfd(const KeptFile& kept) {
   return fd;
 }
 
-// In the folder where it was, or the nearest one that is still there: it has to lie on the same file system.
-// Under its own name for a moment, which /proc/PID/fd then shows again, unless that is taken.
+// In the directory where it was, or the nearest one that is still there: it has to lie on the same file
+// system. Under its own name for a moment, which /proc/PID/fd then shows again, unless that is taken.
 Result<os::UniqueFd> make_unlinked(const KeptFile& kept) {
   const std::filesystem::path path(kept.name);
-  auto folder = path.parent_path();
-  while (!os::exists(folder) && folder.has_relative_path()) folder = folder.parent_path();
-  if (folder == path.parent_path()) {
+  auto directory = path.parent_path();
+  while (!os::exists(directory) && directory.has_relative_path()) directory = directory.parent_path();
+  if (directory == path.parent_path()) {
     auto fd = os::open_file(kept.name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
     if (fd && ::unlink(kept.name.c_str()) < 0) return ErrnoErr("unlink {}", kept.name);
     if (fd) return fd;
   }
-  auto unnamed = os::open_file(folder, O_TMPFILE | O_RDWR, 0600);
+  auto unnamed = os::open_file(directory, O_TMPFILE | O_RDWR, 0600);
   if (unnamed || unnamed.error().code() != EOPNOTSUPP) return unnamed;
-  auto name = (folder / ".upkeep-XXXXXX").string();
+  auto name = (directory / ".upkeep-XXXXXX").string();
   os::UniqueFd fd(::mkostemp(name.data(), O_CLOEXEC));
   if (!fd.valid()) return ErrnoErr("mkostemp {}", name);
   if (::unlink(name.c_str()) < 0) return ErrnoErr("unlink {}", name);
@@ -196,8 +196,8 @@ Result<int> KeptFiles::descriptor(std::uint64_t device, std::uint64_t inode, boo
   return (writable ? made.write : made.read).get();
 }
 
-Result<std::map<KeptKey, int>> KeptFiles::for_mappings(const Snapshot& snapshot) {
-  std::map<KeptKey, int> result;
+Result<KeptDescriptors> KeptFiles::for_mappings(const Snapshot& snapshot) {
+  KeptDescriptors result;
   for (const auto& process : snapshot.processes) {
     const auto& memory = process.memory;
     if (memory.executable_inode != 0) {

@@ -4,17 +4,14 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "common/result.h"
 #include "engine/model/snapshot.h"
+#include "engine/rebuild/memory/kept_key.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {
-
-// st_dev and st_ino that the file had; whether it is open for writing.
-using KeptKey = std::tuple<std::uint64_t, std::uint64_t, bool>;
 
 class KeptFiles {
  public:
@@ -27,7 +24,7 @@ class KeptFiles {
   // Another open file description of the file that PATH speaks of.
   Result<os::UniqueFd> open(const PathFile& path, std::uint32_t flags) const;
   // Descriptors of ours for whatever the processes have mapped, and run.
-  Result<std::map<KeptKey, int>> for_mappings(const Snapshot& snapshot);
+  Result<KeptDescriptors> for_mappings(const Snapshot& snapshot);
   // When everything is mapped: seals, and segments that go away with their last user.
   Result<void> finish();
 

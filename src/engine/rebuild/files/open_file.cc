@@ -1,28 +1,27 @@
 #include "engine/rebuild/files/open_file.h"
 
 #include <fcntl.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <map>
 #include <set>
 
-#include "engine/rebuild/calls/made_anew.h"
+#include "engine/rebuild/files/epoll.h"
 #include "engine/rebuild/files/inotify.h"
 #include "engine/rebuild/files/io_uring.h"
+#include "engine/rebuild/files/made_anew.h"
+#include "engine/rebuild/files/pidfd.h"
 #include "engine/rebuild/files/terminal.h"
+#include "engine/rebuild/files/timerfd.h"
+#include "engine/rebuild/namespaces/network.h"
 #include "engine/rebuild/sockets/outside_peers.h"
 #include "engine/rebuild/sockets/peer_credentials.h"
 #include "engine/rebuild/sockets/socket.h"
 #include "engine/rebuild/sockets/unread_messages.h"
-#include "os/clock.h"
 #include "os/file.h"
 #include "os/limits.h"
 
@@ -38,11 +37,6 @@ Result<void> set_flags(os::Fd fd, std::uint32_t flags) {
   const int wanted = as_flags(flags & kSettable);
   if (wanted != 0 && ::fcntl(fd.get(), F_SETFL, wanted) < 0) return ErrnoErr("F_SETFL");
   return {};
-}
-
-Result<os::UniqueFd> checked(int fd, const char* what) {
-  if (fd < 0) return ErrnoErr("{}", what);
-  return os::UniqueFd(fd);
 }
 
 Result<void> set_position(os::Fd fd, const OpenFile& file) {
@@ -137,45 +131,6 @@ Result<void> take_locks(os::Fd fd, const OpenFile& file) {
   return {};
 }
 
-// An alarm clock can only be read where the machine has one to wake up by.
-clockid_t base_clock(clockid_t clock) {
-  if (clock == CLOCK_REALTIME_ALARM) return CLOCK_REALTIME;
-  return clock == CLOCK_BOOTTIME_ALARM ? CLOCK_BOOTTIME : clock;
-}
-
-Result<os::UniqueFd> make_timer(const TimerFile& timer) {
-  TRY_ASSIGN(auto fd, checked(::timerfd_create(timer.clock, TFD_CLOEXEC), "timerfd_create"));
-  itimerspec time = {os::to_timespec(timer.interval), os::to_timespec(timer.value)};
-  const bool absolute = (timer.settime_flags & TFD_TIMER_ABSTIME) != 0;
-  if (absolute && timer.value != 0) {
-    timespec now = {};
-    ::clock_gettime(base_clock(timer.clock), &now);
-    const auto then =
-        static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
-    time.it_value = os::to_timespec(then + timer.value);
-  }
-  constexpr std::uint32_t kFlags = TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET;
-  if (::timerfd_settime(fd.get(), as_flags(timer.settime_flags & kFlags), &time, nullptr) < 0)
-    return ErrnoErr("timerfd_settime");
-  const std::uint64_t ticks = timer.expirations;
-  constexpr unsigned long kSetTicks = 0x40085400;  // TFD_IOC_SET_TICKS
-  if (ticks != 0 && ::ioctl(fd.get(), kSetTicks, &ticks) < 0) return ErrnoErr("TFD_IOC_SET_TICKS");
-  return fd;
-}
-
-Result<os::UniqueFd> make_signalfd(const SignalFile& file) {
-  const auto mask = file.mask;
-  return checked(static_cast<int>(::syscall(SYS_signalfd4, -1, &mask, sizeof mask, O_CLOEXEC)), "signalfd");
-}
-
-Result<os::UniqueFd> make_eventfd(const EventCounter& counter) {
-  TRY_ASSIGN(auto fd,
-             checked(::eventfd(0, EFD_CLOEXEC | (counter.semaphore ? EFD_SEMAPHORE : 0)), "eventfd"));
-  // What is larger than an int can only be added afterwards.
-  if (counter.count != 0) TRY(os::write_all(fd, std::as_bytes(std::span(&counter.count, 1))));
-  return fd;
-}
-
 class Opener {
  public:
   Opener(const KeptFiles& kept, const MadePosixQueues& queues, const std::set<std::uint64_t>& not_yet,
@@ -203,9 +158,9 @@ class Opener {
   Result<os::UniqueFd> make(const OpenFile& file) {
     if (file.kind == FileKind::socket) return sockets_.open(*file.socket);
     if (file.kind == FileKind::eventfd) return make_eventfd(*file.eventfd);
-    if (file.kind == FileKind::timerfd) return make_timer(*file.timerfd);
+    if (file.kind == FileKind::timerfd) return make_timerfd(*file.timerfd);
     if (file.kind == FileKind::signalfd) return make_signalfd(*file.signalfd);
-    if (file.kind == FileKind::epoll) return checked(::epoll_create1(EPOLL_CLOEXEC), "epoll_create");
+    if (file.kind == FileKind::epoll) return make_epoll();
     if (file.kind == FileKind::inotify) return make_inotify(*file.inotify);
     if (file.kind == FileKind::io_uring) return make_io_uring(*file.io_uring);
     if (file.kind == FileKind::terminal) return terminals_.open(file);
@@ -251,7 +206,7 @@ Result<os::UniqueFd> open_as_holder(const OpenFile& file, os::Fd mounts, const O
 }
 
 // As the process sees names; or as we do, where somebody else has made the connection (systemd, for a service
-// whose root is another folder).
+// whose root is another directory).
 Result<bool> join_seen_in(os::Fd mounts, os::Fd fd, const Socket& socket) {
   TRY_ASSIGN(const bool joined, os::in_namespace(mounts, "mnt", [&] { return join(fd, socket); }));
   return joined || mounts.get() < 0 ? joined : join(fd, socket);
@@ -284,7 +239,7 @@ Result<void> join_listeners(const Snapshot& snapshot, const std::vector<os::Fd>&
       if (found == by_inode.end())
         return Err("{}: who waits for it is not part of the snapshot", listener.name);
       const auto i = found->second;
-      TRY_IN(snapshot.files[i].name, made_by(holder_of(snapshot, i), [&]() -> Result<std::vector<int>> {
+      TRY_IN(snapshot.files[i].name, make_as(holder_of(snapshot, i), [&]() -> Result<std::vector<int>> {
                TRY_ASSIGN(const bool joined, join_seen_in(mounts[i], files[i], *snapshot.files[i].socket));
                if (!joined) return Err("nobody listens to {}", unix_name(snapshot.files[i].socket->remote));
                return std::vector<int>();
@@ -322,6 +277,15 @@ Result<void> hold_networks(const Snapshot& snapshot, const AllNamespaces& namesp
     connections.keep_closed(std::move(hold));
   }
   return {};
+}
+
+// pidfds and files of /proc/PID cannot be opened before there is a task.
+bool is_late(const OpenFile& file) {
+  constexpr std::string_view kProc = "/proc/";
+  if (file.kind == FileKind::pidfd) return true;
+  return file.kind == FileKind::path && file.path->path.starts_with(kProc) &&
+         file.path->path.size() > kProc.size() && file.path->path[kProc.size()] >= '0' &&
+         file.path->path[kProc.size()] <= '9';
 }
 
 }  // namespace

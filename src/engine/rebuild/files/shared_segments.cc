@@ -63,7 +63,7 @@ Result<void> fill(const KeptFile& kept, os::Fd pages, bool used) {
     filled = ErrnoErr("MADV_REMOVE");
   for (const auto& run : kept.pages) {
     if (!filled) break;
-    filled = os::pread_all(pages, std::span(static_cast<std::byte*>(view) + run.address, run.count * 4096),
+    filled = os::pread_all(pages, std::span(static_cast<std::byte*>(view) + run.address, run.count * kPage),
                            static_cast<off_t>(run.position));
   }
   ::shmdt(view);

@@ -1,4 +1,4 @@
-// An address space: everything that was inherited goes, then the recorded mappings and pages.
+#include "engine/rebuild/memory/address_space.h"
 
 #include <asm/prctl.h>
 #include <fcntl.h>
@@ -12,7 +12,7 @@
 #include <bit>
 #include <unordered_set>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/calls/restorer_pidfd.h"
 #include "engine/tree/inner_ids.h"
 #include "os/huge_pages.h"
 #include "os/uapi_supplement.h"
@@ -83,7 +83,7 @@ class MemoryCompiler {
   }
 
  private:
-  // All but the workshop.
+  // All but the arena.
   void empty() {
     program_.call(SYS_munmap, {0, sources_.keep_start});
     program_.call(SYS_munmap, {sources_.keep_end, kHighestAddress - sources_.keep_end});
@@ -372,6 +372,17 @@ Program compile_memory(const Process& process, const MemorySources& sources, con
 Program compile_common_memory(const Process& process, const MemorySources& sources,
                               const MappedAlready& common) {
   return MemoryCompiler(process, sources, &common).compile_common();
+}
+
+Program compile_emptying(const RestartableSequence& own_rseq, std::uint64_t keep_start,
+                         std::uint64_t keep_end) {
+  constexpr std::uint64_t kUnregister = 1;  // RSEQ_FLAG_UNREGISTER
+  Program program;
+  if (own_rseq.pointer != 0)
+    program.call(SYS_rseq, {own_rseq.pointer, own_rseq.size, kUnregister, own_rseq.signature});
+  program.call(SYS_munmap, {0, keep_start});
+  program.call(SYS_munmap, {keep_end, kHighestAddress - keep_end});
+  return program;
 }
 
 }  // namespace upkeep::engine

@@ -28,7 +28,7 @@ class CommonMemory {
   explicit CommonMemory(const Births& births);
   // What PROCESS has to map before it makes its children; nullptr: nothing.
   const MappedAlready* to_be_made_by(const Process& process) const;
-  // What is there in PROCESS besides the workshop, and nothing else, when its memory is made; nullptr: that
+  // What is there in PROCESS besides the arena, and nothing else, when its memory is made; nullptr: that
   // is not known.
   const MappedAlready* there_in(const Process& process) const;
 

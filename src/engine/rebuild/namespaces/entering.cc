@@ -1,12 +1,9 @@
-// Namespaces that have been made before are entered.
+#include "engine/rebuild/namespaces/entering.h"
 
-#include <linux/sched.h>
 #include <sched.h>
 #include <sys/syscall.h>
 
-#include <algorithm>
-
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/calls/restorer_pidfd.h"
 #include "engine/tree/inner_ids.h"
 
 namespace upkeep::engine {
@@ -72,32 +69,15 @@ Program compile_namespaces(const Process& process, const Namespaces& wanted, con
 }
 
 Program compile_user_namespace(const Process& process, const MadeNamespaces& namespaces,
-                               std::int32_t restorer) {
+                               std::int32_t restorer, const Program& outside) {
   Program program;
-  const auto& leader = process.threads.front();
   const int from = lowest_free(process, 0), spare = lowest_free(process, from + 1);
   program.call(SYS_pidfd_open, {restorer, 0});
   program.call(SYS_pidfd_getfd, {from, namespaces.user.get(), 0});
-  add_scheduling(program, leader.scheduling, nullptr);
-  add_limits(program, process);
-  add_ids(program, leader.credentials);
+  program.append(outside);
   program.call(SYS_setns, {spare, CLONE_NEWUSER});
   program.call(SYS_close, {spare});
   program.call(SYS_close, {from});
-  return program;
-}
-
-Program compile_any_thread() {
-  Program program;
-  clone_args arguments = {};
-  arguments.flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
-  program.call(SYS_clone3, {program.value(arguments), sizeof arguments});
-  return program;
-}
-
-Program compile_thread_end() {
-  Program program;
-  program.call(SYS_exit, {0});
   return program;
 }
 

@@ -1,6 +1,4 @@
-// The recorded mounts are put together on a scratch file system, each one a copy of one of the host's mounts,
-// or of a file system made anew; the result becomes the root. Attributes and propagation come last: what is
-// read-only cannot be given mount points, and what is shared would appear elsewhere.
+#include "engine/rebuild/namespaces/mounts.h"
 
 #include <fcntl.h>
 #include <sys/mount.h>
@@ -13,7 +11,6 @@
 #include <set>
 #include <utility>
 
-#include "engine/rebuild/namespaces/namespaces.h"
 #include "os/file.h"
 #include "os/mount.h"
 #include "os/procfs.h"
@@ -122,12 +119,13 @@ Result<void> set_times(const std::string& root, const std::vector<Node>& nodes) 
   return {};
 }
 
-// A folder or file in the host's memory that is not there any more (below /run, in another kernel).
+// A directory or file in the host's memory that is not there any more (below /run, in another kernel).
 Result<void> make_source(const Mount& mount) {
   struct stat status = {};
   if (::lstat(mount.host_path.c_str(), &status) == 0 || mount.contents.empty()) return {};
-  const bool folder = S_ISDIR(mount.contents.front().mode);
-  TRY(os::make_directories(folder ? mount.host_path : mount.host_path.substr(0, mount.host_path.rfind('/'))));
+  const bool directory = S_ISDIR(mount.contents.front().mode);
+  TRY(os::make_directories(directory ? mount.host_path
+                                     : mount.host_path.substr(0, mount.host_path.rfind('/'))));
   for (const auto& node : mount.contents) TRY(make_node(mount.host_path, node));
   return set_times(mount.host_path, mount.contents);
 }
@@ -138,6 +136,9 @@ Result<void> propagate(const Mount& mount, os::Fd fd) {
   return {};
 }
 
+// The recorded mounts are put together on a scratch file system, each one a copy of one of the host's mounts,
+// or of a file system made anew; the result becomes the root. Attributes and propagation come last: what is
+// read-only cannot be given mount points, and what is shared would appear elsewhere.
 class MountTree {
  public:
   MountTree(const std::vector<Mount>& mounts, std::string scratch)

@@ -8,12 +8,12 @@
 
 #include <signal.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 #include <tuple>
 
 #include "engine/rebuild/calls/scratch.h"
-#include "net/snapshot.h"
+#include "engine/rebuild/namespaces/mounts.h"
+#include "engine/rebuild/namespaces/network.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/namespace.h"
@@ -49,21 +49,10 @@ Result<void> enter_cgroups(const std::vector<CgroupRoot>& roots) {
   for (const auto& root : roots) {
     if (own.find(fmt::format(":{}:{}\n", root.controllers, root.path)) != std::string::npos) continue;
     TRY_ASSIGN(const auto hierarchy, hierarchy_of(root.controllers));
-    const auto folder = hierarchy + root.path;
-    TRY(os::make_directories(folder));
-    TRY(os::write_value(folder + "/cgroup.procs", "0"));
+    const auto directory = hierarchy + root.path;
+    TRY(os::make_directories(directory));
+    TRY(os::write_value(directory + "/cgroup.procs", "0"));
   }
-  return {};
-}
-
-// What is not as it was afterwards is found when all is compared.
-Result<void> set_up_network(const std::string& text) {
-  const auto document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (document.is_discarded()) return Err("a network that cannot be read");
-  TRY_ASSIGN(const auto network, net::snapshot_from_json(document));
-  net::PutBackOptions options;
-  options.wait_for_links = std::chrono::milliseconds(0);
-  TRY(net::put_back(network, options));
   return {};
 }
 
@@ -96,10 +85,10 @@ std::string map_text(const std::vector<IdRange>& ranges) {
 }
 
 Result<void> write_maps(pid_t pid, const UserNamespace& user) {
-  const auto folder = fmt::format("/proc/{}", pid);
-  if (!user.setgroups) TRY(os::write_value(folder + "/setgroups", "deny"));
-  if (!user.uids.empty()) TRY(os::write_value(folder + "/uid_map", map_text(user.uids)));
-  if (!user.gids.empty()) TRY(os::write_value(folder + "/gid_map", map_text(user.gids)));
+  const auto directory = fmt::format("/proc/{}", pid);
+  if (!user.setgroups) TRY(os::write_value(directory + "/setgroups", "deny"));
+  if (!user.uids.empty()) TRY(os::write_value(directory + "/uid_map", map_text(user.uids)));
+  if (!user.gids.empty()) TRY(os::write_value(directory + "/gid_map", map_text(user.gids)));
   return {};
 }
 
@@ -132,17 +121,17 @@ Result<void> take(pid_t pid, const Namespaces& wanted, const Missing& missing, M
 Result<void> make_missing(const Namespaces& wanted, const Missing& missing, const os::ClockOffsets& clocks,
                           MadeNamespaces& made) {
   TRY_ASSIGN(const auto scratch, Scratch::make());
-  TRY_ASSIGN(auto told, PipeEnds::make());
+  TRY_ASSIGN(auto report, PipeEnds::make());
   TRY_ASSIGN(const auto child, os::fork_child([&]() -> int {
                ::prctl(PR_SET_PDEATHSIG, SIGKILL);
                auto entered = enter_new(wanted, missing, clocks, scratch.path());
-               if (!entered) (void)os::write_all(told.write, entered.error().message());
-               told.write.reset();
+               if (!entered) (void)os::write_all(report.write, entered.error().message());
+               report.write.reset();
                if (!entered) return 1;
                for (;;) ::pause();
              }));
-  told.write.reset();
-  auto error = os::read_all(told.read);  // until the child has closed its end
+  report.write.reset();
+  auto error = os::read_all(report.read);  // until the child has closed its end
   auto taken = !error           ? Result<void>(tl::unexpected(std::move(error).error()))
                : error->empty() ? take(child.pid, wanted, missing, made)
                                 : Err("{}", *error);
@@ -224,13 +213,6 @@ std::vector<os::Fd> mounts_of_files(const Snapshot& snapshot, const AllNamespace
     }
   }
   return result;
-}
-
-os::Fd network_of(const Socket& socket, const Snapshot& snapshot, const AllNamespaces& namespaces) {
-  for (std::size_t i = 0; socket.network != 0 && i < namespaces.size(); ++i) {
-    if (snapshot.namespaces[i].numbers.net == socket.network) return namespaces[i].net;
-  }
-  return os::Fd(-1);
 }
 
 Result<AllNamespaces> make_namespaces(const Snapshot& snapshot, const os::ClockOffsets& clocks) {

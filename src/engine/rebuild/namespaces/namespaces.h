@@ -1,6 +1,7 @@
 #pragma once
 // Namespaces made anew, before the tasks that enter them.
 
+#include <string>
 #include <vector>
 
 #include "common/result.h"
@@ -31,15 +32,5 @@ std::string offsets_text(const os::ClockOffsets& clocks, const ClockDifference& 
 os::Fd mounts_of(const Process& process, const AllNamespaces& namespaces);
 // The same for each of Snapshot::files: as a process that has it open sees names.
 std::vector<os::Fd> mounts_of_files(const Snapshot& snapshot, const AllNamespaces& namespaces);
-
-// Where a socket is made; no descriptor where that is our own network.
-os::Fd network_of(const Socket& socket, const Snapshot& snapshot, const AllNamespaces& namespaces);
-
-// mount_tree.cc: in a mount namespace that was copied from the host's a moment ago, by a task of its own: the
-// mounts become those that were recorded. SCRATCH: an empty folder for the time being.
-Result<void> make_mount_tree(const std::vector<Mount>& mounts, const std::string& scratch);
-// The same, in that mount namespace and by a task that lives in this PID namespace: file systems that show
-// its processes. Where they are to be there is our own /proc until then, for the restorer needs it there.
-Result<void> mount_procs(const std::vector<Mount>& mounts, std::uint64_t pid_namespace);
 
 }  // namespace upkeep::engine

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <map>
 
+#include "engine/rebuild/namespaces/mounts.h"
 #include "engine/tree/inner_ids.h"
 #include "os/child.h"
 #include "os/file.h"

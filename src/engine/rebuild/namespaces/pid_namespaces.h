@@ -8,8 +8,8 @@
 namespace upkeep::engine {
 
 // The file systems that show its processes are mounted in mount namespaces of their own, where until now ours
-// is; and the next process that is born gets an ID above all that are known (where the count stood nobody
-// tells from outside).
+// is; and the next process that is born gets an ID above all that are known (where the count stood cannot be
+// read from outside).
 Result<void> finish_pid_namespaces(const Snapshot& snapshot, const AllNamespaces& namespaces);
 
 }  // namespace upkeep::engine

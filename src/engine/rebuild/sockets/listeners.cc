@@ -19,7 +19,7 @@ bool can_be_late(const Socket& socket) {
 
 }  // namespace
 
-OwnListeners find_own_listeners(const Snapshot& snapshot, const Inherited& inherited,
+OwnListeners find_own_listeners(const Snapshot& snapshot, const Credentials& born,
                                 const std::function<bool(const Process&)>& may) {
   OwnListeners found;
   std::set<std::uint32_t> seen;
@@ -28,7 +28,7 @@ OwnListeners find_own_listeners(const Snapshot& snapshot, const Inherited& inher
     for (const auto& descriptor : process.descriptors) {
       const auto& socket = snapshot.files[descriptor.file].socket;
       if (!socket || !can_be_late(*socket) || socket->peer_credentials->pid != process.pid) continue;
-      const bool as_born = is(inherited.credentials, *socket->peer_credentials);
+      const bool as_born = is(born, *socket->peer_credentials);
       const bool as_ever = is(process.threads.front().credentials, *socket->peer_credentials);
       if ((as_born || as_ever) && seen.insert(descriptor.file).second)
         found[process.pid].push_back({descriptor.fd, &*socket, as_born});

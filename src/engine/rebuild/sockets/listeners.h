@@ -1,7 +1,7 @@
 #pragma once
-// Whoever connects to a socket of unix(7) is told who has listened (SO_PEERCRED). Most often that is the
+// Whoever connects to a socket of unix(7) can ask who has listened (SO_PEERCRED). Most often that is the
 // process that has it open still: it listens again itself, which is less than a process for the moment that
-// has its PID (made_by.h).
+// has its PID (peer_credentials.h).
 
 #include <cstdint>
 #include <functional>
@@ -11,7 +11,6 @@
 
 #include "engine/model/snapshot.h"
 #include "engine/rebuild/calls/program.h"
-#include "engine/rebuild/task/inherited.h"
 
 namespace upkeep::engine {
 
@@ -23,8 +22,9 @@ struct OwnListener {
 };
 using OwnListeners = std::map<std::int32_t, std::vector<OwnListener>>;  // by PID
 
-// SNAPSHOT stays where it is. MAY: whether a process is one to be asked.
-OwnListeners find_own_listeners(const Snapshot& snapshot, const Inherited& inherited,
+// SNAPSHOT stays where it is. BORN: what new tasks inherit from us. MAY: whether a process is one to be
+// asked.
+OwnListeners find_own_listeners(const Snapshot& snapshot, const Credentials& born,
                                 const std::function<bool(const Process&)>& may);
 std::set<std::uint64_t> inodes_of(const OwnListeners& listeners);
 // In that process, when its descriptors are there, and the user that AS_BORN stands for.

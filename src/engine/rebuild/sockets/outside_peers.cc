@@ -46,7 +46,7 @@ Result<bool> join(os::Fd fd, const Socket& socket) {
   const auto header = header_of(*socket.journal);
   if (::send(fd.get(), header.data(), header.size(), MSG_DONTWAIT | MSG_NOSIGNAL) !=
       static_cast<ssize_t>(header.size()))
-    return ErrnoErr("telling journald about the stream");
+    return ErrnoErr("sending journald the header of the stream");
   // As systemd does; journald shuts this direction down from its side.
   constexpr std::uint32_t kReading = 1, kWriting = 2;
   if ((socket.shutdown & kReading) != 0 && ::shutdown(fd.get(), SHUT_RD) < 0) return ErrnoErr("shutdown");

@@ -13,7 +13,7 @@ bool is_joined(const Socket& socket);
 // it.
 bool is_joined_by_name(const Socket& socket);
 
-// Connects FD, a socket like SOCKET, as names are seen now. journald is told what it was told the first time.
+// Connects FD, a socket like SOCKET, as names are seen now. journald is sent what it was sent the first time.
 // False: nobody takes anything at that name.
 Result<bool> join(os::Fd fd, const Socket& socket);
 

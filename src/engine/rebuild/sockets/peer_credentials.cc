@@ -4,7 +4,7 @@
 
 namespace upkeep::engine {
 
-Result<std::vector<os::UniqueFd>> made_by(const std::optional<PeerCredentials>& whom,
+Result<std::vector<os::UniqueFd>> make_as(const std::optional<PeerCredentials>& whom,
                                           const std::function<Result<std::vector<int>>()>& make) {
   if (whom) return os::run_as({whom->pid, whom->uid, whom->gid, whom->groups}, make);
   TRY_ASSIGN(const auto numbers, make());
@@ -13,9 +13,9 @@ Result<std::vector<os::UniqueFd>> made_by(const std::optional<PeerCredentials>& 
   return descriptors;
 }
 
-Result<void> done_by(const std::optional<PeerCredentials>& whom, const char* what,
+Result<void> call_as(const std::optional<PeerCredentials>& whom, const char* what,
                      const std::function<int()>& call) {
-  TRY(made_by(whom, [&]() -> Result<std::vector<int>> {
+  TRY(make_as(whom, [&]() -> Result<std::vector<int>> {
     if (call() < 0) return ErrnoErr("{}", what);
     return std::vector<int>();
   }));

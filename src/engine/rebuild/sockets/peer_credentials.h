@@ -1,5 +1,5 @@
 #pragma once
-// Sockets made by whom their peers are told: SO_PEERCRED of unix(7).
+// Sockets made with the credentials that their peers see: SO_PEERCRED of unix(7).
 
 #include <functional>
 #include <optional>
@@ -11,12 +11,12 @@
 
 namespace upkeep::engine {
 
-// MAKE runs as WHOM; as ourselves where it is nobody. The PID is that one where it is nobody else's. What
+// MAKE runs as WHOM; as ourselves where there is none. The PID is that one where it is nobody else's. What
 // MAKE opens and returns is ours.
-Result<std::vector<os::UniqueFd>> made_by(const std::optional<PeerCredentials>& whom,
+Result<std::vector<os::UniqueFd>> make_as(const std::optional<PeerCredentials>& whom,
                                           const std::function<Result<std::vector<int>>()>& make);
 // The same for calls that open nothing and return -1 with errno.
-Result<void> done_by(const std::optional<PeerCredentials>& whom, const char* what,
+Result<void> call_as(const std::optional<PeerCredentials>& whom, const char* what,
                      const std::function<int()>& call);
 
 }  // namespace upkeep::engine

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/if_packet.h>
-#include <linux/netlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,11 +15,12 @@
 #include <cstring>
 
 #include "engine/rebuild/sockets/memberships.h"
+#include "engine/rebuild/sockets/netlink_socket.h"
 #include "engine/rebuild/sockets/outside_peers.h"
+#include "engine/rebuild/sockets/packet_socket.h"
 #include "engine/rebuild/sockets/peer_credentials.h"
 #include "engine/rebuild/sockets/socket_options.h"
 #include "os/open_socket.h"
-#include "os/tcp_repair.h"
 
 namespace upkeep::engine {
 namespace {
@@ -68,7 +68,7 @@ Result<void> bind_to_name(os::Fd fd, const Socket& socket) {
        ::lchown(path.c_str(), socket.file->uid, socket.file->gid) < 0))
     return ErrnoErr("{}", path);
   if (!socket.listening) return {};
-  return done_by(socket.peer_credentials, "listen",
+  return call_as(socket.peer_credentials, "listen",
                  [&] { return ::listen(fd.get(), static_cast<int>(socket.backlog)); });
 }
 
@@ -110,7 +110,7 @@ bool have_one_maker(const WantedPair& one, const WantedPair& other) {
 // Those of one maker, COUNT of them that are like SOCKET.
 Result<std::vector<SocketPair>> make_plain_pairs(const Socket& socket, std::size_t count) {
   TRY_ASSIGN(
-      auto ends, made_by(socket.peer_credentials, [&]() -> Result<std::vector<int>> {
+      auto ends, make_as(socket.peer_credentials, [&]() -> Result<std::vector<int>> {
         std::vector<int> made(2 * count, -1);
         for (std::size_t i = 0; i < count; ++i) {
           if (::socketpair(socket.family, socket.type | SOCK_CLOEXEC, socket.protocol, &made[2 * i]) < 0)
@@ -148,39 +148,6 @@ Result<Socket> with_local_numbers(const Socket& socket) {
     if (address.sin6_scope_id != 0) put(offsetof(sockaddr_in6, sin6_scope_id), sizeof address);
   }
   return here;
-}
-
-Result<void> connect_to_remote(os::Fd fd, const Socket& socket) {
-  const auto& name = socket.remote.data;
-  if (name.empty()) return {};
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(name.data()),
-                static_cast<socklen_t>(name.size())) < 0)
-    return ErrnoErr("connect");
-  return {};
-}
-
-// What binding takes of the name of a packet socket: no address of its own.
-Result<void> bind_packet_socket(os::Fd fd, const Socket& socket) {
-  sockaddr_ll address = {};
-  std::memcpy(&address, socket.local.data.data(), std::min(socket.local.data.size(), sizeof address));
-  if (address.sll_protocol == 0 && address.sll_ifindex == 0) return {};
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
-    return ErrnoErr("bind");
-  return {};
-}
-
-// Groups are joined one by one: an address has room for 32 of them.
-Result<void> bind_netlink_socket(os::Fd fd, const Socket& socket) {
-  sockaddr_nl address = {};
-  std::memcpy(&address, socket.local.data.data(), std::min(socket.local.data.size(), sizeof address));
-  address.nl_groups = 0;
-  if (address.nl_pid != 0 &&
-      ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) < 0)
-    return ErrnoErr("bind to port {}", address.nl_pid);
-  for (const auto group : socket.netlink_groups)
-    TRY(os::set_socket_option(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group, "NETLINK_ADD_MEMBERSHIP"));
-  std::memcpy(&address, socket.remote.data.data(), std::min(socket.remote.data.size(), sizeof address));
-  return address.nl_pid == 0 && address.nl_groups == 0 ? Result<void>() : connect_to_remote(fd, socket);
 }
 
 Result<void> bind_datagram_socket(os::Fd fd, const Socket& socket) {

@@ -14,7 +14,7 @@
 namespace upkeep::engine {
 namespace {
 
-// Sizes are told doubled; SO_..BUFFORCE takes what exceeds the sysctl limits.
+// getsockopt(2) returns sizes doubled; SO_..BUFFORCE takes what exceeds the sysctl limits.
 Result<void> force_buffer(os::Fd fd, int name, int size) {
   const int half = size / 2;
   const int forced = name == SO_RCVBUF ? SO_RCVBUFFORCE : SO_SNDBUFFORCE;
@@ -88,6 +88,15 @@ Result<void> bind_name(os::Fd fd, const Socket& socket) {
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(socket.local.data.data()),
              static_cast<socklen_t>(socket.local.data.size())) < 0)
     return ErrnoErr("bind");
+  return {};
+}
+
+Result<void> connect_to_remote(os::Fd fd, const Socket& socket) {
+  const auto& name = socket.remote.data;
+  if (name.empty()) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(name.data()),
+                static_cast<socklen_t>(name.size())) < 0)
+    return ErrnoErr("connect");
   return {};
 }
 

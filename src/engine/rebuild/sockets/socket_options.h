@@ -1,5 +1,5 @@
 #pragma once
-// Options of sockets, and what bind(2) needs beside them.
+// Options of sockets, and their names: what bind(2) and connect(2) need.
 
 #include "common/result.h"
 #include "engine/model/sockets/sockets.h"
@@ -8,7 +8,8 @@
 namespace upkeep::engine {
 
 Result<void> set_options(os::Fd fd, const Socket& socket);
-Result<void> bind_name(os::Fd fd, const Socket& socket);
+Result<void> bind_name(os::Fd fd, const Socket& socket);          // to Socket::local
+Result<void> connect_to_remote(os::Fd fd, const Socket& socket);  // where it has one
 
 // Sizes of buffers and who chose them (SO_BUF_LOCK, Linux 5.14): the kernel goes on tuning those that it
 // chose.

@@ -10,11 +10,12 @@
 #include <map>
 #include <optional>
 
-#include "engine/rebuild/sockets/named_pair.h"
+#include "engine/rebuild/namespaces/network.h"
 #include "engine/rebuild/sockets/outside_peers.h"
 #include "engine/rebuild/sockets/peer_credentials.h"
 #include "engine/rebuild/sockets/send_again.h"
 #include "engine/rebuild/sockets/socket_options.h"
+#include "engine/rebuild/sockets/unix_socket.h"
 
 namespace upkeep::engine {
 namespace {
@@ -122,10 +123,10 @@ class Unread {
     const auto sender = by_name_.find(message.from.data);
     if (sender != by_name_.end()) return send_from(files_[sender->second], message, to, true);
     // From somebody who is not there any more, or has no name.
-    Socket stranger;
-    stranger.family = to.family, stranger.type = to.type, stranger.protocol = to.protocol;
-    stranger.local = message.from;
-    TRY_ASSIGN(const auto fd, make_named(stranger));
+    Socket sender_socket;
+    sender_socket.family = to.family, sender_socket.type = to.type, sender_socket.protocol = to.protocol;
+    sender_socket.local = message.from;
+    TRY_ASSIGN(const auto fd, make_named(sender_socket));
     return send_from(fd, message, to, true);
   }
 
@@ -151,7 +152,7 @@ class Unread {
       whom =
           PeerCredentials{message.credentials->pid, message.credentials->uid, message.credentials->gid, {}};
     ssize_t sent = -1;
-    TRY(done_by(whom, "sending what was not read", [&] {
+    TRY(call_as(whom, "sending what was not read", [&] {
       sent = ::sendmsg(from.get(), &header, MSG_DONTWAIT | MSG_NOSIGNAL);
       return sent == static_cast<ssize_t>(area.iov_len) ? 0 : -1;
     }));

@@ -7,6 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "engine/rebuild/task/births.h"
+#include "engine/rebuild/task/keyrings.h"
+#include "engine/rebuild/task/process_groups.h"
+#include "engine/rebuild/task/stand_ins.h"
 #include "engine/tree/inner_ids.h"
 #include "os/procfs.h"
 
@@ -47,16 +51,16 @@ std::vector<std::int32_t> ids_beside(const Process* maker, std::int32_t outer,
 
 }  // namespace
 
-Family::Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, Workshop& shop,
+Family::Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, CallArena& arena,
                unsigned long options)
     : snapshot_(snapshot),
       births_(births),
       tasks_(tasks),
-      shop_(shop),
+      arena_(arena),
       options_(options),
       common_keyrings_(keyrings_of_many_roots(snapshot, births)) {}
 
-Workshop::NewTask Family::taker() {
+CallArena::NewTask Family::taker() {
   return [this](os::Tracee task) -> Result<void> {
     NewProcess made{task.tid(), {}};
     made.threads.push_back(std::move(task));
@@ -77,21 +81,21 @@ Result<void> Family::make(const TerminalSources& terminals, BeforeChildren befor
     const auto* birth = std::get_if<Birth>(&step);
     // What the childless do is done beside each other.
     if (birth != nullptr && birth->before_setsid.empty() && birth->after_setsid.empty()) {
-      TRY(shop_.add(prepare(*birth, terminals)));
+      TRY(arena_.add(prepare(*birth, terminals)));
       continue;
     }
-    TRY(shop_.finish_all());
+    TRY(arena_.finish_all());
     if (birth != nullptr)
       TRY(make(*birth, terminals));
     else
       TRY(make(std::get<StandIn>(step)));
   }
-  TRY(shop_.finish_all());
+  TRY(arena_.finish_all());
   for (const auto& group : births_.lost_groups) {
-    TRY(shop_.run(first_thread(*group.maker),
-                  compile_stand_in_birth(ids_beside(group.maker, group.id, group.maker->inner_pgrps), true),
-                  taker()));
-    TRY(shop_.run(stand_in(group.id), compile_own_group()));
+    TRY(arena_.run(first_thread(*group.maker),
+                   compile_stand_in_birth(ids_beside(group.maker, group.id, group.maker->inner_pgrps), true),
+                   taker()));
+    TRY(arena_.run(stand_in(group.id), compile_own_group()));
   }
   TRY(set_groups());
   TRY(set_terminals(terminals));
@@ -101,12 +105,12 @@ Result<void> Family::make(const TerminalSources& terminals, BeforeChildren befor
 }
 
 // What it has to do by itself, where that is anything.
-Workshop::Job Family::prepare(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags) {
+CallArena::Job Family::prepare(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags) {
   const auto& process = *birth.process;
   auto program = process.exit_status ? Program() : keyring_program(process);
   program.append(before_children_(process));
   program.append(compile_birth(birth, terminals, flags));
-  Workshop::Job job = {&first_thread(process), std::move(program)};
+  CallArena::Job job = {&first_thread(process), std::move(program)};
   const auto keys = keys_.find(process.pid);
   if (keys != keys_.end()) {
     job.when_through = [&serials = keys->second](const Program& run, std::span<const std::byte> placed) {
@@ -124,14 +128,14 @@ Result<void> Family::make(const Birth& birth, const TerminalSources& terminals) 
   const bool beside_it = std::ranges::none_of(
       children, [&](const Process* child) { return enters_namespace(*birth.process, *child); });
   if (children.size() >= kMany && beside_it) return make_many(birth, terminals);
-  return shop_.run(prepare(birth, terminals), taker());
+  return arena_.run(prepare(birth, terminals), taker());
 }
 
 // They come to be traced without a stop of their maker's for each.
 Result<void> Family::make_many(const Birth& birth, const TerminalSources& terminals) {
   const auto pid = birth.process->pid;
   TRY(first_thread(*birth.process).set_options(options_ & ~os::Tracee::kFollowNewTasks));
-  const auto made = shop_.run(prepare(birth, terminals, CLONE_PTRACE), {});
+  const auto made = arena_.run(prepare(birth, terminals, CLONE_PTRACE), {});
   std::set<std::int32_t> there;
   if (!made) {
     TRY_ASSIGN(const auto pids, os::process_tree(pid));
@@ -153,10 +157,10 @@ Result<void> Family::make_many(const Birth& birth, const TerminalSources& termin
 
 Result<void> Family::make(const StandIn& wanted) {
   TRY_ASSIGN(const auto ids, make_stand_in(wanted));
-  TRY(shop_.run(stand_in(ids.back()), compile_stand_in(wanted), taker()));
-  if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(true)));
+  TRY(arena_.run(stand_in(ids.back()), compile_stand_in(wanted), taker()));
+  if (wanted.adopter != nullptr) TRY(arena_.run(first_thread(*wanted.adopter), compile_adoption(true)));
   TRY(end_stand_in(ids, wanted.maker));
-  if (wanted.adopter != nullptr) TRY(shop_.run(first_thread(*wanted.adopter), compile_adoption(false)));
+  if (wanted.adopter != nullptr) TRY(arena_.run(first_thread(*wanted.adopter), compile_adoption(false)));
   return {};
 }
 
@@ -164,7 +168,7 @@ Result<Family::Ids> Family::make_stand_in(const StandIn& wanted) {
   if (!wanted.leads) return make_stand_in_with_any_id(*wanted.maker);
   const auto ids = ids_beside(wanted.maker, wanted.session, wanted.children.front()->inner_sessions);
   if (wanted.maker != nullptr)
-    TRY(shop_.run(first_thread(*wanted.maker), compile_stand_in_birth(ids, true), taker()));
+    TRY(arena_.run(first_thread(*wanted.maker), compile_stand_in_birth(ids, true), taker()));
   return ids;  // else the helper has made it
 }
 
@@ -180,8 +184,8 @@ Result<Family::Ids> Family::make_stand_in_with_any_id(const Process& maker) {
     while (needed_ids_.contains(next_id_)) ++next_id_;
     const auto id = next_id_++;
     const Ids ids(depth_of(maker) + 1, id);  // the same in all namespaces
-    TRY(shop_.run(first_thread(maker), compile_stand_in_birth(ids, false), taker()));
-    const auto answer = shop_.result(0);
+    TRY(arena_.run(first_thread(maker), compile_stand_in_birth(ids, false), taker()));
+    const auto answer = arena_.result(0);
     if (answer == id) return ids;
     if (answer == -EINVAL) next_id_ = kFirst;  // there are no higher ones
     if (answer != -EEXIST && answer != -EINVAL)
@@ -193,10 +197,10 @@ Result<Family::Ids> Family::make_stand_in_with_any_id(const Process& maker) {
 // It leaves a zombie where its maker is not us.
 Result<void> Family::end_stand_in(const Ids& ids, const Process* maker) {
   auto& threads = stand_ins_.find(ids.back())->threads;
-  TRY(shop_.run_to_end(threads.front(), compile_stand_in_end()));
+  TRY(arena_.run_to_end(threads.front(), compile_stand_in_end()));
   threads.clear();
   if (maker == nullptr) return {};
-  return shop_.run(first_thread(*maker), compile_farewell(ids.front()));
+  return arena_.run(first_thread(*maker), compile_reap(ids.front()));
 }
 
 // What is left to be run.
@@ -218,7 +222,7 @@ Program Family::keyring_program(const Process& process) {
 // all are born into.
 Result<void> Family::set_groups() {
   const std::set<const Process*> leavers(births_.left_groups.begin(), births_.left_groups.end());
-  std::vector<Workshop::Job> leaders, members, last;
+  std::vector<CallArena::Job> leaders, members, last;
   for (const auto& process : snapshot_.processes) {
     const bool leads = process.pgrp == process.pid || leavers.contains(&process);
     if (leads && process.pid != process.session)
@@ -228,13 +232,13 @@ Result<void> Family::set_groups() {
       members.push_back({&first_thread(process), compile_group(process)});
   }
   for (const auto* leaver : leavers) last.push_back({&first_thread(*leaver), compile_group(*leaver)});
-  for (auto* jobs : {&leaders, &members, &last}) TRY(shop_.run_all(std::move(*jobs)));
+  for (auto* jobs : {&leaders, &members, &last}) TRY(arena_.run_all(std::move(*jobs)));
   return {};
 }
 
 Result<void> Family::set_terminals(const TerminalSources& terminals) {
   for (const auto& process : snapshot_.processes)
-    TRY(shop_.run(first_thread(process), compile_terminal(process, snapshot_, terminals)));
+    TRY(arena_.run(first_thread(process), compile_terminal(process, snapshot_, terminals)));
   return {};
 }
 

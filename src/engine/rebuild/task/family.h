@@ -9,9 +9,11 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/model/snapshot.h"
 #include "engine/rebuild/calls/call_arena.h"
-#include "engine/rebuild/compile.h"
-#include "engine/rebuild/rebuild.h"
+#include "engine/rebuild/calls/program.h"
+#include "engine/rebuild/task/controlling_terminal.h"
+#include "engine/rebuild/task/new_tasks.h"
 #include "engine/tree/births.h"
 #include "os/ptrace.h"
 
@@ -24,13 +26,13 @@ class Family {
  public:
   // All of these stay where they are. TASKS: where the processes come in that are part of the tree. OPTIONS
   // of ptrace(2): with which they are traced.
-  Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, Workshop& shop,
+  Family(const Snapshot& snapshot, const Births& births, NewTasks& tasks, CallArena& arena,
          unsigned long options);
   // What a process maps before it makes its children: a program that may be empty.
   using BeforeChildren = std::function<Program(const Process&)>;
   // What each new process is given to. Roots, and stand-ins for leaders of sessions of theirs, are made by
   // the helper; all others by make().
-  Workshop::NewTask taker();
+  CallArena::NewTask taker();
   // Afterwards the stand-ins have ended.
   Result<void> make(const TerminalSources& terminals, BeforeChildren before_children);
   // Afterwards. Who is in here has to give them their owners (compile_key_owners()), also where there is
@@ -40,7 +42,7 @@ class Family {
  private:
   const os::Tracee& first_thread(const Process& process);
   const os::Tracee& stand_in(std::int32_t id);
-  Workshop::Job prepare(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags = 0);
+  CallArena::Job prepare(const Birth& birth, const TerminalSources& terminals, std::uint64_t flags = 0);
   Result<void> make(const Birth& birth, const TerminalSources& terminals);
   Result<void> make_many(const Birth& birth, const TerminalSources& terminals);
   Result<void> make(const StandIn& wanted);
@@ -55,7 +57,7 @@ class Family {
   const Snapshot& snapshot_;
   const Births& births_;
   NewTasks& tasks_;
-  Workshop& shop_;
+  CallArena& arena_;
   unsigned long options_;
   NewTasks stand_ins_;
   BeforeChildren before_children_;

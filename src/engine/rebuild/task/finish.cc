@@ -71,10 +71,10 @@ struct UnfinishedThread {
 
 // Nothing where the call can only be made anew.
 Result<std::optional<Sleep>> find_sleep(const StoppedThread& state, const user_regs_struct& wanted,
-                                        const os::TaskMemory& memory, const Workshop& shop) {
+                                        const os::TaskMemory& memory, const CallArena& arena) {
   Sleep sleep;
   sleep.call = wanted;
-  sleep.call.rip = shop.system_call();
+  sleep.call.rip = arena.system_call();
   sleep.call.rsp = 0;
   sleep.call.rax = wanted.orig_rax;
   sleep.call.orig_rax = ~0ULL;
@@ -103,7 +103,7 @@ bool has_sleep(const user_regs_struct& registers) {
   return static_cast<long>(registers.orig_rax) >= 0 && static_cast<long>(registers.rax) == os::kRestartBlock;
 }
 
-Result<void> find_threads(const Unfinished& process, const Workshop& shop,
+Result<void> find_threads(const Unfinished& process, const CallArena& arena,
                           std::vector<UnfinishedThread>& all) {
   std::optional<os::TaskMemory> memory;
   for (std::size_t i = 0; i < process.threads->size(); ++i) {
@@ -114,13 +114,13 @@ Result<void> find_threads(const Unfinished& process, const Workshop& shop,
     if (!memory) {
       TRY_ASSIGN(memory, os::TaskMemory::open(process.process->pid));
     }
-    TRY_ASSIGN(one.sleep, find_sleep(*one.state, one.wanted, *memory, shop));
+    TRY_ASSIGN(one.sleep, find_sleep(*one.state, one.wanted, *memory, arena));
     if (!one.sleep) one.wanted.rax = static_cast<unsigned long long>(os::kRestartNoHand);
   }
   return {};
 }
 
-Result<void> take_up_sleeps(std::vector<UnfinishedThread>& threads, Workshop& shop) {
+Result<void> take_up_sleeps(std::vector<UnfinishedThread>& threads, CallArena& arena) {
   std::vector<UnfinishedThread*> sleepers;
   std::vector<timespec> times;
   for (auto& thread : threads) {
@@ -129,7 +129,7 @@ Result<void> take_up_sleeps(std::vector<UnfinishedThread>& threads, Workshop& sh
     times.push_back(thread.sleep->time);
   }
   if (sleepers.empty()) return {};
-  TRY_ASSIGN(auto time, shop.lay_out(std::as_bytes(std::span(times))));
+  TRY_ASSIGN(auto time, arena.lay_out(std::as_bytes(std::span(times))));
   for (auto* thread : sleepers) {
     auto& sleep = *thread->sleep;
     if (sleep.time_at != nullptr) sleep.call.*sleep.time_at = time;
@@ -152,20 +152,20 @@ Result<void> take_up_sleeps(std::vector<UnfinishedThread>& threads, Workshop& sh
   return {};
 }
 
-Result<void> begin_removing_workshop(const os::Tracee& task, const Workshop& shop) {
+Result<void> begin_removing_arena(const os::Tracee& task, const CallArena& arena) {
   TRY_ASSIGN(auto registers, task.registers());
-  registers.rip = shop.system_call();
+  registers.rip = arena.system_call();
   registers.rsp = 0;
   registers.rax = SYS_munmap;
   registers.orig_rax = ~0ULL;
-  registers.rdi = shop.address();
-  registers.rsi = shop.size();
+  registers.rdi = arena.address();
+  registers.rsi = arena.size();
   TRY(task.set_registers(registers));
   return task.resume_to_system_call();
 }
 
-Result<void> remove_workshop(std::span<const Unfinished> processes, const Workshop& shop) {
-  for (const auto& process : processes) TRY(begin_removing_workshop(process.threads->front(), shop));
+Result<void> remove_arena(std::span<const Unfinished> processes, const CallArena& arena) {
+  for (const auto& process : processes) TRY(begin_removing_arena(process.threads->front(), arena));
   for (const auto& process : processes) {
     const auto& task = process.threads->front();
     TRY(await_system_call(task, "the beginning of munmap"));
@@ -184,11 +184,11 @@ Result<void> remove_workshop(std::span<const Unfinished> processes, const Worksh
 
 }  // namespace
 
-Result<void> finish(std::span<const Unfinished> processes, Workshop& shop) {
+Result<void> finish(std::span<const Unfinished> processes, CallArena& arena) {
   std::vector<UnfinishedThread> threads;
-  for (const auto& process : processes) TRY(find_threads(process, shop, threads));
-  TRY(take_up_sleeps(threads, shop));
-  TRY(remove_workshop(processes, shop));
+  for (const auto& process : processes) TRY(find_threads(process, arena, threads));
+  TRY(take_up_sleeps(threads, arena));
+  TRY(remove_arena(processes, arena));
   for (const auto& thread : threads) {
     TRY(thread.task->set_xstate(thread.state->registers.xstate.data));
     TRY(thread.task->set_signal_mask(thread.state->signal_mask));

@@ -1,5 +1,5 @@
 #pragma once
-// The last step: processes get their registers, and lose the workshop.
+// The last step: processes get their registers, and lose the arena.
 
 #include <span>
 #include <vector>
@@ -17,6 +17,6 @@ struct Unfinished {
   const Process* process;
   const std::vector<os::Tracee>* threads;
 };
-Result<void> finish(std::span<const Unfinished> processes, Workshop& shop);
+Result<void> finish(std::span<const Unfinished> processes, CallArena& arena);
 
 }  // namespace upkeep::engine

@@ -10,7 +10,7 @@
 
 #include <vector>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/memory/address_space.h"
 #include "engine/rebuild/task/restorer.h"
 #include "os/protection_keys.h"
 
@@ -19,7 +19,7 @@ namespace {
 
 using std::chrono::seconds;
 
-Result<pid_t> fork_into(const Workshop& shop) {
+Result<pid_t> fork_into(const CallArena& arena) {
   const pid_t parent = ::getpid();
   const bool keyring = has_keyring();
   const pid_t child = ::fork();
@@ -33,7 +33,7 @@ Result<pid_t> fork_into(const Workshop& shop) {
   ::sigprocmask(SIG_SETMASK, &all, nullptr);
   ::signal(SIGCHLD, SIG_DFL);  // where it is ignored, tasks that end would leave no zombie
   if (os::has_protection_keys()) os::set_own_key_rights(0);  // to everything
-  shop.wait_for_program();
+  arena.wait_for_program();
 }
 
 void end(pid_t child) {
@@ -44,19 +44,19 @@ void end(pid_t child) {
 }  // namespace
 
 Result<void> Helper::start(const std::set<std::int32_t>& ids, unsigned long options) {
-  TRY_ASSIGN(auto child, fork_into(shop_));
-  // Those in the way stay until there is one that is not: the next one gets another ID then.
-  std::vector<pid_t> in_the_way;
+  TRY_ASSIGN(auto child, fork_into(arena_));
+  // Those with an ID that the tree needs stay until there is one without: the next one gets another ID then.
+  std::vector<pid_t> unsuitable;
   Result<void> found;
   while (ids.contains(child)) {
-    in_the_way.push_back(child);
-    auto next = fork_into(shop_);
+    unsuitable.push_back(child);
+    auto next = fork_into(arena_);
     child = next.value_or(-1);
     if (next) continue;
     found = tl::unexpected(std::move(next).error());
     break;
   }
-  for (const pid_t pid : in_the_way) end(pid);
+  for (const pid_t pid : unsuitable) end(pid);
   TRY(std::move(found));
   auto task = os::Tracee::seize(child, options);
   if (!task) end(child);
@@ -65,38 +65,40 @@ Result<void> Helper::start(const std::set<std::int32_t>& ids, unsigned long opti
   return {};
 }
 
-// It may be stopped before it has mapped the workshop: then it goes on for a bit.
-Result<void> Helper::await_workshop() const {
+// It may be stopped before it has mapped the arena: then it goes on for a bit.
+Result<void> Helper::await_arena() const {
   for (int tries = 0; tries < 1000; ++tries) {
     TRY(task_->interrupt());
     TRY_ASSIGN(const auto stop, task_->wait(seconds(10)));
     if (stop.kind != os::Stop::Kind::event_stop) return Err("the helper ended before it could begin");
     TRY_ASSIGN(const auto registers, task_->registers());
-    if (registers.rip >= shop_.address() && registers.rip < shop_.address() + shop_.size()) return {};
+    if (registers.rip >= arena_.address() && registers.rip < arena_.address() + arena_.size()) return {};
     TRY(task_->resume());
     timespec pause = {0, 200'000};
     ::nanosleep(&pause, nullptr);
   }
-  return Err("the helper does not come to its workshop");
+  return Err("the helper does not come to its system calls");
 }
 
 Result<void> Helper::begin_emptying() {
-  TRY(await_workshop());
+  TRY(await_arena());
   RestartableSequence rseq;
   if (auto own = task_->rseq()) rseq = {own->pointer, own->size, own->signature};
-  program_ = compile_emptying(rseq, shop_.address(), shop_.address() + shop_.size());
-  TRY_ASSIGN(running_, shop_.begin(*task_, program_));
+  program_ = compile_emptying(rseq, arena_.address(), arena_.address() + arena_.size());
+  TRY_ASSIGN(running_, arena_.begin(*task_, program_));
   return {};
 }
 
 Result<void> Helper::begin_roots(Program program) {
-  TRY(shop_.end(*running_));
+  TRY(arena_.end(*running_));
   program_ = std::move(program);
-  TRY_ASSIGN(running_, shop_.begin_births(*task_, program_));
+  TRY_ASSIGN(running_, arena_.begin_births(*task_, program_));
   return {};
 }
 
-Result<void> Helper::take_roots(const Workshop::NewTask& taker) { return shop_.end_births(*running_, taker); }
+Result<void> Helper::take_roots(const CallArena::NewTask& taker) {
+  return arena_.end_births(*running_, taker);
+}
 
 Result<void> Helper::await_end() {
   for (;;) {

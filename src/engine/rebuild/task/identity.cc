@@ -1,106 +1,84 @@
-// Filters of system calls, of which none is in force while the tasks are being made: the tracer has suspended
-// them. Keys. Settings of prctl(2).
+#include "engine/rebuild/task/identity.h"
 
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/keyctl.h>
-#include <linux/prctl.h>
-#include <linux/seccomp.h>
+#include <linux/capability.h>
 #include <linux/securebits.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
-#include <algorithm>
+#include <span>
+#include <string>
+#include <tuple>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/task/inherited.h"
 #include "engine/tree/inner_ids.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::engine {
 namespace {
 
-// Those that all threads of a process begin with. Made before the threads are, they are the same objects for
-// all of them, as SECCOMP_FILTER_FLAG_TSYNC asks.
-std::size_t count_common(const Process& process) {
-  if (process.threads.size() < 2 || process.threads.front().seccomp.filters.empty()) return 0;
-  const auto& first = process.threads.front().seccomp.filters;
-  std::size_t common = first.size();
-  for (const auto& thread : process.threads) {
-    const auto& filters = thread.seccomp.filters;
-    const auto [differs, unused] = std::mismatch(first.begin(), first.end(), filters.begin(), filters.end());
-    common = std::min(common, static_cast<std::size_t>(differs - first.begin()));
+struct CapabilitySets {
+  __user_cap_data_struct data[2];
+};
+
+CapabilitySets capability_sets(std::uint64_t effective, std::uint64_t permitted, std::uint64_t inheritable) {
+  auto low = [](std::uint64_t set) { return static_cast<std::uint32_t>(set); };
+  auto high = [](std::uint64_t set) { return static_cast<std::uint32_t>(set >> 32U); };
+  return {{{low(effective), low(permitted), low(inheritable)},
+           {high(effective), high(permitted), high(inheritable)}}};
+}
+
+void set_capabilities(Program& program, std::uint64_t effective, std::uint64_t permitted,
+                      std::uint64_t inheritable) {
+  const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  program.call(SYS_capset,
+               {program.value(header), program.value(capability_sets(effective, permitted, inheritable))});
+}
+
+void add_policy_and_affinity(Program& program, const Scheduling& scheduling) {
+  const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
+                                               scheduling.policy,
+                                               scheduling.flags,
+                                               scheduling.nice,
+                                               scheduling.priority,
+                                               scheduling.runtime,
+                                               scheduling.deadline,
+                                               scheduling.period};
+  program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
+  program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
+                                       program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
+}
+
+// Changing the user must not take the capabilities that the next steps need.
+void add_ids(Program& program, const Credentials& wanted) {
+  program.call(SYS_prctl, {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0});
+  program.call(SYS_setgroups, {wanted.groups.size(), program.bytes(std::as_bytes(std::span(wanted.groups)))});
+  program.call(SYS_setresgid, {wanted.gid, wanted.egid, wanted.sgid});
+  program.call(SYS_setfsgid, {wanted.fsgid});
+  program.call(SYS_setresuid, {wanted.uid, wanted.euid, wanted.suid});
+  program.call(SYS_setfsuid, {wanted.fsuid});
+}
+
+void add_credentials(Program& program, const Credentials& wanted, bool ids) {
+  for (int capability = 0; capability <= highest_capability(); ++capability) {
+    const bool keep = (wanted.bounding >> static_cast<unsigned>(capability) & 1U) != 0;
+    if (!keep) program.call(SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});
   }
-  return common;
-}
-
-void add_filter(Program& program, const SeccompFilter& filter) {
-  const auto instructions = program.bytes(std::as_bytes(std::span(filter.instructions.data)));
-  sock_fprog wanted = {};
-  wanted.len = static_cast<unsigned short>(filter.instructions.data.size() / sizeof(sock_filter));
-  const auto place = program.value(wanted);
-  program.pointer(place, offsetof(sock_fprog, filter), instructions);
-  // What a filter does to speculation is a setting of the thread by now, and put back as such.
-  const auto flags = SECCOMP_FILTER_FLAG_SPEC_ALLOW | (filter.log ? SECCOMP_FILTER_FLAG_LOG : 0);
-  program.call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, flags, place});
-}
-
-// The keyring that all processes of a user have belongs to whoever asks for it.
-void link_user_keyring(Program& program, std::uint32_t uid) {
-  constexpr std::uint32_t kSame = ~0U;
-  if (uid != 0) program.call(SYS_prctl, {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0});
-  if (uid != 0) program.call(SYS_setresuid, {uid, kSame, kSame});
-  program.call(SYS_keyctl, {KEYCTL_LINK, KEY_SPEC_USER_KEYRING, KEY_SPEC_SESSION_KEYRING});
-  if (uid != 0) program.call(SYS_setresuid, {0, kSame, kSame});
-  if (uid != 0) program.call(SYS_prctl, {PR_SET_SECUREBITS, 0, 0, 0, 0});
-}
-
-void set_speculation(Program& program, int kind, std::uint32_t state) {
-  if ((state & PR_SPEC_PRCTL) == 0) return;  // not a matter of the thread
-  const auto wanted = state & ~static_cast<std::uint32_t>(PR_SPEC_PRCTL);
-  // Another kernel or processor may leave no choice; it is then as safe or safer.
-  if (wanted != PR_SPEC_ENABLE) program.try_call(SYS_prctl, {PR_SET_SPECULATION_CTRL, kind, wanted, 0, 0});
+  if (ids) add_ids(program, wanted);
+  set_capabilities(program, wanted.permitted | (1ULL << CAP_SETPCAP),
+                   wanted.permitted | (1ULL << CAP_SETPCAP), wanted.inheritable);
+  for (int capability = 0; capability <= highest_capability(); ++capability) {
+    if ((wanted.ambient >> static_cast<unsigned>(capability) & 1U) != 0)
+      program.call(SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0});
+  }
+  program.call(SYS_prctl, {PR_SET_SECUREBITS, wanted.securebits, 0, 0, 0});
+  set_capabilities(program, wanted.effective, wanted.permitted, wanted.inheritable);
+  if (wanted.no_new_privs) program.call(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
 }
 
 }  // namespace
-
-Program compile_join(const Keyring& keyring) {
-  Program program;
-  const bool named = keyring.name != "_ses";
-  if (named)
-    program.call(SYS_keyctl, {KEYCTL_JOIN_SESSION_KEYRING, program.text(keyring.name)});
-  else
-    program.call(SYS_keyctl, {KEYCTL_JOIN_SESSION_KEYRING, 0});
-  return program;
-}
-
-Program compile_keys(const Keyring& keyring) {
-  Program program;
-  for (const auto& key : keyring.keys) {
-    if (key.type == "keyring") {
-      link_user_keyring(program, key.uid);
-      continue;
-    }
-    program.call(SYS_add_key, {program.text(key.type), program.text(key.description),
-                               program.bytes(std::as_bytes(std::span(key.payload.data))),
-                               key.payload.data.size(), KEY_SPEC_SESSION_KEYRING});
-  }
-  return program;
-}
-
-Program compile_key_owners(const Keyring& keyring, const std::vector<std::int64_t>& serials) {
-  Program program;
-  auto settle = [&program](std::int64_t serial, std::uint32_t uid, std::uint32_t gid,
-                           std::uint32_t permissions) {
-    program.call(SYS_keyctl, {KEYCTL_CHOWN, serial, uid, gid});
-    program.call(SYS_keyctl, {KEYCTL_SETPERM, serial, permissions});
-  };
-  std::size_t next = 0;
-  for (const auto& key : keyring.keys) {
-    if (key.type != "keyring" && next < serials.size())
-      settle(serials[next++], key.uid, key.gid, key.permissions);
-  }
-  settle(KEY_SPEC_SESSION_KEYRING, keyring.uid, keyring.gid, keyring.permissions);
-  return program;
-}
 
 Program compile_login(const Process& process) {
   Program program;
@@ -113,41 +91,49 @@ Program compile_login(const Process& process) {
   return program;
 }
 
-Program compile_settings(const Thread& thread) {
+void add_scheduling(Program& program, const Scheduling& scheduling, const Scheduling* inherited) {
+  const auto timed = [](const Scheduling& s) {
+    return std::tie(s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period, s.affinity);
+  };
+  const bool same = inherited != nullptr && scheduling.flags == 0 && timed(scheduling) == timed(*inherited);
+  if (!same) add_policy_and_affinity(program, scheduling);
+  if (scheduling.io_priority != 0)
+    program.call(SYS_ioprio_set, {1 /* IOPRIO_WHO_PROCESS */, 0, scheduling.io_priority});
+  const bool same_slack = inherited != nullptr && scheduling.timer_slack == inherited->timer_slack;
+  if (scheduling.timer_slack != 0 && !same_slack)
+    program.call(SYS_prctl, {PR_SET_TIMERSLACK, scheduling.timer_slack, 0, 0, 0});
+}
+
+void add_directories_and_limits(Program& program, const Process& process) {
+  // Both as we see them: the working directory may lie outside of the root.
+  program.call(SYS_chdir, {program.text(process.folders.working_directory)});
+  if (process.folders.root != "/") program.call(SYS_chroot, {program.text(process.folders.root)});
+  for (std::size_t which = 0; which < process.limits.size(); ++which) {
+    const rlimit limit = {process.limits[which].soft, process.limits[which].hard};
+    program.call(SYS_prlimit64, {0, which, program.value(limit), 0});
+  }
+}
+
+Program compile_credentials(const Process& process, const Thread& thread, bool ids,
+                            const Credentials* inherited) {
   Program program;
-  const auto& settings = thread.stopped->settings;
-  set_speculation(program, PR_SPEC_STORE_BYPASS, settings.store_bypass);
-  set_speculation(program, PR_SPEC_INDIRECT_BRANCH, settings.indirect_branch);
-  set_speculation(program, PR_SPEC_L1D_FLUSH, settings.l1d_flush);
-  if (settings.tsc == PR_TSC_SIGSEGV) program.call(SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0});
-  if (settings.mce_kill != PR_MCE_KILL_DEFAULT)
-    program.call(SYS_prctl, {PR_MCE_KILL, PR_MCE_KILL_SET, settings.mce_kill, 0, 0});
-  if (settings.io_flusher) program.call(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
+  const bool same = inherited != nullptr && thread.credentials == *inherited;
+  if (!same) add_credentials(program, thread.credentials, ids);
+  // A change of credentials resets these.
+  if (thread.stopped->parent_death_signal != 0)
+    program.call(SYS_prctl, {PR_SET_PDEATHSIG, thread.stopped->parent_death_signal, 0, 0, 0});
+  const bool leader = thread.tid == process.pid;
+  if (process.stopped->dumpable <= 1 && (leader || !same))
+    program.call(SYS_prctl, {PR_SET_DUMPABLE, process.stopped->dumpable, 0, 0, 0});
   return program;
 }
 
-Program compile_process_settings(const Process& process) {
+Program compile_identity_outside(const Process& process) {
   Program program;
-  const auto& state = *process.stopped;
-  if (state.memory_deny_write_execute != 0)
-    program.call(SYS_prctl, {os::kPrSetMdwe, state.memory_deny_write_execute, 0, 0, 0});
-  if (state.memory_merge) program.call(SYS_prctl, {os::kPrSetMemoryMerge, 1, 0, 0, 0});
-  return program;
-}
-
-Program compile_common_filters(const Snapshot& snapshot, const Process& process) {
-  Program program;
-  const auto common = count_common(process);
-  for (std::size_t i = 0; i < common; ++i)
-    add_filter(program, snapshot.seccomp_filters[process.threads.front().seccomp.filters[i]]);
-  return program;
-}
-
-Program compile_filters(const Snapshot& snapshot, const Process& process, const Thread& thread) {
-  Program program;
-  for (auto i = count_common(process); i < thread.seccomp.filters.size(); ++i)
-    add_filter(program, snapshot.seccomp_filters[thread.seccomp.filters[i]]);
-  if (thread.seccomp.mode == SECCOMP_MODE_STRICT) program.call(SYS_seccomp, {SECCOMP_SET_MODE_STRICT, 0, 0});
+  const auto& leader = process.threads.front();
+  add_scheduling(program, leader.scheduling, nullptr);
+  add_directories_and_limits(program, process);
+  add_ids(program, leader.credentials);
   return program;
 }
 

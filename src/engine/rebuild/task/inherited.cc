@@ -13,7 +13,7 @@
 namespace upkeep::engine {
 namespace {
 
-// Asked with an ID that nobody can have, these change nothing and tell what is (setfsuid(2)).
+// Asked with an ID that nobody can have, these change nothing and return what is (setfsuid(2)).
 constexpr std::uint32_t kNobody = ~0U;
 
 Result<void> read_capabilities(Credentials& own) {

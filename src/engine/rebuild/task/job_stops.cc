@@ -2,9 +2,10 @@
 
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/rebuild/compile.h"
+#include "engine/tree/inner_ids.h"
 
 namespace upkeep::engine {
 namespace {
@@ -42,16 +43,22 @@ bool is_stopped(const Process& process) { return !process.exit_status && process
 
 }  // namespace
 
-Result<void> stop_jobs(const Snapshot& snapshot, NewTasks& tasks, Workshop& shop) {
+Program compile_wait_for_stop(const Process& parent, const Process& stopped) {
+  Program program;
+  program.call(SYS_waitid, {P_PID, seen_by(parent, stopped), 0, WSTOPPED | WNOHANG | __WALL, 0});
+  return program;
+}
+
+Result<void> stop_jobs(const Snapshot& snapshot, NewTasks& tasks, CallArena& arena) {
   for (const auto& process : snapshot.processes) {
     if (is_stopped(process))
       TRY_IN(fmt::format("process {}", process.pid), stop_job(process, tasks.find(process.pid)->threads));
   }
   for (const auto& process : snapshot.processes) {
     const auto* parent = snapshot.find(process.ppid);
-    const bool told = is_stopped(process) && !process.stopped->stop_untold;
-    if (told && parent != nullptr && !parent->exit_status)
-      TRY(shop.run(tasks.find(parent->pid)->threads.front(), compile_told_of_stop(*parent, process)));
+    const bool reported = is_stopped(process) && !process.stopped->stop_untold;
+    if (reported && parent != nullptr && !parent->exit_status)
+      TRY(arena.run(tasks.find(parent->pid)->threads.front(), compile_wait_for_stop(*parent, process)));
   }
   return {};
 }

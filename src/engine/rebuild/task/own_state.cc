@@ -1,19 +1,20 @@
-// Signals, timers, limits, scheduling, credentials.
+#include "engine/rebuild/task/own_state.h"
 
-#include <linux/capability.h>
 #include <linux/prctl.h>
-#include <linux/securebits.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 
 #include <algorithm>
-#include <tuple>
+#include <array>
+#include <span>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/namespaces/entering.h"
+#include "engine/rebuild/task/identity.h"
+#include "engine/rebuild/task/seccomp.h"
 #include "engine/tree/inner_ids.h"
 #include "os/clock.h"
 #include "os/uapi_supplement.h"
@@ -80,52 +81,6 @@ void make_posix_timers(Program& program, const Process& process, bool timer_ids)
   if (timer_ids) program.call(SYS_prctl, {os::kPrTimerCreateRestoreIds, 0, 0, 0, 0});
 }
 
-struct CapabilitySets {
-  __user_cap_data_struct data[2];
-};
-CapabilitySets capability_sets(std::uint64_t effective, std::uint64_t permitted, std::uint64_t inheritable) {
-  auto low = [](std::uint64_t set) { return static_cast<std::uint32_t>(set); };
-  auto high = [](std::uint64_t set) { return static_cast<std::uint32_t>(set >> 32U); };
-  return {{{low(effective), low(permitted), low(inheritable)},
-           {high(effective), high(permitted), high(inheritable)}}};
-}
-
-void set_capabilities(Program& program, std::uint64_t effective, std::uint64_t permitted,
-                      std::uint64_t inheritable) {
-  const __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-  program.call(SYS_capset,
-               {program.value(header), program.value(capability_sets(effective, permitted, inheritable))});
-}
-
-void add_policy_and_affinity(Program& program, const Scheduling& scheduling) {
-  const os::SchedulingAttributes attributes = {sizeof(os::SchedulingAttributes),
-                                               scheduling.policy,
-                                               scheduling.flags,
-                                               scheduling.nice,
-                                               scheduling.priority,
-                                               scheduling.runtime,
-                                               scheduling.deadline,
-                                               scheduling.period};
-  program.call(SYS_sched_setattr, {0, program.value(attributes), 0});
-  program.call(SYS_sched_setaffinity, {0, scheduling.affinity.data.size(),
-                                       program.bytes(std::as_bytes(std::span(scheduling.affinity.data)))});
-}
-
-}  // namespace
-
-void add_scheduling(Program& program, const Scheduling& scheduling, const Scheduling* inherited) {
-  const auto timed = [](const Scheduling& s) {
-    return std::tie(s.policy, s.flags, s.nice, s.priority, s.runtime, s.deadline, s.period, s.affinity);
-  };
-  const bool same = inherited != nullptr && scheduling.flags == 0 && timed(scheduling) == timed(*inherited);
-  if (!same) add_policy_and_affinity(program, scheduling);
-  if (scheduling.io_priority != 0)
-    program.call(SYS_ioprio_set, {1 /* IOPRIO_WHO_PROCESS */, 0, scheduling.io_priority});
-  const bool same_slack = inherited != nullptr && scheduling.timer_slack == inherited->timer_slack;
-  if (scheduling.timer_slack != 0 && !same_slack)
-    program.call(SYS_prctl, {PR_SET_TIMERSLACK, scheduling.timer_slack, 0, 0, 0});
-}
-
 Program compile_signals(const Process& process, bool timer_ids) {
   Program program;
   const auto& state = *process.stopped;
@@ -151,22 +106,6 @@ Program compile_signals(const Process& process, bool timer_ids) {
   return program;
 }
 
-void add_limits(Program& program, const Process& process) {
-  // Both as we see them: the working directory may lie outside of the root.
-  program.call(SYS_chdir, {program.text(process.folders.working_directory)});
-  if (process.folders.root != "/") program.call(SYS_chroot, {program.text(process.folders.root)});
-  for (std::size_t which = 0; which < process.limits.size(); ++which) {
-    const rlimit limit = {process.limits[which].soft, process.limits[which].hard};
-    program.call(SYS_prlimit64, {0, which, program.value(limit), 0});
-  }
-}
-
-Program compile_limits(const Process& process) {
-  Program program;
-  add_limits(program, process);
-  return program;
-}
-
 Program compile_thread(const Process& process, const Thread& thread, const Scheduling* inherited) {
   Program program;
   const auto& state = *thread.stopped;
@@ -188,46 +127,36 @@ Program compile_thread(const Process& process, const Thread& thread, const Sched
   return program;
 }
 
-// Changing the user must not take the capabilities that the next steps need.
-void add_ids(Program& program, const Credentials& wanted) {
-  program.call(SYS_prctl, {PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0});
-  program.call(SYS_setgroups, {wanted.groups.size(), program.bytes(std::as_bytes(std::span(wanted.groups)))});
-  program.call(SYS_setresgid, {wanted.gid, wanted.egid, wanted.sgid});
-  program.call(SYS_setfsgid, {wanted.fsgid});
-  program.call(SYS_setresuid, {wanted.uid, wanted.euid, wanted.suid});
-  program.call(SYS_setfsuid, {wanted.fsuid});
+void set_speculation(Program& program, int kind, std::uint32_t state) {
+  if ((state & PR_SPEC_PRCTL) == 0) return;  // not a matter of the thread
+  const auto wanted = state & ~static_cast<std::uint32_t>(PR_SPEC_PRCTL);
+  // Another kernel or processor may leave no choice; it is then as safe or safer.
+  if (wanted != PR_SPEC_ENABLE) program.try_call(SYS_prctl, {PR_SET_SPECULATION_CTRL, kind, wanted, 0, 0});
 }
 
-void add_credentials(Program& program, const Credentials& wanted, bool ids) {
-  for (int capability = 0; capability <= highest_capability(); ++capability) {
-    const bool keep = (wanted.bounding >> static_cast<unsigned>(capability) & 1U) != 0;
-    if (!keep) program.call(SYS_prctl, {PR_CAPBSET_DROP, capability, 0, 0, 0});
-  }
-  if (ids) add_ids(program, wanted);
-  set_capabilities(program, wanted.permitted | (1ULL << CAP_SETPCAP),
-                   wanted.permitted | (1ULL << CAP_SETPCAP), wanted.inheritable);
-  for (int capability = 0; capability <= highest_capability(); ++capability) {
-    if ((wanted.ambient >> static_cast<unsigned>(capability) & 1U) != 0)
-      program.call(SYS_prctl, {PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0});
-  }
-  program.call(SYS_prctl, {PR_SET_SECUREBITS, wanted.securebits, 0, 0, 0});
-  set_capabilities(program, wanted.effective, wanted.permitted, wanted.inheritable);
-  if (wanted.no_new_privs) program.call(SYS_prctl, {PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0});
-}
-
-Program compile_credentials(const Process& process, const Thread& thread, bool ids,
-                            const Credentials* inherited) {
+Program compile_settings(const Thread& thread) {
   Program program;
-  const bool same = inherited != nullptr && thread.credentials == *inherited;
-  if (!same) add_credentials(program, thread.credentials, ids);
-  // A change of credentials resets these.
-  if (thread.stopped->parent_death_signal != 0)
-    program.call(SYS_prctl, {PR_SET_PDEATHSIG, thread.stopped->parent_death_signal, 0, 0, 0});
-  const bool leader = thread.tid == process.pid;
-  if (process.stopped->dumpable <= 1 && (leader || !same))
-    program.call(SYS_prctl, {PR_SET_DUMPABLE, process.stopped->dumpable, 0, 0, 0});
+  const auto& settings = thread.stopped->settings;
+  set_speculation(program, PR_SPEC_STORE_BYPASS, settings.store_bypass);
+  set_speculation(program, PR_SPEC_INDIRECT_BRANCH, settings.indirect_branch);
+  set_speculation(program, PR_SPEC_L1D_FLUSH, settings.l1d_flush);
+  if (settings.tsc == PR_TSC_SIGSEGV) program.call(SYS_prctl, {PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0});
+  if (settings.mce_kill != PR_MCE_KILL_DEFAULT)
+    program.call(SYS_prctl, {PR_MCE_KILL, PR_MCE_KILL_SET, settings.mce_kill, 0, 0});
+  if (settings.io_flusher) program.call(SYS_prctl, {PR_SET_IO_FLUSHER, 1, 0, 0, 0});
   return program;
 }
+
+Program compile_process_settings(const Process& process) {
+  Program program;
+  const auto& state = *process.stopped;
+  if (state.memory_deny_write_execute != 0)
+    program.call(SYS_prctl, {os::kPrSetMdwe, state.memory_deny_write_execute, 0, 0, 0});
+  if (state.memory_merge) program.call(SYS_prctl, {os::kPrSetMemoryMerge, 1, 0, 0, 0});
+  return program;
+}
+
+}  // namespace
 
 Program compile_own_state(const Snapshot& snapshot, const Process& process, const Thread& thread,
                           OwnState how) {
@@ -235,12 +164,12 @@ Program compile_own_state(const Snapshot& snapshot, const Process& process, cons
   Program program;
   if (leader) program.append(compile_childrens_pids(snapshot, process));
   if (leader) program.append(compile_signals(process, how.timer_ids));
-  if (leader && !how.user_namespace) program.append(compile_limits(process));
+  if (leader && !how.user_namespace) add_directories_and_limits(program, process);
   const auto* inherited = how.user_namespace ? nullptr : how.inherited;
   program.append(compile_thread(process, thread, inherited == nullptr ? nullptr : &inherited->scheduling));
   if (leader) program.append(compile_process_settings(process));
   program.append(compile_settings(thread));
-  program.append(compile_filters(snapshot, process, thread));
+  program.append(compile_filters(snapshot, thread, how.common_filters));
   program.append(compile_credentials(process, thread, !how.user_namespace,
                                      inherited == nullptr ? nullptr : &inherited->credentials));
   return program;

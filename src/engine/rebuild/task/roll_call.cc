@@ -17,7 +17,7 @@
 namespace upkeep::engine {
 namespace {
 
-constexpr std::size_t kLongest = 512;  // what is told about a key
+constexpr std::size_t kLongest = 512;  // what keyctl(2) says about a key
 
 GuestCall control(int option, std::uint64_t argument = 0) {
   return {SYS_prctl, {static_cast<std::uint64_t>(option), argument}};
@@ -122,7 +122,7 @@ void RollCall::take(pid_t tid, const Program& program, std::span<const std::byte
   }
 }
 
-std::vector<std::int32_t> told_keys(pid_t tid, const KnownAnswers& answers) {
+std::vector<std::int32_t> known_keys(pid_t tid, const KnownAnswers& answers) {
   std::vector<std::int32_t> keys;
   CallAnswer payload;
   const auto keyring = session_keyring(tid, answers);

@@ -40,7 +40,7 @@ class RollCall {
   std::vector<Asked> asked_;
 };
 
-// The keys of a session keyring that the thread has told about already.
-std::vector<std::int32_t> told_keys(pid_t tid, const KnownAnswers& answers);
+// The keys of a session keyring that the thread has answered for already.
+std::vector<std::int32_t> known_keys(pid_t tid, const KnownAnswers& answers);
 
 }  // namespace upkeep::engine

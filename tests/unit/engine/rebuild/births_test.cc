@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/task/births.h"
+#include "engine/rebuild/task/job_stops.h"
+#include "engine/rebuild/task/process_groups.h"
+#include "engine/rebuild/task/stand_ins.h"
 
 namespace upkeep::engine {
 namespace {
@@ -40,10 +43,10 @@ TEST(BirthCalls, AStandInLeadsItsSessionAndMakesWhoBelongsToIt) {
   // The helper makes the stand-in and the third root.
   EXPECT_EQ(compile_roots(*births, "", snapshot).describe(),
             "close_range(0, 0xffffffff, 0)\nclone3(data+16, 88)\nclone3(data+128, 88)\nexit_group(0)\n");
-  EXPECT_EQ(compile_farewell(9).describe(), "wait4(9, 0, 0, 0)\n");
+  EXPECT_EQ(compile_reap(9).describe(), "wait4(9, 0, 0, 0)\n");
 }
 
-// 20 is the first one of a PID namespace, 21 its child, 22 its brother: those inside inherit what leads to
+// 20 is the first one of a PID namespace, 21 its child, 22 its sibling: those inside inherit what leads to
 // the restorer.
 TEST(BirthCalls, ThoseInAPidNamespaceAreMadeWithTheirIdsInIt) {
   auto snapshot = tree({process(10, 1, 10), process(20, 10, 10), process(22, 10, 10), process(21, 20, 10)});
@@ -62,8 +65,8 @@ TEST(BirthCalls, ThoseInAPidNamespaceAreMadeWithTheirIdsInIt) {
             "pidfd_open(10, 0)\nsetns(1, 0x20000000)\nclose(1)\nclose(0)\n");
   EXPECT_EQ(compile_birth(std::get<Birth>(births->steps[1]), {77, {}}).describe(), "clone3(data+16, 88)\n");
   EXPECT_EQ(compile_group(snapshot.processes[1]).describe(), "");
-  EXPECT_EQ(compile_told_of_stop(snapshot.processes[1], snapshot.processes[3]).describe(),
-            compile_told_of_stop(snapshot.processes[0], process(8, 0, 0)).describe());
+  EXPECT_EQ(compile_wait_for_stop(snapshot.processes[1], snapshot.processes[3]).describe(),
+            compile_wait_for_stop(snapshot.processes[0], process(8, 0, 0)).describe());
 }
 
 }  // namespace

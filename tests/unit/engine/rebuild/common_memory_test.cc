@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/memory/address_space.h"
 
 namespace upkeep::engine {
 namespace {
@@ -30,7 +30,7 @@ Snapshot server() {
                                          false,
                                          false,
                                          0,
-                                         "file",
+                                         MappingKind::file,
                                          "/lib/y",
                                          1,
                                          2,

@@ -6,7 +6,8 @@
 
 #include <cstring>
 
-#include "engine/rebuild/compile.h"
+#include "engine/rebuild/files/descriptors.h"
+#include "engine/rebuild/memory/address_space.h"
 
 namespace upkeep::engine {
 namespace {
@@ -97,7 +98,7 @@ TEST(Compile, RingsHaveOneGapToLieIn) {
 TEST(Compile, MemoryIsWritableWhileItIsFilled) {
   Process process;
   process.memory.executable = "/bin/x";
-  Mapping code{0x10000, 0x12000, true, false, true, false, 0, "file", "/bin/x", 0, 1, {}};
+  Mapping code{0x10000, 0x12000, true, false, true, false, 0, MappingKind::file, "/bin/x", 0, 1, {}};
   Mapping heap{0x20000, 0x22000, true, true, false, false, 0, MappingKind::anonymous, "[heap]", 0, 0, {"hg"}};
   process.memory.mappings = {code, heap};
   process.memory.pages = {{0x11000, 1, 0}, {0x20000, 2, 4096}};

@@ -8,7 +8,7 @@
 
 #include <cstring>
 
-#include "engine/rebuild/memory/redirect_vdso.h"
+#include "engine/rebuild/memory/vdso.h"
 #include "os/vdso.h"
 
 namespace upkeep::engine {

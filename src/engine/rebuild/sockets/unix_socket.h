@@ -1,5 +1,6 @@
 #pragma once
-// Both ends of a connection of which one has a name, as the end has that its listener has accepted.
+// Sockets of unix(7) with names: both ends of a connection of which one has a name, as the end has that its
+// listener has accepted.
 
 #include <span>
 #include <utility>
@@ -19,7 +20,7 @@ using SocketPair = std::pair<os::UniqueFd, os::UniqueFd>;
 
 // One for each of WANTED, in their order: connected, with the names of both ends, and with nothing in them.
 // Neither a file nor a listener of that name is touched: the kernel keeps of a path what was said when it was
-// bound, so it is bound in a folder where that path leads nowhere else. Abstract names have to be free for
+// bound, so it is bound in a directory where that path leads nowhere else. Abstract names have to be free for
 // the moment. Those that were made by the same two processes are made together, since to be somebody else for
 // the moment is most of the work. The error names the socket.
 Result<std::vector<SocketPair>> make_named_pairs(std::span<const WantedPair> wanted);

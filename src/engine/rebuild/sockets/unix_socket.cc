@@ -1,4 +1,4 @@
-#include "engine/rebuild/sockets/named_pair.h"
+#include "engine/rebuild/sockets/unix_socket.h"
 
 #include <sched.h>
 #include <sys/socket.h>
@@ -73,14 +73,14 @@ Result<void> make_group(Group& group) {
   }
   const auto& [client, accepted] = group.front().ends;
   TRY_ASSIGN(const auto listener, make_bound(*accepted));
-  TRY(done_by(client->peer_credentials, "listen", [&] { return ::listen(listener.get(), 1); }));
+  TRY(call_as(client->peer_credentials, "listen", [&] { return ::listen(listener.get(), 1); }));
   TRY_ASSIGN(auto others,
-             made_by(accepted->peer_credentials, [&] { return connect_and_accept(listener, group); }));
+             make_as(accepted->peer_credentials, [&] { return connect_and_accept(listener, group); }));
   for (std::size_t i = 0; i < group.size(); ++i) group[i].accepted = std::move(others.at(i));
   return {};
 }
 
-// MAKE runs in a thread, whose root folder is an empty one.
+// MAKE runs in a thread, whose root directory is an empty one.
 template <typename T, typename Make>
 Result<T> below_scratch(const Make& make) {
   TRY_ASSIGN(const auto scratch, Scratch::make());

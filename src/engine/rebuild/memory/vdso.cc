@@ -1,4 +1,4 @@
-#include "engine/rebuild/memory/redirect_vdso.h"
+#include "engine/rebuild/memory/vdso.h"
 
 #include <sys/syscall.h>
 
