@@ -65,7 +65,7 @@ std::optional<Name> name_of(const sockaddr_storage& storage) {
   return name;
 }
 
-// Reads what only repair mode shows. Where criu has chosen a queue its choice is put back.
+// Reads what only repair mode shows. Which queue somebody has chosen is put back.
 Result<void> read_sequences(os::Fd fd, os::Survivor& survivor, TcpPeer& peer) {
   TRY_ASSIGN(auto repair, os::TcpRepairMode::enter(fd, &survivor));
   TRY(os::choose_repair_queue(fd, TCP_RECV_QUEUE));

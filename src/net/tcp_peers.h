@@ -36,7 +36,7 @@ Result<std::vector<TcpPeer>> tcp_peers_from_json(const nlohmann::json& json);
 // pidfd_getfd (Linux 5.6, PTRACE_MODE_ATTACH) makes a second descriptor of the task's own socket, which is
 // asked directly. Sequence numbers are readable in repair mode only (TCP_REPAIR, tcp(7); CAP_NET_ADMIN): a
 // socket that is not in it, is for three system calls, and comes out of it without a window probe. One that
-// is, as criu leaves them, stays so. The calling thread is the one whose end would let the tasks run on
+// is stays so. The calling thread is the one whose end would let the tasks run on
 // (os/survivor.h).
 //
 // Not seen: connections that no descriptor refers to (not yet accepted, or in flight over a Unix socket), and
