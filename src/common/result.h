@@ -1,5 +1,5 @@
 #pragma once
-// How things fail here. Three tiers: Result<T> for what can happen (a file is missing, a system call fails), one
+// How things fail here. Three tiers: Result<T> for what can happen (a file is missing, a call fails), one
 // error shown to the user near the top of a command, and abort() for bugs.
 
 #include <cerrno>
