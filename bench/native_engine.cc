@@ -62,7 +62,7 @@ Result<void> snapshot(pid_t pid, const std::string& manifest) {
     TRY_ASSIGN(const auto tree, engine::StoppedTree::stop({pid}));
     watch.mark("stop");
     engine::InspectRequest request;
-    request.page_runs = false;
+    request.pages.runs = false;
     TRY_ASSIGN(const auto model, engine::inspect(tree, request));
     TRY(refuse(model));
     watch.mark("inspect");

@@ -38,6 +38,11 @@ set(UPKEEP_DIRECTORY_engine_verify engine/verify)
 set(UPKEEP_DIRECTORY_jump_old jump/old)
 set(UPKEEP_DIRECTORY_jump_new jump/new)
 
+# Wings of a room, from top to bottom: a file may include from its own wing and from those below it, which
+# scripts/check-arrows looks after. '.' is the room's own directory.
+set(UPKEEP_WINGS_engine_inspect . task files sockets namespaces memory calls)
+set(UPKEEP_WINGS_engine_rebuild . task files sockets namespaces memory calls)
+
 add_library(upkeep_flags INTERFACE)
 target_compile_definitions(upkeep_flags INTERFACE _FILE_OFFSET_BITS=64
                            UPKEEP_VERSION="${PROJECT_VERSION}")

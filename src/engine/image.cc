@@ -72,8 +72,8 @@ Result<std::uint64_t> ImageWriter::copy_ahead(pid_t pid) {
 
 Result<Snapshot> ImageWriter::write(const StoppedTree& tree, Durability durability) {
   InspectRequest request;
-  request.sink = [this](auto bytes) { return add(bytes); };
-  request.ahead = ahead_.get();
+  request.pages.sink = [this](auto bytes) { return add(bytes); };
+  request.pages.ahead = ahead_.get();
   const auto networks = HeldNetworks::hold(tree);
   TRY_ASSIGN(auto snapshot, inspect(tree, request));
   TRY(refuse_obstacles(snapshot));

@@ -1,7 +1,7 @@
 #include "engine/stopped_set.h"
 
 #include "engine/inspect/calls/stop.h"
-#include "engine/inspect/sockets/connections.h"
+#include "engine/inspect/sockets/taken_connections.h"
 #include "engine/model/snapshot.h"
 
 namespace upkeep::engine {

@@ -9,7 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/inspect/inspect.h"
-#include "engine/inspect/sockets/connections.h"
+#include "engine/inspect/sockets/taken_connections.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
 

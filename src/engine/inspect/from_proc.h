@@ -1,5 +1,5 @@
 #pragma once
-// What /proc and system calls about other tasks tell of each process without a stop of its own, read for
+// What /proc and system calls about other tasks say of each process without a stop of its own, read for
 // several processes and threads at a time: most of the time that it takes is the kernel's, walking page
 // tables and names, and nothing of one process waits for another one.
 
@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "common/result.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/calls/stop.h"
+#include "engine/inspect/files/descriptor_facts.h"
 #include "engine/model/snapshot.h"
 
 namespace upkeep::engine {
@@ -25,16 +27,14 @@ struct FromProc {
   Result<void> outcome;  // the error: it has ended meanwhile, or cannot be read
 };
 
-// Is told each of them, by its number, in their order and in the calling thread, while others are still read.
-// Its error ends the reading.
+// Is given each of them, by its number, in their order and in the calling thread, while others are still
+// read. Its error ends the reading.
 using TakeFromProc = std::function<Result<void>(std::size_t, FromProc&)>;
 
 // Of running tasks: mappings without their flags, threads and descriptors that go away meanwhile left out.
 Result<void> glance_at_proc(const std::vector<pid_t>& pids, const TakeFromProc& take);
 FromProc glance_at_proc(pid_t pid);
-// Of tasks that stand still. MADE_HERE: we have made them, and they have not run yet: what their threads have
-// from us, security labels and namespaces, is not looked at.
-Result<void> read_from_proc(const std::vector<HeldProcess>& processes, bool made_here,
-                            const TakeFromProc& take);
+// Of tasks that stand still. Of those just made, security labels and namespaces of threads are not looked at.
+Result<void> read_from_proc(const std::vector<HeldProcess>& processes, Look tasks, const TakeFromProc& take);
 
 }  // namespace upkeep::engine

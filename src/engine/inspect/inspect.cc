@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <time.h>
 
 #include <algorithm>
@@ -12,19 +11,31 @@
 #include <unordered_set>
 #include <utility>
 
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/files/descriptors.h"
 #include "engine/inspect/files/io_uring.h"
+#include "engine/inspect/files/ipc_objects.h"
+#include "engine/inspect/files/kept_files.h"
+#include "engine/inspect/files/kernel_files.h"
+#include "engine/inspect/files/posix_queues.h"
 #include "engine/inspect/files/terminal.h"
 #include "engine/inspect/from_proc.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/memory/huge_pages.h"
+#include "engine/inspect/memory/pages.h"
+#include "engine/inspect/namespaces/namespaces.h"
 #include "engine/inspect/sockets/outside_peers.h"
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/sockets/socket_reading.h"
 #include "engine/inspect/task/job_stops.h"
 #include "engine/inspect/task/landlock_domains.h"
+#include "engine/inspect/task/own_state_calls.h"
+#include "engine/inspect/task/own_state_registers.h"
+#include "engine/inspect/task/seccomp.h"
 #include "engine/inspect/tree_obstacles.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
+#include "os/survivor.h"
 #include "os/time_namespace.h"
 #include "os/vdso.h"
 
@@ -65,8 +76,8 @@ Result<os::UniqueFd> mounts_of(const Process& process, const Snapshot& snapshot)
 
 // Names are looked up as PROCESS does, but those of /proc, which we need as we know it: in a copy of its
 // mount namespace where its own /proc shows another PID namespace.
-template <typename Look>
-Result<void> look_as(const Process& process, const Snapshot& snapshot, const Look& look) {
+template <typename Use>
+Result<void> look_as(const Process& process, const Snapshot& snapshot, const Use& look) {
   TRY_ASSIGN(const auto mounts, mounts_of(process, snapshot));
   if (!shows_other_processes(process, snapshot)) return os::in_namespace(mounts, "mnt", look);
   const os::UniqueFd proc(::open_tree(AT_FDCWD, "/proc", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
@@ -89,12 +100,12 @@ struct Readers {
 };
 
 Result<void> read_descriptors(FromProc& from, Process& process, Snapshot& snapshot, Readers& readers,
-                              bool stopped) {
+                              Look tasks) {
   return look_as(process, snapshot, [&]() -> Result<void> {
     if (!from.descriptors) {
-      TRY_ASSIGN(from.descriptors, read_descriptor_facts(process.pid, stopped));
+      TRY_ASSIGN(from.descriptors, read_descriptor_facts(process.pid, tasks));
     }
-    return readers.descriptors.read(process, std::move(*from.descriptors), stopped);
+    return readers.descriptors.read(process, std::move(*from.descriptors), tasks);
   });
 }
 
@@ -113,8 +124,8 @@ Result<void> read_one(const HeldProcess& held, FromProc& from, Snapshot& snapsho
         {held.pid, "mapping [vdso]", "its code is not the kernel's: it was altered", ""});
   TRY(read_stopped(held, from.statuses, process, snapshot.obstacles));
   TRY(read_seccomp(held, process, snapshot));
-  TRY(read_pages(held.pid, process.memory, request));
-  return read_descriptors(from, process, snapshot, readers, true);
+  TRY(read_pages(held.pid, process.memory, request.pages));
+  return read_descriptors(from, process, snapshot, readers, request.tasks);
 }
 
 // The processes of all trees, each once.
@@ -135,7 +146,7 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
   auto process = std::move(from.process);
   if (!process.exit_status) {
     TRY(readers.namespaces.read(process));
-    TRY(read_descriptors(from, process, snapshot, readers, false));
+    TRY(read_descriptors(from, process, snapshot, readers, Look::glance));
     // One that is about to end has left its namespaces: what was read of them is not true.
     TRY(os::namespace_id(process.pid, "mnt"));
   } else {
@@ -152,10 +163,11 @@ Result<void> glance_at(FromProc& from, Snapshot& snapshot, Readers& readers) {
 Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request) {
   TRY_ASSIGN(auto snapshot, begin_snapshot());
   const os::KernelMemory::Use use;
+  const bool just_made = request.tasks == Look::just_made;
   std::optional<LandlockDomains> landlock;  // of tasks just made: what we have
-  if (request.surroundings) landlock.emplace();
+  if (!just_made) landlock.emplace();
   os::Survivor survivor(::gettid());
-  Readers readers(snapshot, request.surroundings ? &survivor : nullptr);  // tasks just made end with us
+  Readers readers(snapshot, just_made ? nullptr : &survivor);  // tasks just made end with us
   std::vector<pid_t> pids;
   for (const auto& held : tree.processes()) pids.push_back(held.pid);
   TRY(readers.namespaces.choose_clocks(pids));
@@ -167,26 +179,26 @@ Result<Snapshot> inspect(const StoppedTree& tree, const InspectRequest& request)
     statuses.push_back(std::move(from.statuses));
     return {};
   };
-  TRY(read_from_proc(tree.processes(), !request.surroundings, take));
+  TRY(read_from_proc(tree.processes(), request.tasks, take));
   survivor.let_go();
-  TRY(read_by_calls(tree, statuses, request, snapshot));
+  TRY(read_by_calls(tree, statuses, request.many_threads, request.answers, snapshot));
   TRY(read_untold_stops(tree, snapshot));
-  readers.descriptors.finish(true);
-  if (!request.surroundings)  // a tree that has just been made
+  readers.descriptors.finish(request.tasks);
+  if (just_made)  // so are its connections
     std::erase_if(snapshot.obstacles, [](const auto& o) { return o.why == kLeftInRepairMode; });
   look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));
-  TRY(read_kept_files(snapshot, request, true));
-  if (request.surroundings) {
+  TRY(read_kept_files(snapshot, request.pages, request.tasks));
+  if (request.scope == Scope::with_outside) {
     TRY(look_at_huge_pages(snapshot));
     TRY(read_ipc_objects(snapshot));
     TRY(read_posix_queues(snapshot));
     look_at_whole_tree(snapshot);
-    look_outside(snapshot, true);
-    landlock->finish(snapshot);
+    look_outside(snapshot, request.tasks);
   }
+  if (landlock) landlock->finish(snapshot);
   TRY(read_terminal_queues(snapshot));
   return snapshot;
 }
@@ -213,16 +225,16 @@ Result<Snapshot> glance(const std::vector<pid_t>& roots) {
     return {};
   };
   TRY(glance_at_proc(pids, take));
-  readers.descriptors.finish(false);
+  readers.descriptors.finish(Look::glance);
   look_at_mapped_rings(snapshot);
   look_at_foreign_files(snapshot);
   TRY(read_terminals(snapshot));
   TRY(read_clocks(snapshot, readers.namespaces.clocks()));
-  TRY(read_kept_files(snapshot, {}, false));
+  TRY(read_kept_files(snapshot, {}, Look::glance));
   TRY(read_ipc_objects(snapshot));
   TRY(read_posix_queues(snapshot));
   look_at_whole_tree(snapshot);
-  look_outside(snapshot, false);
+  look_outside(snapshot, Look::glance);
   landlock.finish(snapshot);
   return snapshot;
 }

@@ -1,6 +1,3 @@
-// What stands in the way that only the whole tree shows: objects shared with tasks that stay behind, what no
-// order of births makes again.
-
 #include "engine/inspect/tree_obstacles.h"
 
 #include <fcntl.h>
@@ -12,10 +9,10 @@
 #include <set>
 #include <tuple>
 
+#include "engine/inspect/calls/outside_processes.h"
 #include "engine/inspect/files/description_order.h"
-#include "engine/inspect/files/terminal.h"
+#include "engine/inspect/files/terminal_users.h"
 #include "engine/inspect/namespaces/pid_namespaces.h"
-#include "engine/inspect/outside_processes.h"
 #include "engine/inspect/task/leaders.h"
 #include "engine/inspect/task/sharing.h"
 #include "engine/tree/births.h"
@@ -35,19 +32,19 @@ std::set<std::string> shared_names(const Snapshot& snapshot) {
   return names;
 }
 
-// Calls LOOK with each descriptor of each stranger.
-template <typename Look>
-void for_each_outside_descriptor(const Strangers& strangers, const Look& look) {
-  for (const pid_t pid : strangers) {
-    for (const auto& descriptor : os::list_descriptors(pid)) look(pid, descriptor);
+// Calls USE with each descriptor of each of them.
+template <typename Use>
+void for_each_outside_descriptor(const OutsideProcesses& outside, const Use& use) {
+  for (const pid_t pid : outside) {
+    for (const auto& descriptor : os::list_descriptors(pid)) use(pid, descriptor);
   }
 }
 
-void find_outside_holders(const Strangers& strangers, Snapshot& snapshot) {
+void find_outside_holders(const OutsideProcesses& outside, Snapshot& snapshot) {
   const auto wanted = shared_names(snapshot);
   if (wanted.empty()) return;
   std::map<std::string, pid_t> holders;
-  for_each_outside_descriptor(strangers, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+  for_each_outside_descriptor(outside, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
     if (wanted.contains(theirs.link)) holders.emplace(theirs.link, pid);
   });
   for (const auto& process : snapshot.processes) {
@@ -95,7 +92,7 @@ class SortedDescriptors {
 };
 
 // Objects without a name of their own (eventfd and the like) are told apart by kcmp(2).
-void find_outside_holders_of_unnamed(const Strangers& strangers, Snapshot& snapshot) {
+void find_outside_holders_of_unnamed(const OutsideProcesses& outside, Snapshot& snapshot) {
   std::map<std::string, SortedDescriptors> ours;
   std::set<std::uint32_t> seen;
   for (const auto& process : snapshot.processes) {
@@ -106,7 +103,7 @@ void find_outside_holders_of_unnamed(const Strangers& strangers, Snapshot& snaps
     }
   }
   if (ours.empty()) return;
-  for_each_outside_descriptor(strangers, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
+  for_each_outside_descriptor(outside, [&](pid_t pid, const os::LinkedDescriptor& theirs) {
     const auto same_kind = ours.find(theirs.link);
     if (same_kind == ours.end()) return;
     if (const auto* one = same_kind->second.find(pid, theirs.number))
@@ -201,8 +198,8 @@ void look_at_keyrings_of_orphans(const Births& births, Snapshot& snapshot) {
 }
 
 // How they can be made again, if everything that they are made of is here.
-void look_at_births(const Strangers& strangers, Snapshot& snapshot) {
-  if (!look_at_leaders(strangers, snapshot)) return;
+void look_at_births(const OutsideProcesses& outside, Snapshot& snapshot) {
+  if (!look_at_leaders(outside, snapshot)) return;
   const auto births = plan_births(snapshot);
   if (!births) {
     snapshot.obstacles.push_back(births.error());
@@ -234,7 +231,7 @@ void look_at_user_namespaces(Snapshot& snapshot) {
 }
 
 // What is in these is seen by everybody in them, and would be there twice.
-void find_others_in_namespaces(const Strangers& strangers, Snapshot& snapshot) {
+void find_others_in_namespaces(const OutsideProcesses& outside, Snapshot& snapshot) {
   for (const char* kind : {"net", "ipc", "pid"}) {
     std::map<std::uint64_t, std::int32_t> ours;
     for (const auto& process : snapshot.processes) {
@@ -243,7 +240,7 @@ void find_others_in_namespaces(const Strangers& strangers, Snapshot& snapshot) {
       if (its && own && *its != *own) ours.emplace(*its, process.pid);
     }
     if (ours.empty()) continue;
-    for (const pid_t pid : strangers) {
+    for (const pid_t pid : outside) {
       const auto found = ours.find(os::namespace_id(pid, kind).value_or(0));
       if (found == ours.end()) continue;
       snapshot.obstacles.push_back(
@@ -274,18 +271,18 @@ void look_at_networks_of_sockets(Snapshot& snapshot) {
 }  // namespace
 
 void look_at_whole_tree(Snapshot& snapshot) {
-  const auto strangers = strangers_to(snapshot);
-  look_at_sharing(strangers, snapshot);
+  const auto outside = outside_processes(snapshot);
+  look_at_sharing(outside, snapshot);
   for (const auto& process : snapshot.processes) look_at_threads(process, snapshot);
-  look_at_births(strangers, snapshot);
+  look_at_births(outside, snapshot);
   look_at_input_signals(snapshot);
   look_at_user_namespaces(snapshot);
   look_at_pid_namespaces(snapshot);
-  find_others_in_namespaces(strangers, snapshot);
+  find_others_in_namespaces(outside, snapshot);
   look_at_networks_of_sockets(snapshot);
-  find_outside_holders(strangers, snapshot);
-  find_outside_holders_of_unnamed(strangers, snapshot);
-  find_outside_users_of_terminals(strangers, snapshot);
+  find_outside_holders(outside, snapshot);
+  find_outside_holders_of_unnamed(outside, snapshot);
+  find_outside_users_of_terminals(outside, snapshot);
 }
 
 }  // namespace upkeep::engine

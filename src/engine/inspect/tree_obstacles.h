@@ -1,5 +1,6 @@
 #pragma once
-// What stands in the way that no single task shows.
+// Obstacles that only the whole tree shows: objects shared with tasks that stay behind, what no order of
+// births makes again.
 
 #include "engine/model/snapshot.h"
 

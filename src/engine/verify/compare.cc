@@ -402,7 +402,7 @@ Snapshot comparable(Snapshot snapshot, const Snapshot& other) {
   snapshot.boot.clear();
   snapshot.obstacles.clear();
   snapshot.losses.clear();
-  snapshot.semaphore_sets.clear();  // of the surroundings, which are not looked at again
+  snapshot.semaphore_sets.clear();  // of the whole machine, which is not looked at again
   snapshot.message_queues.clear();
   forget_unused_queues(snapshot);
   std::set<std::int32_t> ids;

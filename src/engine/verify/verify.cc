@@ -37,9 +37,10 @@ Result<StoppedTree> verify(const Snapshot& wanted, NewTasks tasks) {
   const bool guards =
       std::ranges::any_of(wanted.processes, [](const auto& p) { return !p.memory.guards.empty(); });
   InspectRequest request;
-  request.page_runs = false;
-  request.guards = guards;
-  request.surroundings = false;
+  request.pages.runs = false;
+  request.pages.guards = guards;
+  request.tasks = Look::just_made;
+  request.scope = Scope::trees;
   request.answers = &tasks.answers();
   auto found = inspect(tree, request);
   auto same = found ? is_as_wanted(wanted, std::move(*found))

@@ -97,7 +97,8 @@ TEST_F(Trees, NothingHasToBeAskedAgain) {
   auto tree = verify(*saved, std::move(*tasks));
   ASSERT_OK(tree);
   InspectRequest request;
-  request.surroundings = false;
+  request.tasks = Look::just_made;
+  request.scope = Scope::trees;
   request.answers = &answers;
   const auto seen = inspect(*tree, request);
   ASSERT_OK(seen);

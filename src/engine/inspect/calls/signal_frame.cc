@@ -1,13 +1,13 @@
 #include "engine/inspect/calls/signal_frame.h"
-#include "os/restart_codes.h"
 
 #include <cpuid.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+
+#include "os/restart_codes.h"
 
 namespace upkeep::engine {
 namespace {

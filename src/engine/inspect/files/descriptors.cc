@@ -1,9 +1,8 @@
-// Which descriptors there are, and which of them lead to the same open file description.
+#include "engine/inspect/files/descriptors.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,7 +11,7 @@
 
 #include "engine/inspect/calls/proc_text.h"
 #include "engine/inspect/files/description_order.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/namespaces/namespaces.h"
 #include "os/child.h"
 #include "os/file.h"
 #include "os/open_socket.h"
@@ -20,21 +19,14 @@
 namespace upkeep::engine {
 namespace {
 
-constexpr int kKcmpEpollTarget = 7;  // KCMP_EPOLL_TFD
-
-// struct kcmp_epoll_slot
-struct EpollSlot {
-  std::uint32_t epoll_fd, fd, offset;
-};
-
 // Of one process: names are looked up from there.
-struct DescriptorFolders {
+struct DescriptorDirectories {
   os::UniqueFd links, infos;
-  static Result<DescriptorFolders> open(pid_t pid) {
-    DescriptorFolders folders;
-    TRY_ASSIGN(folders.links, os::open_file(fmt::format("/proc/{}/fd", pid), O_PATH | O_DIRECTORY));
-    TRY_ASSIGN(folders.infos, os::open_file(fmt::format("/proc/{}/fdinfo", pid), O_PATH | O_DIRECTORY));
-    return folders;
+  static Result<DescriptorDirectories> open(pid_t pid) {
+    DescriptorDirectories directories;
+    TRY_ASSIGN(directories.links, os::open_file(fmt::format("/proc/{}/fd", pid), O_PATH | O_DIRECTORY));
+    TRY_ASSIGN(directories.infos, os::open_file(fmt::format("/proc/{}/fdinfo", pid), O_PATH | O_DIRECTORY));
+    return directories;
   }
 };
 
@@ -50,15 +42,15 @@ Result<std::vector<int>> list_descriptors(pid_t pid) {
   return numbers;
 }
 
-Result<DescriptorFacts> facts_of(const DescriptorFolders& folders, pid_t pid, int fd) {
+Result<DescriptorFacts> facts_of(const DescriptorDirectories& directories, pid_t pid, int fd) {
   DescriptorFacts facts;
   facts.pid = facts.holder = pid;
   facts.fd = facts.number = fd;
   const auto name = std::to_string(fd);
-  TRY_ASSIGN(facts.link, os::read_link_at(folders.links, name));
-  TRY_ASSIGN(facts.info, os::read_record_at(folders.infos, name));
+  TRY_ASSIGN(facts.link, os::read_link_at(directories.links, name));
+  TRY_ASSIGN(facts.info, os::read_record_at(directories.infos, name));
   struct stat status = {};
-  if (::fstatat(folders.links.get(), name.c_str(), &status, 0) < 0)
+  if (::fstatat(directories.links.get(), name.c_str(), &status, 0) < 0)
     return ErrnoErr("stat /proc/{}/fd/{}", pid, fd);
   facts.device = status.st_dev;
   facts.inode = status.st_ino;
@@ -87,16 +79,16 @@ std::uint64_t own_network_cookie() {
 
 }  // namespace
 
-Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, bool stopped) {
+Result<std::vector<DescriptorFacts>> read_descriptor_facts(pid_t pid, Look tasks) {
   TRY_ASSIGN(const auto numbers, list_descriptors(pid));
-  TRY_ASSIGN(const auto folders, DescriptorFolders::open(pid));
+  TRY_ASSIGN(const auto directories, DescriptorDirectories::open(pid));
   std::vector<DescriptorFacts> all;
   all.reserve(numbers.size());
   for (int fd : numbers) {
-    auto facts = facts_of(folders, pid, fd);
+    auto facts = facts_of(directories, pid, fd);
     if (facts)
       all.push_back(std::move(*facts));
-    else if (stopped)
+    else if (stand_still(tasks))
       return tl::unexpected(std::move(facts).error());
   }
   return all;
@@ -108,14 +100,15 @@ DescriptorReader::DescriptorReader(Snapshot& snapshot, os::Survivor* survivor)
       own_network_(own_network_cookie()),
       survivor_(survivor) {}
 
-Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, bool stopped) {
+Result<std::uint32_t> DescriptorReader::file_of(const DescriptorFacts& facts, Look tasks) {
   auto& sorted = sorted_[{facts.device, facts.inode}];
-  const auto place = find_description(facts.pid, facts.fd, sorted.size(),
-                                      [&](std::size_t i) -> const Place& { return places_[sorted[i]]; });
+  const auto place =
+      find_description(facts.pid, facts.fd, sorted.size(),
+                       [&](std::size_t i) -> const OpenFilePlace& { return places_[sorted[i]]; });
   if (place.same) return sorted[place.at];
   const auto known = snapshot_.obstacles.size();
-  TRY_ASSIGN(auto read, read_open_file(facts, stopped, snapshot_));
-  if (!stopped && snapshot_.obstacles.size() > known) {
+  TRY_ASSIGN(auto read, read_open_file(facts, tasks, snapshot_));
+  if (!stand_still(tasks) && snapshot_.obstacles.size() > known) {
     snapshot_.obstacles.resize(known);
     TRY_ASSIGN(read, read_held(facts));
   }
@@ -136,19 +129,19 @@ void DescriptorReader::add_what_is_ours(DescriptorFacts& facts) {
 // command: what is refused is looked at once more, by a descriptor of our own.
 Result<OpenFileReading> DescriptorReader::read_held(const DescriptorFacts& facts) {
   TRY_ASSIGN(const auto held, borrow_descriptor(facts));
-  TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
+  TRY_ASSIGN(const auto own, DescriptorDirectories::open(::getpid()));
   TRY_ASSIGN(auto now, facts_of(own, ::getpid(), held.get()));
   add_what_is_ours(now);
   now.inner = facts.inner;
   now.holder = facts.holder;
   now.number = facts.number;
-  return read_open_file(now, false, snapshot_);
+  return read_open_file(now, Look::glance, snapshot_);
 }
 
 // A socket may be on its way through itself: it is known by now.
 Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<InFlight> in_flight) {
   if (in_flight.empty()) return {};
-  TRY_ASSIGN(const auto own, DescriptorFolders::open(::getpid()));
+  TRY_ASSIGN(const auto own, DescriptorDirectories::open(::getpid()));
   for (auto& message : in_flight) {
     for (auto& descriptor : message.descriptors) {
       TRY_ASSIGN(auto facts, facts_of(own, ::getpid(), descriptor.get()));
@@ -156,7 +149,7 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
       facts.number = -1;
       add_what_is_ours(facts);
       in_flight_.push_back(std::move(descriptor));
-      TRY_ASSIGN(const auto file, file_of(facts, true));
+      TRY_ASSIGN(const auto file, file_of(facts, Look::stopped));
       if (const auto& its = snapshot_.files[file].socket; its && its->connection)
         snapshot_.obstacles.push_back({0, descriptor_title(-1, facts.link),
                                        "a TCP connection is on its way through a socket",
@@ -167,63 +160,21 @@ Result<void> DescriptorReader::read_in_flight(std::uint32_t socket, std::vector<
   return {};
 }
 
-Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFacts> descriptors,
-                                    bool stopped) {
+Result<void> DescriptorReader::read(Process& process, std::vector<DescriptorFacts> descriptors, Look tasks) {
   const bool inner = shows_other_processes(process, snapshot_);
   auto holder = os::open_pidfd(process.pid);
   for (auto& facts : descriptors) {
     add_what_is_ours(facts);
     if (holder) facts.process = *holder;
     facts.inner = inner;
-    auto file = file_of(facts, stopped);
-    if (!file && !stopped) continue;
+    auto file = file_of(facts, tasks);
+    if (!file && !stand_still(tasks)) continue;
     if (!file) return tl::unexpected(std::move(file).error().in(fmt::format("descriptor {}", facts.fd)));
     const auto flags = number_of(facts.info, "flags", 8).value_or(0);
     process.descriptors.push_back({facts.fd, (flags & O_CLOEXEC) != 0, *file});
     TRY(read_record_locks(process, facts.info));
   }
   return {};
-}
-
-// The number may be another file's by now, and the file open under another one, or in another task.
-// OCCURRENCE: among the entries with the same number.
-const DescriptorReader::Place* DescriptorReader::watched(const Place& set, const EpollWatch& watch,
-                                                         std::uint32_t occurrence) const {
-  EpollSlot slot = {static_cast<std::uint32_t>(set.fd), static_cast<std::uint32_t>(watch.fd), occurrence};
-  auto is = [&](pid_t pid, int fd) {
-    return ::syscall(SYS_kcmp, pid, set.pid, kKcmpEpollTarget, fd, &slot) == 0;
-  };
-  if (const auto* holder = snapshot_.find(set.pid)) {
-    const auto& descriptors = holder->descriptors;
-    const auto usual = std::lower_bound(descriptors.begin(), descriptors.end(), watch.fd,
-                                        [](const auto& d, int fd) { return d.fd < fd; });
-    if (usual != descriptors.end() && usual->fd == watch.fd && is(set.pid, watch.fd))
-      return &places_[usual->file];
-  }
-  for (const auto& place : places_) {
-    if (place.inode == watch.inode && is(place.pid, place.fd)) return &place;
-  }
-  return nullptr;
-}
-
-void DescriptorReader::finish(bool stopped) {
-  for (const auto& set : places_) {
-    auto& file = snapshot_.files[set.file];
-    if (!file.epoll) continue;
-    std::map<int, std::uint32_t> occurrences;
-    for (auto& watch : file.epoll->watches) {
-      const auto* place = watched(set, watch, occurrences[watch.fd]++);
-      watch.inode = 0;
-      if (place != nullptr) {
-        watch.file = place->file;
-      } else if (stopped) {
-        snapshot_.obstacles.push_back(
-            {set.pid, fmt::format("descriptor {} (epoll)", set.fd),
-             fmt::format("it watches what was descriptor {} and is held by no process of the tree", watch.fd),
-             ""});
-      }
-    }
-  }
 }
 
 }  // namespace upkeep::engine

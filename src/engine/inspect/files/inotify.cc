@@ -1,4 +1,4 @@
-// What an inotify instance watches: inodes, for which a path has to be found; and what a pidfd stands for.
+#include "engine/inspect/files/inotify.h"
 
 #include <fcntl.h>
 #include <sys/inotify.h>
@@ -11,7 +11,6 @@
 #include <memory>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -51,9 +50,9 @@ bool find_path(const std::vector<os::MountInfo>& mounts, const InotifyMark& mark
   for (const auto& mount : mounts) {
     if (mount.major != kernel_major(mark.device) || mount.minor != kernel_minor(mark.device)) continue;
     if (leads_to(mount.mount_point, mark.inode, watch)) return true;
-    auto folder = os::open_file(mount.mount_point, O_RDONLY | O_DIRECTORY);
-    if (!folder) continue;
-    auto object = open_by_handle(*folder, mark);
+    auto directory = os::open_file(mount.mount_point, O_RDONLY | O_DIRECTORY);
+    if (!directory) continue;
+    auto object = open_by_handle(*directory, mark);
     if (!object) continue;
     auto path = os::read_link(os::own_descriptor(*object));
     if (path && leads_to(*path, mark.inode, watch)) return true;
@@ -83,19 +82,6 @@ Result<std::vector<std::string>> read_inotify(const DescriptorFacts& facts, Inot
   std::sort(inotify.watches.begin(), inotify.watches.end(),
             [](const auto& a, const auto& b) { return a.wd < b.wd; });
   return reasons;
-}
-
-// "Pid:\t1234"; -1: it has ended and been waited for.
-Result<std::vector<std::string>> read_pidfd(const DescriptorFacts& facts, PidFile& pidfd) {
-  const auto text = value_of(facts.info, "Pid");
-  if (!text) return Err("its fdinfo names no process");
-  std::int32_t pid = 0;
-  (void)std::from_chars(text->data(), text->data() + text->size(), pid);
-  if (pid == 0)
-    return std::vector<std::string>{"its process belongs to a PID namespace that is not seen from here"};
-  auto stat = pid < 0 ? Result<os::ProcStat>(Err("ended")) : os::read_stat(pid);
-  if (stat) pidfd = {pid, stat->start_time};
-  return std::vector<std::string>();
 }
 
 }  // namespace upkeep::engine

@@ -79,7 +79,7 @@ class UringReader {
  public:
   UringReader(os::Fd ring, IoUring& uring) : ring_(ring), uring_(uring) {}
 
-  Result<std::vector<RingReason>> read(const std::string& fdinfo, bool stopped) {
+  Result<std::vector<Reason>> read(const std::string& fdinfo, Look tasks) {
     reasons_.clear();
     busy_ = false;
     const auto facts = parse_ring(fdinfo);
@@ -100,7 +100,7 @@ class UringReader {
       uring_.flags.reset();
       refuse(fmt::format("what is in flight in it cannot be told: {}", kernel.error().message()), kSwitchOff);
     }
-    if (kernel && reasons_.empty()) TRY(read_memory(*facts, stopped));
+    if (kernel && reasons_.empty()) TRY(read_memory(*facts, tasks));
     return reasons_;
   }
   // What stands in the way may be gone in a moment.
@@ -148,7 +148,7 @@ class UringReader {
   }
 
   // One of the same shape tells where things lie.
-  Result<void> read_memory(const RingFacts& facts, bool stopped) {
+  Result<void> read_memory(const RingFacts& facts, Look tasks) {
     const os::RingShape shape = {*uring_.flags, uring_.sq_entries, uring_.cq_entries};
     auto twin = os::make_ring(shape);
     if (!twin) {
@@ -167,7 +167,7 @@ class UringReader {
     if (lost && facts.cached_sq_head != facts.cached_cq_tail)
       refuse("it has dropped requests or completions");
     if (counter(os::kSqFlags) != 0) refuse("it tells its program of work to be done", kLater, true);
-    if (!stopped) return {};
+    if (!stand_still(tasks)) return {};
     const auto copy = [](std::span<const std::byte> from, Bytes& into) {
       into.data.resize(from.size());
       std::memcpy(into.data.data(), from.data(), from.size());
@@ -179,7 +179,7 @@ class UringReader {
 
   os::Fd ring_;
   IoUring& uring_;
-  std::vector<RingReason> reasons_;
+  std::vector<Reason> reasons_;
   bool busy_ = false;
 };
 
@@ -191,8 +191,8 @@ const OpenFile* ring_of(const Snapshot& snapshot, std::uint64_t inode) {
 
 }  // namespace
 
-Result<std::vector<RingReason>> read_io_uring(const std::string& fdinfo, os::Fd ring, bool stopped,
-                                              IoUring& uring) {
+Result<std::vector<Reason>> read_io_uring(const std::string& fdinfo, os::Fd ring, Look tasks,
+                                          IoUring& uring) {
   struct stat status = {};
   if (::fstat(ring.get(), &status) < 0) return ErrnoErr("fstat");
   uring.inode = status.st_ino;
@@ -202,7 +202,7 @@ Result<std::vector<RingReason>> read_io_uring(const std::string& fdinfo, os::Fd 
   constexpr int kTries = 20;
   auto info = fdinfo;
   for (int tries = 1;; ++tries) {
-    TRY_ASSIGN(auto reasons, reader.read(info, stopped));
+    TRY_ASSIGN(auto reasons, reader.read(info, tasks));
     if (!reader.busy() || tries == kTries) return reasons;
     const timespec pause = {0, 1'000'000};
     ::nanosleep(&pause, nullptr);

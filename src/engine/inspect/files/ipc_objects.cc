@@ -1,4 +1,4 @@
-// System V semaphores and message queues, from /proc/sysvipc and by looking.
+#include "engine/inspect/files/ipc_objects.h"
 
 #include <sys/ipc.h>
 #include <sys/msg.h>
@@ -10,7 +10,6 @@
 #include <span>
 #include <vector>
 
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 

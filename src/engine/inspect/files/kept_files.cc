@@ -1,5 +1,4 @@
-// Files that no path leads to: shared memory, memfds, files whose names were removed. Their contents are read
-// through /proc/PID/map_files and /proc/PID/fd.
+#include "engine/inspect/files/kept_files.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -14,7 +13,6 @@
 
 #include "engine/inspect/calls/proc_text.h"
 #include "engine/inspect/memory/page_collector.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -40,13 +38,13 @@ struct Use {
 
 class KeptFileReader {
  public:
-  KeptFileReader(Snapshot& snapshot, const InspectRequest& request, bool stopped)
-      : snapshot_(snapshot), request_(request), stopped_(stopped) {}
+  KeptFileReader(Snapshot& snapshot, const PageRequest& request, Look tasks)
+      : snapshot_(snapshot), request_(request), tasks_(tasks) {}
 
   // STATUS: of the file, to be filled in. False: it is gone, which only happens to tasks that run.
   Result<bool> read(const Use& use, struct stat& status) {
     if (::stat(use.link.c_str(), &status) < 0) {
-      if (!stopped_) return false;
+      if (!stand_still(tasks_)) return false;
       return ErrnoErr("stat {}", use.link);
     }
     if (!known_.emplace(status.st_dev, status.st_ino).second) return true;
@@ -64,7 +62,7 @@ class KeptFileReader {
     TRY_ASSIGN(kept.huge_page, huge_page_of(use));
     // All of its pages are there: they are again afterwards, also where there is nothing in them.
     all_there_ = static_cast<std::uint64_t>(status.st_blocks) * 512 >= kept.size;
-    if (readable && stopped_ && request_.page_runs) {
+    if (readable && stand_still(tasks_) && request_.runs) {
       TRY_ASSIGN(const auto file, os::open_file(use.link, O_RDONLY | O_NOCTTY));
       TRY_IN(use.what, read_contents(file, kept));
     }
@@ -106,7 +104,7 @@ class KeptFileReader {
     constexpr std::string_view kPrefix = "/memfd:";
     kept.name = without_suffix(use.name).substr(kPrefix.size());
     auto file = os::open_file(use.link, O_RDONLY);
-    if (!file && !stopped_) return false;
+    if (!file && !stand_still(tasks_)) return false;
     if (!file) return tl::unexpected(std::move(file).error());
     const int seals = ::fcntl(file->get(), kGetSeals);
     if (seals < 0) {
@@ -121,7 +119,7 @@ class KeptFileReader {
     const auto its = os::namespace_id(use.pid, "ipc"), ours = os::namespace_id(::getpid(), "ipc");
     shmid_ds about = {};
     if (!its || !ours || *its != *ours || ::shmctl(static_cast<int>(kept.inode), IPC_STAT, &about) < 0) {
-      if (stopped_) refuse(use, "nothing can be learned about this System V segment");
+      if (stand_still(tasks_)) refuse(use, "nothing can be learned about this System V segment");
       return false;
     }
     constexpr unsigned kRemoved = 01000;  // SHM_DEST of linux/shm.h
@@ -139,7 +137,7 @@ class KeptFileReader {
   Result<std::uint64_t> huge_page_of(const Use& use) const {
     struct statfs system = {};
     if (::statfs(use.link.c_str(), &system) < 0) {
-      if (!stopped_) return 0U;
+      if (!stand_still(tasks_)) return 0U;
       return ErrnoErr("statfs {}", use.link);
     }
     return system.f_type == HUGETLBFS_MAGIC ? static_cast<std::uint64_t>(system.f_bsize) : 0U;
@@ -149,7 +147,7 @@ class KeptFileReader {
   // for one of a segment that consists of huge pages: all of it is the program's. Holes of a huge page pool
   // cost nothing to read, and read as zeros.
   Result<void> read_contents(os::Fd file, KeptFile& kept) const {
-    PageCollector collector(kept.pages, request_);
+    PageCollector collector(kept.pages, request_.sink);
     std::vector<std::byte> buffer(1U << 20U);
     const auto page = std::max(kept.huge_page, kPage);
     const auto size =
@@ -174,8 +172,8 @@ class KeptFileReader {
   }
 
   Snapshot& snapshot_;
-  const InspectRequest& request_;
-  bool stopped_;
+  const PageRequest& request_;
+  Look tasks_;
   bool all_there_ = false;
   std::set<std::pair<std::uint64_t, std::uint64_t>> known_;
 };
@@ -245,8 +243,8 @@ void look_for_those_in_flight(Snapshot& snapshot) {
 
 }  // namespace
 
-Result<void> read_kept_files(Snapshot& snapshot, const InspectRequest& request, bool stopped) {
-  KeptFileReader reader(snapshot, request, stopped);
+Result<void> read_kept_files(Snapshot& snapshot, const PageRequest& request, Look tasks) {
+  KeptFileReader reader(snapshot, request, tasks);
   for (auto& process : snapshot.processes) {
     for (auto& mapping : process.memory.mappings) {
       if (!mapping.of_kept_file()) continue;

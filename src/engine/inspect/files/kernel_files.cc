@@ -1,4 +1,4 @@
-// Open files that the kernel makes up: /proc, /sys, cgroups.
+#include "engine/inspect/files/kernel_files.h"
 
 #include <fcntl.h>
 
@@ -8,7 +8,6 @@
 #include <set>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 
 namespace upkeep::engine {

@@ -1,4 +1,4 @@
-// One open file description of each kind.
+#include "engine/inspect/files/open_file.h"
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -7,7 +7,6 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -16,9 +15,13 @@
 #include <charconv>
 
 #include "engine/inspect/calls/proc_text.h"
+#include "engine/inspect/files/inotify.h"
 #include "engine/inspect/files/io_uring.h"
+#include "engine/inspect/files/kernel_files.h"
+#include "engine/inspect/files/pidfd.h"
+#include "engine/inspect/files/posix_queues.h"
 #include "engine/inspect/files/terminal.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/sockets/socket.h"
 #include "os/borrow_descriptor.h"
 #include "os/child.h"
 #include "os/file.h"
@@ -66,7 +69,7 @@ Result<void> read_pipe_data(const DescriptorFacts& facts, os::Fd end, Pipe& pipe
   return {};
 }
 
-Result<void> read_pipe(Found found, bool stopped) {
+Result<void> read_pipe(Found found, Look tasks) {
   auto& pipe = found.file.pipe.emplace();
   if (found.file.path) {
     pipe.inode = found.file.path->inode;
@@ -74,7 +77,7 @@ Result<void> read_pipe(Found found, bool stopped) {
     const auto inode = std::string_view(found.facts.link).substr(6);
     (void)std::from_chars(inode.data(), inode.data() + inode.size(), pipe.inode);
   }
-  if (!stopped) return {};
+  if (!stand_still(tasks)) return {};
   TRY_ASSIGN(const auto end, borrow_descriptor(found.facts));
   const int capacity = ::fcntl(end.get(), F_GETPIPE_SZ);
   if (capacity < 0) return ErrnoErr("F_GETPIPE_SZ");
@@ -103,12 +106,12 @@ Result<os::UniqueFd> network_of(os::Fd socket, std::uint64_t own_cookie) {
   return number == own ? os::UniqueFd() : std::move(network);
 }
 
-Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vector<Obstacle>& losses) {
+Result<std::vector<InFlight>> read_socket_of(Found found, Look tasks, std::vector<Obstacle>& losses) {
   const auto inode = std::string_view(found.facts.link).substr(8);
   std::uint64_t number = 0;
   (void)std::from_chars(inode.data(), inode.data() + inode.size(), number);
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
-  SocketReading reading{fd, stopped, found.facts.own_root, found.file.socket.emplace()};
+  SocketReading reading{fd, tasks, found.facts.own_root, found.file.socket.emplace()};
   reading.survivor = found.facts.survivor;
   TRY_ASSIGN(const auto network, network_of(fd, found.facts.own_network));
   if (network.valid()) {
@@ -123,13 +126,13 @@ Result<std::vector<InFlight>> read_socket_of(Found found, bool stopped, std::vec
   return std::move(reading.in_flight);
 }
 
-// Places in a folder are numbers that file systems on disk keep; a tmpfs gives them anew.
+// Places in a directory are numbers that file systems on disk keep; a tmpfs gives them anew.
 Result<void> look_at_listing(Found found) {
   struct statfs system = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
   if (::statfs(link.c_str(), &system) < 0) return ErrnoErr("statfs {}", link);
   if (system.f_type == TMPFS_MAGIC || system.f_type == OVERLAYFS_SUPER_MAGIC)
-    found.refuse("a folder of a tmpfs or overlay in the middle of being listed cannot be taken up again");
+    found.refuse("a directory of a tmpfs or overlay in the middle of being listed cannot be taken up again");
   return {};
 }
 
@@ -146,9 +149,9 @@ void read_device(Found found, dev_t number) {
 // Whether PATH leads to that file: as the process sees names, or as we do, who have opened it for the process
 // before it had a mount namespace of its own (as systemd does with the standard input).
 bool leads_to(const std::string& path, const struct stat& file, os::Fd own_root, bool& host) {
-  auto is_it = [&](int folder, const char* name) {
+  auto is_it = [&](int directory, const char* name) {
     struct stat there = {};
-    return ::fstatat(folder, name, &there, 0) == 0 && there.st_ino == file.st_ino &&
+    return ::fstatat(directory, name, &there, 0) == 0 && there.st_ino == file.st_ino &&
            there.st_dev == file.st_dev;
   };
   if (is_it(AT_FDCWD, path.c_str())) return true;
@@ -156,7 +159,7 @@ bool leads_to(const std::string& path, const struct stat& file, os::Fd own_root,
   return host;
 }
 
-Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
+Result<void> read_path(Found found, Look tasks, Snapshot& snapshot) {
   struct stat status = {};
   struct statfs system = {};
   const auto link = fmt::format("/proc/{}/fd/{}", found.facts.pid, found.facts.fd);
@@ -172,7 +175,7 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
       PathFile{found.facts.link, status.st_dev, status.st_ino, status.st_mode, status.st_rdev, ""};
   if (S_ISREG(status.st_mode) && is_posix_queue(link)) {
     found.file.kind = FileKind::mqueue;
-    TRY_ASSIGN(auto reasons, read_posix_queue(found.facts, status, stopped, *found.file.path, snapshot));
+    TRY_ASSIGN(auto reasons, read_posix_queue(found.facts, status, tasks, *found.file.path, snapshot));
     for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
     return {};
   }
@@ -193,7 +196,7 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
   const bool only_path = (found.file.flags & O_PATH) != 0;
   if (S_ISFIFO(status.st_mode) && !only_path) {
     found.file.kind = FileKind::fifo;
-    return read_pipe(found, stopped);
+    return read_pipe(found, tasks);
   }
   if (S_ISBLK(status.st_mode)) found.refuse("block devices are not rebuilt by this version");
   if (S_ISDIR(status.st_mode) && found.file.position != 0) TRY(look_at_listing(found));
@@ -205,10 +208,10 @@ Result<void> read_path(Found found, bool stopped, Snapshot& snapshot) {
 }
 
 // Events cannot be looked at without taking them.
-Result<void> read_inotify_of(Found found, bool stopped) {
+Result<void> read_inotify_of(Found found, Look tasks) {
   TRY_ASSIGN(auto reasons, read_inotify(found.facts, found.file.inotify.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason));
-  if (!stopped) return {};
+  if (!stand_still(tasks)) return {};
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   int unread = 0;
   if (::ioctl(fd.get(), FIONREAD, &unread) < 0) return ErrnoErr("FIONREAD");
@@ -216,7 +219,7 @@ Result<void> read_inotify_of(Found found, bool stopped) {
   return {};
 }
 
-// An owner that has ended is told as 0.
+// An owner that has ended is shown as 0.
 Result<void> read_input_signal(Found found) {
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
   f_owner_ex owner = {};
@@ -228,11 +231,11 @@ Result<void> read_input_signal(Found found) {
   return {};
 }
 
-Result<void> read_ring(Found found, bool stopped) {
+Result<void> read_ring(Found found, Look tasks) {
   auto& file = found.file;
   file.kind = FileKind::io_uring;
   TRY_ASSIGN(const auto fd, borrow_descriptor(found.facts));
-  TRY_ASSIGN(auto reasons, read_io_uring(found.facts.info, fd, stopped, file.io_uring.emplace()));
+  TRY_ASSIGN(auto reasons, read_io_uring(found.facts.info, fd, tasks, file.io_uring.emplace()));
   for (auto& reason : reasons) found.refuse(std::move(reason.why), std::move(reason.remedy));
   return {};
 }
@@ -247,7 +250,7 @@ Result<bool> was_made_a_semaphore(const DescriptorFacts& facts) {
   return (flags & EFD_SEMAPHORE) != 0;
 }
 
-Result<void> read_anonymous(Found found, bool stopped) {
+Result<void> read_anonymous(Found found, Look tasks) {
   const std::string_view link = found.facts.link, info = found.facts.info;
   auto& file = found.file;
   if (link == "anon_inode:[eventfd]") {
@@ -275,13 +278,13 @@ Result<void> read_anonymous(Found found, bool stopped) {
     file.epoll = Epoll{std::move(watches)};
   } else if (link == "anon_inode:inotify") {
     file.kind = FileKind::inotify;
-    return read_inotify_of(found, stopped);
+    return read_inotify_of(found, tasks);
   } else if (link == "anon_inode:[pidfd]") {
     file.kind = FileKind::pidfd;
     TRY_ASSIGN(auto reasons, read_pidfd(found.facts, file.pidfd.emplace()));
     for (auto& reason : reasons) found.refuse(std::move(reason));
   } else if (link == "anon_inode:[io_uring]") {
-    return read_ring(found, stopped);
+    return read_ring(found, tasks);
   } else {
     found.refuse("this kind of object is not rebuilt by this version");
   }
@@ -301,12 +304,7 @@ Result<void> read_locks(Found found) {
 
 }  // namespace
 
-Result<os::UniqueFd> borrow_descriptor(const DescriptorFacts& facts) {
-  if (facts.process.get() < 0) return os::borrow_descriptor(facts.pid, facts.fd);
-  return os::borrow_descriptor(facts.process, facts.pid, facts.fd);
-}
-
-Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stopped, Snapshot& snapshot) {
+Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, Look tasks, Snapshot& snapshot) {
   OpenFileReading reading;
   auto& file = reading.file;
   file.name = facts.link;
@@ -317,17 +315,17 @@ Result<OpenFileReading> read_open_file(const DescriptorFacts& facts, bool stoppe
   Found found{facts, file, snapshot.obstacles};
   if (facts.link.starts_with("pipe:[")) {
     file.kind = FileKind::pipe;
-    TRY(read_pipe(found, stopped));
+    TRY(read_pipe(found, tasks));
   } else if (facts.link.starts_with("anon_inode:")) {
-    TRY(read_anonymous(found, stopped));
+    TRY(read_anonymous(found, tasks));
   } else if (facts.link.starts_with("socket:[")) {
     file.kind = FileKind::socket;
-    TRY_ASSIGN(reading.in_flight, read_socket_of(found, stopped, snapshot.losses));
+    TRY_ASSIGN(reading.in_flight, read_socket_of(found, tasks, snapshot.losses));
   } else if (!facts.link.starts_with('/')) {
     found.refuse("this kind of object is not rebuilt by this version");
   } else {
     file.kind = FileKind::path;
-    TRY(read_path(found, stopped, snapshot));
+    TRY(read_path(found, tasks, snapshot));
   }
   TRY(read_locks(found));
   if (file.kind == FileKind::socket || (file.flags & O_ASYNC) != 0) TRY(read_input_signal(found));

@@ -1,9 +1,7 @@
-// POSIX message queues, mq_overview(7): those that the tree has open, and those of our IPC namespace that
-// nobody has open. They are files of a file system of the namespace's, which need not be mounted anywhere.
+#include "engine/inspect/files/posix_queues.h"
 
 #include <fcntl.h>
 #include <mqueue.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
@@ -11,9 +9,8 @@
 #include <map>
 #include <optional>
 
-#include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/outside_processes.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/calls/outside_processes.h"
+#include "engine/inspect/namespaces/queue_directory.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -55,16 +52,16 @@ Result<QueueReading> read_queue(os::Fd queue, const struct stat& status, std::st
 }
 
 std::optional<dev_t> own_device() {
-  const auto folder = open_queue_folder();
+  const auto directory = open_queue_directory();
   struct stat status = {};
-  if (!folder || !folder->valid() || ::fstat(folder->get(), &status) < 0) return std::nullopt;
+  if (!directory || !directory->valid() || ::fstat(directory->get(), &status) < 0) return std::nullopt;
   return status.st_dev;
 }
 
 // Who outside of the tree has which queue open. NAMES: of queues.
 std::map<Identity, pid_t> outside_holders(const Snapshot& snapshot, const std::vector<std::string>& names) {
   std::map<Identity, pid_t> holders;
-  for (const pid_t pid : strangers_to(snapshot)) {
+  for (const pid_t pid : outside_processes(snapshot)) {
     for (const auto& descriptor : os::list_descriptors(pid)) {
       if (!descriptor.link.starts_with('/') ||
           std::ranges::find(names, name_of(descriptor.link)) == names.end())
@@ -93,12 +90,12 @@ struct ListedQueue {
 
 Result<std::vector<ListedQueue>> list_queues() {
   std::vector<ListedQueue> queues;
-  TRY_ASSIGN(const auto folder, open_queue_folder());
-  if (!folder.valid()) return queues;
-  TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(folder)));
+  TRY_ASSIGN(const auto directory, open_queue_directory());
+  if (!directory.valid()) return queues;
+  TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(directory)));
   for (const auto& name : names) {
-    ListedQueue queue{"/" + name,
-                      os::UniqueFd(::openat(folder.get(), name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC))};
+    ListedQueue queue{
+        "/" + name, os::UniqueFd(::openat(directory.get(), name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC))};
     if (!queue.file.valid() || ::fstat(queue.file.get(), &queue.status) < 0) continue;  // gone meanwhile
     queues.push_back(std::move(queue));
   }
@@ -130,23 +127,13 @@ bool is_known(const Snapshot& snapshot, const struct stat& status) {
 
 }  // namespace
 
-Result<os::UniqueFd> open_queue_folder() {
-  const os::UniqueFd context(::fsopen("mqueue", FSOPEN_CLOEXEC));
-  if (!context.valid()) return os::UniqueFd();  // the kernel has none
-  if (::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) < 0)
-    return ErrnoErr("fsconfig mqueue");
-  os::UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
-  if (!mount.valid()) return ErrnoErr("fsmount mqueue");
-  return mount;
-}
-
 bool is_posix_queue(const std::string& link) {
   struct statfs system = {};
   return ::statfs(link.c_str(), &system) == 0 && system.f_type == kQueueMagic;
 }
 
 Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const struct stat& status,
-                                             bool stopped, PathFile& path, Snapshot& snapshot) {
+                                             Look tasks, PathFile& path, Snapshot& snapshot) {
   std::vector<Reason> reasons;
   path.path = name_of(facts.link);
   if (own_device() != std::optional(status.st_dev)) {
@@ -157,7 +144,7 @@ Result<std::vector<Reason>> read_posix_queue(const DescriptorFacts& facts, const
   TRY_ASSIGN(const auto file,
              os::open_file(fmt::format("/proc/{}/fd/{}", facts.pid, facts.fd), O_RDONLY | O_NONBLOCK));
   TRY_ASSIGN(auto reading, read_queue(file, status, path.path));
-  if (stopped && reading.messages != 0)
+  if (stand_still(tasks) && reading.messages != 0)
     reasons.push_back({"messages wait in it, at which nobody can look without taking them", kTryAgain});
   if (reading.notified != 0)
     reasons.push_back(

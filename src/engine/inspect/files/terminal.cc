@@ -5,7 +5,6 @@
 #include <linux/vt.h>
 #include <poll.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <termios.h>
 #include <unistd.h>
@@ -128,8 +127,8 @@ class TerminalReader {
     struct stat status = {};
     for (const auto* side : {&holders_.master, &holders_.slave}) {
       if (!*side) continue;
-      const auto folder = fmt::format("/proc/{}/root/dev/pts", (*side)->pid);
-      if (::stat(folder.c_str(), &status) < 0 || status.st_dev != mount) return false;
+      const auto directory = fmt::format("/proc/{}/root/dev/pts", (*side)->pid);
+      if (::stat(directory.c_str(), &status) < 0 || status.st_dev != mount) return false;
       if (!(*side)->link.starts_with("/dev/pts/")) continue;
       const auto link = fmt::format("/proc/{}/fd/{}", (*side)->pid, (*side)->fd);
       if (::stat(link.c_str(), &status) < 0 || status.st_dev != mount) return false;

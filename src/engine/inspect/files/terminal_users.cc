@@ -1,4 +1,4 @@
-// Who else uses the terminals of a tree.
+#include "engine/inspect/files/terminal_users.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -9,7 +9,6 @@
 #include <set>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/files/terminal.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -25,11 +24,11 @@ struct OutsideUsers {
   std::map<std::string, pid_t> masters, slaves, controlled;
 };
 
-OutsideUsers look_outside(const Strangers& strangers) {
+OutsideUsers find_users(const OutsideProcesses& outside) {
   OutsideUsers found;
   struct stat mount = {};
   if (::stat("/dev/pts", &mount) < 0) return found;
-  for (const pid_t pid : strangers) {
+  for (const pid_t pid : outside) {
     // The same numbers mean other terminals where another devpts is mounted.
     struct stat its = {};
     if (::stat(fmt::format("/proc/{}/root/dev/pts", pid).c_str(), &its) < 0 || its.st_dev != mount.st_dev)
@@ -100,12 +99,12 @@ void name_missing_masters(const OutsideUsers& outside, Snapshot& snapshot) {
 
 }  // namespace
 
-void find_outside_users_of_terminals(const Strangers& strangers, Snapshot& snapshot) {
+void find_outside_users_of_terminals(const OutsideProcesses& outside, Snapshot& snapshot) {
   bool any = !snapshot.terminals.empty();
   for (const auto& process : snapshot.processes) any = any || process.terminal != 0;
   for (const auto& file : snapshot.files) any = any || (file.terminal && file.terminal->device != 0);
   if (!any) return;
-  const auto outside = look_outside(strangers);
+  const auto users = find_users(outside);
   for (const auto& terminal : snapshot.terminals) {
     if (!terminal.pseudo) continue;
     pid_t holder = 0;
@@ -115,9 +114,9 @@ void find_outside_users_of_terminals(const Strangers& strangers, Snapshot& snaps
         if (holder == 0 && file.terminal && file.terminal->device == terminal.device) holder = process.pid;
       }
     }
-    name_users(terminal, holder, outside, snapshot);
+    name_users(terminal, holder, users, snapshot);
   }
-  name_missing_masters(outside, snapshot);
+  name_missing_masters(users, snapshot);
 }
 
 }  // namespace upkeep::engine

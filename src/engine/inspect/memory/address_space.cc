@@ -1,4 +1,4 @@
-// What is mapped where: /proc/PID/smaps (whose flags maps does not show), stat, auxv.
+#include "engine/inspect/memory/address_space.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -10,8 +10,8 @@
 #include <iterator>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
+#include "os/task_memory.h"
 
 namespace upkeep::engine {
 namespace {
@@ -75,8 +75,8 @@ Result<std::uint64_t> vdso_checksum(pid_t pid, const std::vector<Mapping>& mappi
 }
 
 // Before it is stopped; the registers tell it for sure.
-bool runs_32_bit_program(os::Fd folder) {
-  const auto file = os::open_at(folder, "exe", O_RDONLY);
+bool runs_32_bit_program(os::Fd directory) {
+  const auto file = os::open_at(directory, "exe", O_RDONLY);
   std::array<unsigned char, EI_CLASS + 1> begin = {};
   return file && ::pread(file->get(), begin.data(), begin.size(), 0) == std::ssize(begin) &&
          begin[EI_CLASS] == ELFCLASS32;
@@ -84,22 +84,22 @@ bool runs_32_bit_program(os::Fd folder) {
 
 }  // namespace
 
-Result<void> read_address_space(pid_t pid, os::Fd folder, bool stopped, AddressSpace& space,
+Result<void> read_address_space(pid_t pid, os::Fd directory, Look tasks, AddressSpace& space,
                                 std::vector<Obstacle>& obstacles) {
-  TRY_ASSIGN(space.executable, os::read_link_at(folder, "exe"));
-  TRY_ASSIGN(const auto text, os::read_file_at(folder, stopped ? "smaps" : "maps"));
-  if (stopped) {
+  TRY_ASSIGN(space.executable, os::read_link_at(directory, "exe"));
+  TRY_ASSIGN(const auto text, os::read_file_at(directory, stand_still(tasks) ? "smaps" : "maps"));
+  if (stand_still(tasks)) {
     TRY_ASSIGN(space.mappings, parse_smaps(text));
   } else {
     TRY_ASSIGN(space.mappings, parse_maps(text));
   }
   for (const auto& mapping : space.mappings) look_at(pid, mapping, obstacles);
-  if (!stopped && runs_32_bit_program(folder))
+  if (!stand_still(tasks) && runs_32_bit_program(directory))
     obstacles.push_back(
         {pid, "program " + space.executable, "32-bit tasks are not rebuilt", "carry a 64-bit build of it"});
-  TRY_ASSIGN(const auto auxv, os::read_record_at(folder, "auxv"));
+  TRY_ASSIGN(const auto auxv, os::read_record_at(directory, "auxv"));
   space.layout.auxv.data.assign(auxv.begin(), auxv.end());
-  if (stopped) {
+  if (stand_still(tasks)) {
     TRY_ASSIGN(space.vdso_checksum, vdso_checksum(pid, space.mappings));
   }
   return {};

@@ -8,46 +8,35 @@
 
 #include "engine/inspect/calls/proc_text.h"
 #include "engine/inspect/memory/page_collector.h"
+#include "engine/inspect/memory/page_request.h"
 #include "engine/model/snapshot.h"
 #include "os/file.h"
+#include "os/pagemap.h"
 #include "os/procfs.h"
 #include "os/task_memory.h"
 
 namespace upkeep::engine {
-namespace {
-
-constexpr std::uint64_t kSoftDirty = 1ULL << 55U;  // of a pagemap entry, proc_pid_pagemap(5)
-
-Result<std::vector<std::uint64_t>> entries_of(os::Fd pagemap, const PageRange& range) {
-  std::vector<std::uint64_t> entries((range.end - range.start) / kPage);
-  TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
-                    static_cast<off_t>(range.start / kPage * sizeof(std::uint64_t))));
-  return entries;
-}
-
-}  // namespace
-
 bool PagesAhead::possible() {
   auto pagemap = os::open_file("/proc/self/pagemap", O_RDONLY);
   void* page = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (!pagemap || page == MAP_FAILED) return false;
   *static_cast<volatile char*>(page) = 1;
   const auto start = reinterpret_cast<std::uintptr_t>(page);
-  const auto entries = entries_of(*pagemap, {start, start + kPage});
+  const auto entries = os::read_pagemap(*pagemap, {start, start + kPage});
   ::munmap(page, kPage);
-  return entries && (entries->front() & kSoftDirty) != 0;
+  return entries && (entries->front() & os::kSoftDirty) != 0;
 }
 
 Result<std::uint64_t> PagesAhead::copy(pid_t pid, const PageSink& sink) {
-  const auto folder = fmt::format("/proc/{}", pid);
+  const auto directory = fmt::format("/proc/{}", pid);
   Copied copied;
   TRY_ASSIGN(const auto stat, os::read_stat(pid));
   copied.start_time = stat.start_time;
   // Before the first page is looked at: what is written from here on is told.
-  TRY(os::write_value(folder + "/clear_refs", "4"));
-  TRY_ASSIGN(const auto maps, os::read_file(folder + "/maps"));
+  TRY(os::write_value(directory + "/clear_refs", "4"));
+  TRY_ASSIGN(const auto maps, os::read_file(directory + "/maps"));
   TRY_ASSIGN(const auto mappings, parse_maps(maps));
-  TRY_ASSIGN(const auto pagemap, os::open_file(folder + "/pagemap", O_RDONLY));
+  TRY_ASSIGN(const auto pagemap, os::open_file(directory + "/pagemap", O_RDONLY));
   TRY_ASSIGN(const auto memory, os::TaskMemory::open(pid));
   std::vector<std::byte> buffer(1U << 20U);
   std::uint64_t bytes = 0;
@@ -82,18 +71,18 @@ const PagesAhead::Copied* PagesAhead::copied(pid_t pid) const {
 }
 
 Result<std::vector<PagesAhead::Part>> PagesAhead::divide(pid_t pid, os::Fd pagemap,
-                                                         const PageRange& range) const {
+                                                         const os::PageRange& range) const {
   std::vector<Part> parts;
   const auto* known = copied(pid);
   if (known == nullptr) return std::vector<Part>{{range, std::nullopt}};
-  TRY_ASSIGN(const auto entries, entries_of(pagemap, range));
+  TRY_ASSIGN(const auto entries, os::read_pagemap(pagemap, range));
   auto run = std::lower_bound(
       known->runs.begin(), known->runs.end(), range.start,
       [](const PageRun& r, std::uint64_t address) { return r.address + r.count * kPage <= address; });
   for (auto at = range.start; at < range.end; at += kPage) {
     while (run != known->runs.end() && run->address + run->count * kPage <= at) ++run;
     const bool there = run != known->runs.end() && run->address <= at;
-    const bool same = there && (entries[(at - range.start) / kPage] & kSoftDirty) == 0;
+    const bool same = there && (entries[(at - range.start) / kPage] & os::kSoftDirty) == 0;
     const auto position = same ? std::optional(run->position + (at - run->address)) : std::nullopt;
     auto continues = [&](const Part& last) {
       const auto length = last.range.end - last.range.start;

@@ -12,9 +12,10 @@
 #include <vector>
 
 #include "common/result.h"
-#include "engine/inspect/inspect.h"
 #include "engine/inspect/memory/own_pages.h"
+#include "engine/inspect/memory/page_request.h"
 #include "engine/model/memory/address_space.h"
+#include "os/pagemap.h"
 
 namespace upkeep::engine {
 
@@ -29,10 +30,10 @@ class PagesAhead {
 
   // RANGE of the stopped process PID as parts: those that are as they were copied, and the rest.
   struct Part {
-    PageRange range;
+    os::PageRange range;
     std::optional<std::uint64_t> copied_to;  // position of the contents
   };
-  Result<std::vector<Part>> divide(pid_t pid, os::Fd pagemap, const PageRange& range) const;
+  Result<std::vector<Part>> divide(pid_t pid, os::Fd pagemap, const os::PageRange& range) const;
 
  private:
   struct Copied {

@@ -1,8 +1,7 @@
-// Pools of huge pages, as a whole.
+#include "engine/inspect/memory/huge_pages.h"
 
 #include <algorithm>
 
-#include "engine/inspect/readers.h"
 #include "engine/tree/huge_pages.h"
 #include "os/huge_pages.h"
 

@@ -1,4 +1,4 @@
-// mlockall(2) with MCL_FUTURE is told by nothing but what happens to a new mapping.
+#include "engine/inspect/memory/memory_locks.h"
 
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 
 namespace upkeep::engine {

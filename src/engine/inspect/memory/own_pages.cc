@@ -8,7 +8,6 @@
 #include <span>
 
 #include "engine/model/snapshot.h"
-#include "os/file.h"
 #include "os/uapi_supplement.h"
 
 namespace upkeep::engine {
@@ -20,7 +19,7 @@ struct Stretch {
   bool shared = false;
 };
 
-void append_range(std::vector<PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
+void append_range(std::vector<os::PageRange>& ranges, std::uint64_t start, std::uint64_t end) {
   if (!ranges.empty() && ranges.back().end == start)
     ranges.back().end = end;
   else
@@ -57,15 +56,12 @@ Result<OwnPages> scan(os::Fd pagemap, const Stretch& stretch, bool guards) {
 
 // Kernels before 6.7.
 Result<OwnPages> read_entries(os::Fd pagemap, const Stretch& stretch) {
-  constexpr std::uint64_t kOfFile = 1ULL << 61U;
+  constexpr std::uint64_t kPiece = 8192 * kPage;
   OwnPages found;
-  std::vector<std::uint64_t> entries(8192);
   for (std::uint64_t at = stretch.start; at < stretch.end;) {
-    entries.resize(std::min<std::uint64_t>(8192, (stretch.end - at) / kPage));
-    TRY(os::pread_all(pagemap, std::as_writable_bytes(std::span(entries)),
-                      static_cast<off_t>(at / kPage * sizeof(std::uint64_t))));
+    TRY_ASSIGN(const auto entries, os::read_pagemap(pagemap, {at, std::min(at + kPiece, stretch.end)}));
     for (auto entry : entries) {
-      if ((entry & kPresentOrSwapped) != 0 && (entry & kOfFile) == 0)
+      if ((entry & os::kPresentOrSwapped) != 0 && (entry & os::kPageOfFile) == 0)
         append_range(found.pages, at, at + kPage);
       at += kPage;
     }
@@ -97,9 +93,9 @@ class PageFinder {
 };
 
 // What of RANGES lies in MAPPING. From POSITION on, which goes on behind it: both are ascending.
-std::vector<PageRange> part_in(const std::vector<PageRange>& ranges, const Mapping& mapping,
-                               std::size_t& position) {
-  std::vector<PageRange> part;
+std::vector<os::PageRange> part_in(const std::vector<os::PageRange>& ranges, const Mapping& mapping,
+                                   std::size_t& position) {
+  std::vector<os::PageRange> part;
   for (; position < ranges.size() && ranges[position].start < mapping.end; ++position) {
     const auto& range = ranges[position];
     if (range.end > mapping.start)

@@ -1,12 +1,8 @@
 #include "engine/inspect/memory/page_collector.h"
 
-#include <cstring>
+#include "os/pagemap.h"
 
 namespace upkeep::engine {
-
-bool all_zero(std::span<const std::byte> page) {
-  return page[0] == std::byte{0} && std::memcmp(page.data(), page.data() + 1, page.size() - 1) == 0;
-}
 
 void append_run(std::vector<PageRun>& runs, const PageRun& next, bool without_contents) {
   if (!runs.empty()) {
@@ -27,7 +23,7 @@ Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte
     auto end = at;
     auto wanted = [&] {
       return !skip_zero || (always != 0 && (address + end) % always == 0) ||
-             !all_zero(bytes.subspan(end, kPage));
+             !os::all_zero(bytes.subspan(end, kPage));
     };
     while (end < bytes.size() && wanted()) end += kPage;
     if (end > at) TRY(add_run(address + at, bytes.subspan(at, end - at)));
@@ -38,10 +34,10 @@ Result<void> PageCollector::add(std::uint64_t address, std::span<const std::byte
 
 Result<void> PageCollector::add_run(std::uint64_t address, std::span<const std::byte> bytes) {
   std::uint64_t position = 0;
-  if (request_.sink) {
-    TRY_ASSIGN(position, request_.sink(bytes));
+  if (sink_) {
+    TRY_ASSIGN(position, sink_(bytes));
   }
-  append_run(runs_, {address, bytes.size() / kPage, position}, !request_.sink);
+  append_run(runs_, {address, bytes.size() / kPage, position}, !sink_);
   return {};
 }
 

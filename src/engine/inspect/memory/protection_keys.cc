@@ -1,12 +1,11 @@
-// pkeys(7). The kernel tells the key of a mapping (/proc/PID/smaps), but which ones a process has allocated
-// only whoever uses one: pkey_mprotect(2) of memory that is not there fails with ENOMEM for a key that can be
-// used, and with EINVAL for any other one.
+#include "engine/inspect/memory/protection_keys.h"
 
 #include <sys/syscall.h>
 
 #include <algorithm>
 
-#include "engine/inspect/readers.h"
+#include "engine/inspect/calls/guest_calls.h"
+#include "engine/tree/answers.h"
 #include "os/protection_keys.h"
 
 namespace upkeep::engine {

@@ -1,5 +1,4 @@
-// A mount namespace as proc_pid_mountinfo(5) shows it, and what each mount of it is beside our own ones: the
-// same file system, shown from the same folder of it, or one that only this namespace shows.
+#include "engine/inspect/namespaces/mounts.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,7 +11,6 @@
 #include <memory>
 #include <set>
 
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 
@@ -27,7 +25,7 @@ bool can_be_made(const std::string& type) {
   return type == "tmpfs" || type == "ramfs" || type == "proc" || type == "mqueue";
 }
 
-std::string folder_of(const std::string& path) {
+std::string directory_of(const std::string& path) {
   const auto slash = path.rfind('/');
   return slash == 0 ? "/" : path.substr(0, slash);
 }
@@ -49,21 +47,21 @@ class Walk {
   explicit Walk(dev_t device) : device_(device) {}
 
   Result<std::vector<Node>> read(const std::string& root) {
-    TRY_ASSIGN(const auto folder, os::open_file(root, O_RDONLY | O_DIRECTORY));
+    TRY_ASSIGN(const auto directory, os::open_file(root, O_RDONLY | O_DIRECTORY));
     struct stat status = {};
-    if (::fstat(folder.get(), &status) < 0) return ErrnoErr("fstat");
+    if (::fstat(directory.get(), &status) < 0) return ErrnoErr("fstat");
     if (status.st_dev != device_) return Err("another file system is mounted over it");
     nodes_.push_back(describe("", status));
-    TRY(look_into(folder, ""));
+    TRY(look_into(directory, ""));
     return std::move(nodes_);
   }
 
  private:
-  Result<void> look_into(os::Fd folder, const std::string& path) {
-    TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(folder)));
+  Result<void> look_into(os::Fd directory, const std::string& path) {
+    TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(directory)));
     for (const auto& name : names) {
       struct stat status = {};
-      if (::fstatat(folder.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
+      if (::fstatat(directory.get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) < 0)
         return ErrnoErr("{}/{}", path, name);
       auto& node = nodes_.emplace_back(describe(path + '/' + name, status));
       if (nodes_.size() > kMostNodes) return Err("there are more than {} files in it", kMostNodes);
@@ -72,13 +70,13 @@ class Walk {
             Node{node.path, S_ISDIR(status.st_mode) ? S_IFDIR | 0755U : S_IFREG | 0600U, 0, 0, 0, 0, "", {}};
         continue;
       }
-      TRY(look_at(folder, name, status));
+      TRY(look_at(directory, name, status));
     }
     return {};
   }
 
-  Result<void> look_at(os::Fd folder, const std::string& name, const struct stat& status) {
-    const auto own_path = fmt::format("/proc/self/fd/{}/{}", folder.get(), name);
+  Result<void> look_at(os::Fd directory, const std::string& name, const struct stat& status) {
+    const auto own_path = fmt::format("/proc/self/fd/{}/{}", directory.get(), name);
     auto& node = nodes_.back();
     if (S_ISLNK(status.st_mode)) {
       TRY_ASSIGN(node.target, os::read_link(own_path));
@@ -86,10 +84,10 @@ class Walk {
       if (status.st_nlink > 1) return Err("{} has several names", node.path);
       bytes_ += static_cast<std::size_t>(status.st_size);
       if (bytes_ > kMostBytes) return Err("there are more than {} bytes in it", kMostBytes);
-      TRY_ASSIGN(const auto data, os::read_file_at(folder, name));
+      TRY_ASSIGN(const auto data, os::read_file_at(directory, name));
       node.data.data.assign(data.begin(), data.end());
     } else if (S_ISDIR(status.st_mode)) {
-      TRY_ASSIGN(const auto next, os::open_at(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+      TRY_ASSIGN(const auto next, os::open_at(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
       TRY(look_into(next, std::string(node.path)));
     } else if (S_ISSOCK(status.st_mode)) {
       nodes_.pop_back();  // made by whoever is bound to it
@@ -116,7 +114,7 @@ class MountReader {
                 info.shared,     info.master,
                 info.unbindable, {},
                 false,           {}};
-    if (info.root.ends_with("//deleted")) refuse(info, "the folder that it shows has been removed");
+    if (info.root.ends_with("//deleted")) refuse(info, "the directory that it shows has been removed");
     if (info.options.find("idmapped") != std::string::npos) refuse(info, "its IDs are mapped");
     const auto* host = find_in_own(mount);
     look_at_propagation(info, host);
@@ -268,14 +266,15 @@ Result<std::vector<Mount>> read_mounts(pid_t pid, std::vector<Obstacle>& obstacl
   TRY_ASSIGN(const auto theirs, os::read_mountinfo(pid));
   MountReader reader(pid, std::move(own), obstacles);
   std::vector<Mount> mounts;
-  // Those that something else is mounted over, at the same place or at a folder above it, are left out: they
+  // Those that something else is mounted over, at the same place or at a directory above it, are left out: they
   // show nothing.
   std::vector<os::MountInfo> visible;
   std::copy_if(theirs.begin(), theirs.end(), std::back_inserter(visible),
                [&](const auto& info) { return os::mount_of(theirs, info.mount_point) == &info; });
   for (const auto& info : visible) {
     auto mount = reader.read(info);
-    const auto* below = info.mount_point == "/" ? nullptr : os::mount_of(theirs, folder_of(info.mount_point));
+    const auto* below =
+        info.mount_point == "/" ? nullptr : os::mount_of(theirs, directory_of(info.mount_point));
     mount.parent = below == nullptr ? 0 : below->id;
     mounts.push_back(std::move(mount));
   }

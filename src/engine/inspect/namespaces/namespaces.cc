@@ -1,4 +1,4 @@
-// Namespaces of their own: what a task sees differently from us.
+#include "engine/inspect/namespaces/namespaces.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -10,8 +10,9 @@
 #include <array>
 #include <charconv>
 
+#include "engine/inspect/namespaces/mounts.h"
 #include "engine/inspect/namespaces/network.h"
-#include "engine/inspect/readers.h"
+#include "engine/inspect/namespaces/queue_directory.h"
 #include "os/file.h"
 #include "os/namespace.h"
 #include "os/procfs.h"
@@ -133,9 +134,9 @@ class OneReader {
   }
 
   static Result<bool> has_message_queues() {
-    TRY_ASSIGN(const auto folder, open_queue_folder());
-    if (!folder.valid()) return false;
-    TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(folder)));
+    TRY_ASSIGN(const auto directory, open_queue_directory());
+    if (!directory.valid()) return false;
+    TRY_ASSIGN(const auto names, os::list_directory(os::own_descriptor(directory)));
     return !names.empty();
   }
 
@@ -213,8 +214,8 @@ class OneReader {
 // A thread may leave these behind by itself; the others only a process can.
 constexpr std::array kOfThreads = {"uts", "ipc", "net", "cgroup", "time_for_children", "pid_for_children"};
 
-std::string link_of(os::Fd folder, const char* kind) {
-  return os::read_link_at(folder, fmt::format("ns/{}", kind)).value_or("");
+std::string link_of(os::Fd directory, const char* kind) {
+  return os::read_link_at(directory, fmt::format("ns/{}", kind)).value_or("");
 }
 
 // Where all of them are links.
@@ -226,15 +227,15 @@ Result<os::UniqueFd> links_of(pid_t pid) {
 
 ThreadNamespaces::ThreadNamespaces(pid_t pid) : pid_(pid) {
   if (pid == 0) return;
-  const auto folder = os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY);
-  if (!folder) return;
-  for (const char* kind : kOfThreads) links_.push_back(link_of(*folder, kind));
+  const auto directory = os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY);
+  if (!directory) return;
+  for (const char* kind : kOfThreads) links_.push_back(link_of(*directory, kind));
 }
 
-void ThreadNamespaces::look_at(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) const {
+void ThreadNamespaces::look_at(pid_t tid, os::Fd directory, std::vector<Obstacle>& obstacles) const {
   if (tid == pid_) return;
   for (std::size_t i = 0; i < links_.size(); ++i) {
-    const auto its = link_of(folder, kOfThreads[i]);
+    const auto its = link_of(directory, kOfThreads[i]);
     if (!its.empty() && !links_[i].empty() && its != links_[i])
       obstacles.push_back({pid_, fmt::format("thread {}", tid),
                            fmt::format("it has a {} namespace of its own", kOfThreads[i]), ""});
@@ -309,7 +310,7 @@ void NamespaceReader::read_pid_namespaces(Process& process, os::Fd links) {
   if (childrens && *childrens != *its) process.pid_namespace_for_children = *childrens;
   if (!childrens && childrens.error().code() == ENOENT && !process.exit_status)
     process.pid_namespace_for_children = kUnbornPidNamespace;
-  if (process.pid_namespace == 0 || !told_.insert(process.pid_namespace).second) return;
+  if (process.pid_namespace == 0 || !reported_.insert(process.pid_namespace).second) return;
   const auto ns = os::open_namespace(process.pid, "pid");
   const auto owner = ns ? os::owner_of_namespace(*ns) : Result<std::uint64_t>(0);
   if (!owner || *owner != own("user"))
@@ -329,7 +330,7 @@ Result<void> NamespaceReader::read(Process& process) {
   if (first) {
     auto untold = numbers;
     for (auto* number : {&untold.ipc, &untold.mnt, &untold.net}) {
-      if (*number != 0 && !told_.insert(*number).second) *number = 0;
+      if (*number != 0 && !reported_.insert(*number).second) *number = 0;
     }
     TRY_ASSIGN(auto read, OneReader(process.pid, snapshot_.obstacles).read(numbers, untold, clocks_));
     snapshot_.namespaces.push_back(std::move(read));

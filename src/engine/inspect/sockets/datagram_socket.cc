@@ -1,4 +1,4 @@
-// Sockets of IPv4 and IPv6 that know no connection: UDP, ICMP echo (icmp(7)), raw.
+#include "engine/inspect/sockets/datagram_socket.h"
 
 #include <linux/udp.h>
 #include <netinet/in.h>
@@ -9,7 +9,11 @@
 #include <linux/sockios.h>
 #include <algorithm>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/calls/reason.h"
+#include "engine/inspect/sockets/memberships.h"
+#include "engine/inspect/sockets/socket_questions.h"
+#include "engine/inspect/sockets/unread_messages.h"
 
 namespace upkeep::engine {
 namespace {
@@ -70,12 +74,12 @@ Result<void> read_datagram_socket(SocketReading& reading) {
       reading.refuse("a datagram is being put together (UDP_CORK)");
     if (number_option(reading.fd, IPPROTO_UDP, UDP_ENCAP) > 0)
       reading.refuse("the kernel takes packets out of it for a tunnel (UDP_ENCAP)");
-    return reading.stopped ? read_datagrams(reading) : Result<void>();
+    return stand_still(reading.tasks) ? read_datagrams(reading) : Result<void>();
   }
   // Without a port getpeername(2) does not call it connected.
   if (socket.remote.data.empty()) TRY(read_listed_remote(reading, socket.type == SOCK_RAW ? "raw" : "icmp"));
   // What a raw socket, or one for ICMP, has been sent is gone when it is too late for it.
-  if (reading.stopped && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
+  if (stand_still(reading.tasks) && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
   return {};
 }
 

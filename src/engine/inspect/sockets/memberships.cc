@@ -1,5 +1,4 @@
-// Multicast groups that a socket has joined. The kernel lists the groups of each interface, and tells of a
-// socket, asked about one group, who may send to it there (struct group_filter, ip(7)).
+#include "engine/inspect/sockets/memberships.h"
 
 #include <arpa/inet.h>
 #include <net/if.h>
@@ -12,7 +11,7 @@
 #include <sstream>
 #include <tuple>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "os/file.h"
 
 namespace upkeep::engine {

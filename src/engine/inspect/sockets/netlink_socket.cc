@@ -1,5 +1,4 @@
-// Sockets of AF_NETLINK, netlink(7). What they are about is the kernel's: only kinds that keep nothing there
-// for a socket are carried.
+#include "engine/inspect/sockets/netlink_socket.h"
 
 #include <linux/netlink.h>
 #include <poll.h>
@@ -9,7 +8,9 @@
 #include <array>
 #include <sstream>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/calls/reason.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "os/file.h"
 
 namespace upkeep::engine {
@@ -66,7 +67,7 @@ Result<void> read_netlink_socket(SocketReading& reading) {
   if (auto why = why_not(reading.socket.protocol); !why.empty()) reading.refuse(std::move(why));
   TRY(read_remote_name(reading));
   TRY(read_groups(reading));
-  if (!reading.stopped) return {};
+  if (!stand_still(reading.tasks)) return {};
   if ((events_now(reading.fd) & (POLLIN | POLLERR)) != 0)
     reading.refuse("what the kernel has told it and it has not read cannot be put back", kTryAgain);
   else if (is_answered_in_parts(reading.socket.inode))

@@ -8,7 +8,6 @@
 #include <map>
 #include <set>
 
-#include "engine/inspect/readers.h"
 #include "os/borrow_descriptor.h"
 #include "os/procfs.h"
 
@@ -32,8 +31,8 @@ struct Holder {
 
 class OutsidePeers {
  public:
-  OutsidePeers(Snapshot& snapshot, bool stopped)
-      : snapshot_(snapshot), stopped_(stopped), inside_(snapshot.socket_inodes()) {
+  OutsidePeers(Snapshot& snapshot, Look tasks)
+      : snapshot_(snapshot), tasks_(tasks), inside_(snapshot.socket_inodes()) {
     for (const auto& process : snapshot.processes) {
       for (const auto& descriptor : process.descriptors)
         holders_.emplace(descriptor.file, Holder{process.pid, descriptor.fd});
@@ -63,7 +62,7 @@ class OutsidePeers {
     if (!found_again && !is_in_flight(socket.peer))
       return refuse(file, why_lonely(socket), "end that connection, or carry that process too");
     if (!found_again) return;
-    if (stopped_ && !has_been_read(file))
+    if (stand_still(tasks_) && !has_been_read(file))
       refuse(file, fmt::format("what was written to {} has not been read there", unix_name(socket.remote)),
              "see to it that its reader runs");
   }
@@ -84,7 +83,7 @@ class OutsidePeers {
              fmt::format("it waits to be accepted by {}, which is not part of the tree",
                          unix_name(socket.remote)),
              "try again when it has been accepted");
-    else if (stopped_ && waits_to_be_read(file) != 0)
+    else if (stand_still(tasks_) && waits_to_be_read(file) != 0)
       refuse(file,
              fmt::format("what was written to {} cannot be seen before it has been accepted there",
                          unix_name(socket.remote)),
@@ -93,7 +92,7 @@ class OutsidePeers {
 
   // What is on its way through a socket shows only when the tasks stand still: nobody has it open.
   bool is_in_flight(std::uint64_t inode) {
-    if (stopped_) return false;
+    if (stand_still(tasks_)) return false;
     if (open_.empty()) {
       for (pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
         for (const auto& descriptor : os::list_descriptors(pid)) open_.insert(descriptor.link);
@@ -129,7 +128,7 @@ class OutsidePeers {
   }
 
   Snapshot& snapshot_;
-  bool stopped_;
+  Look tasks_;
   int patience_ = kPatience;
   std::set<std::uint64_t> inside_, waiting_;
   std::map<std::uint32_t, Holder> holders_;
@@ -138,6 +137,6 @@ class OutsidePeers {
 
 }  // namespace
 
-void look_outside(Snapshot& snapshot, bool stopped) { OutsidePeers(snapshot, stopped).look(); }
+void look_outside(Snapshot& snapshot, Look tasks) { OutsidePeers(snapshot, tasks).look(); }
 
 }  // namespace upkeep::engine

@@ -1,4 +1,4 @@
-// Sockets of AF_PACKET, packet(7); packet_diag tells what has been asked of interfaces for them.
+#include "engine/inspect/sockets/packet_socket.h"
 
 #include <linux/if_packet.h>
 #include <linux/netlink.h>
@@ -10,7 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "os/netlink.h"
 
 namespace upkeep::engine {
@@ -71,7 +72,7 @@ Result<void> read_packet_socket(SocketReading& reading) {
     if (socket.interface.empty()) reading.refuse("its interface has gone");
   }
   TRY(ask_packet_diag(reading));
-  if (reading.stopped && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
+  if (stand_still(reading.tasks) && (events_now(reading.fd) & POLLIN) != 0) reading.refuse_unread_packets();
   return {};
 }
 

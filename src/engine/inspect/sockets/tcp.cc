@@ -1,6 +1,4 @@
-// TCP sockets. A connection shows its queues and sequence numbers in repair mode only: it is in it for the
-// dozen system calls that read them, and out of it again without a packet. The network has to be held
-// meanwhile: what arrived after its queue was read would be acknowledged and lost.
+#include "engine/inspect/sockets/tcp.h"
 
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -12,10 +10,9 @@
 #include <algorithm>
 #include <array>
 
-#include "engine/inspect/sockets/connections.h"
-#include "engine/inspect/sockets/socket_parts.h"
-#include "os/borrow_descriptor.h"
-#include "os/limits.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/calls/reason.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "os/tcp_repair.h"
 
 namespace upkeep::engine {
@@ -187,35 +184,8 @@ Result<void> read_tcp(SocketReading& reading) {
   socket.shutdown =
       ((events & POLLRDHUP) != 0 ? kShutReading : 0U) | (has_sent_fin(info->tcpi_state) ? kShutWriting : 0U);
   socket.connection.emplace().state = info->tcpi_state;
-  if (!reading.stopped) return {};  // the task itself may be using it
+  if (!stand_still(reading.tasks)) return {};  // the task itself may be using it
   return read_connection(reading, *info);
-}
-
-Result<TakenConnections> TakenConnections::take(const Snapshot& snapshot) {
-  TakenConnections taken;
-  os::allow_descriptors(snapshot.files.size());
-  std::vector<bool> seen(snapshot.files.size());
-  for (const auto& process : snapshot.processes) {
-    for (const auto& descriptor : process.descriptors) {
-      const auto& file = snapshot.files[descriptor.file];
-      if (!file.socket || !file.socket->connection || seen[descriptor.file]) continue;
-      seen[descriptor.file] = true;
-      TRY_ASSIGN(auto fd, os::borrow_descriptor(process.pid, descriptor.fd));
-      taken.sockets_.push_back(std::move(fd));
-    }
-  }
-  return taken;
-}
-
-Result<void> TakenConnections::close_silently() {
-  Result<void> first;
-  for (auto& fd : sockets_) {
-    auto entered = os::enter_repair_mode(fd);
-    if (!entered && first) first = std::move(entered);
-    fd.reset();
-  }
-  sockets_.clear();
-  return first;
 }
 
 }  // namespace upkeep::engine

@@ -1,4 +1,4 @@
-// Sockets of AF_UNIX; unix_diag tells who is connected to whom.
+#include "engine/inspect/sockets/unix_socket.h"
 
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -13,8 +13,11 @@
 
 #include <cstring>
 
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/calls/reason.h"
 #include "engine/inspect/sockets/journal_stream.h"
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/sockets/socket_questions.h"
+#include "engine/inspect/sockets/unread_messages.h"
 #include "os/netlink.h"
 #include "os/tcp_repair.h"
 
@@ -90,7 +93,7 @@ void read_socket_file(SocketReading& reading) {
   if (path.empty() || path.front() == '@') return;
   struct stat status = {};
   if (!path.starts_with('/'))
-    reading.refuse(fmt::format("its name '{}' does not say in which folder it is", path));
+    reading.refuse(fmt::format("its name '{}' does not say in which directory it is", path));
   else if (::lstat(path.c_str(), &status) < 0 || !S_ISSOCK(status.st_mode))
     reading.refuse(fmt::format("its file {} has been removed", path));
   else
@@ -169,7 +172,7 @@ Result<void> read_unix(SocketReading& reading) {
     socket.waiting = facts.clients;
     return {};
   }
-  if (!reading.stopped) return {};
+  if (!stand_still(reading.tasks)) return {};
   if (socket.peer_reset) return read_before_reset(reading);
   // Messages may be empty, and are there all the same.
   const bool is_empty = socket.type == SOCK_STREAM && facts.waiting == 0;

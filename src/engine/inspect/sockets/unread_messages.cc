@@ -1,5 +1,4 @@
-// Messages that have not been read, looked at without taking them. SO_PEEK_OFF makes the next look begin
-// behind the last one.
+#include "engine/inspect/sockets/unread_messages.h"
 
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -10,7 +9,8 @@
 #include <cstring>
 #include <optional>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/calls/reason.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "engine/model/snapshot.h"
 #include "os/tcp_repair.h"
 

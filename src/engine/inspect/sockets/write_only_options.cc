@@ -1,10 +1,10 @@
-// What a socket was told and does not tell again: setsockopt(2) takes it, getsockopt(2) does not give it. The
-// kernel's memory is asked, of those sockets that may have any of it.
+#include "engine/inspect/sockets/write_only_options.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "engine/inspect/sockets/socket_parts.h"
+#include "engine/inspect/calls/look.h"
+#include "engine/inspect/sockets/socket_questions.h"
 #include "os/file.h"
 #include "os/kernel_memory.h"
 
@@ -78,11 +78,11 @@ Result<void> read_budget(const InKernel& its, SocketReading& reading) {
 
 }  // namespace
 
-void read_untold_state(SocketReading& reading) {
+void read_write_only_options(SocketReading& reading) {
   const auto& socket = reading.socket;
   if (socket.family != AF_INET && socket.family != AF_INET6) return;
-  using Look = Result<void> (*)(const InKernel&, SocketReading&);
-  const std::tuple<bool, Look, const char*> looks[] = {
+  using LookAt = Result<void> (*)(const InKernel&, SocketReading&);
+  const std::tuple<bool, LookAt, const char*> looks[] = {
       {shares_its_port(reading.fd), look_for_program, "SO_ATTACH_REUSEPORT_EBPF"},
       {socket.family == AF_INET6 && has_anycast_groups(), look_for_anycast_group, "IPV6_JOIN_ANYCAST"},
       {socket.type != SOCK_STREAM, look_for_numbered_interface, "IP_MULTICAST_IF"},

@@ -1,5 +1,4 @@
-// IDs, names, credentials, scheduling, limits, folders: what /proc and system calls about other
-// tasks tell without any stop.
+#include "engine/inspect/task/identity.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -12,7 +11,6 @@
 #include <charconv>
 
 #include "engine/inspect/calls/proc_text.h"
-#include "engine/inspect/readers.h"
 #include "os/file.h"
 #include "os/procfs.h"
 #include "os/uapi_supplement.h"
@@ -116,8 +114,8 @@ std::uint64_t device_number(std::uint64_t encoded) {
   return makedev((encoded >> 8U) & 0xfffU, (encoded & 0xffU) | ((encoded >> 12U) & 0xfff00U));
 }
 
-Result<StatFields> stat_in(os::Fd folder) {
-  TRY_ASSIGN(auto text, os::read_record_at(folder, "stat"));
+Result<StatFields> stat_in(os::Fd directory) {
+  TRY_ASSIGN(auto text, os::read_record_at(directory, "stat"));
   return StatFields::parse(text);
 }
 
@@ -157,35 +155,35 @@ void fill_inner_ids(std::string_view status, Process& process) {
 }  // namespace
 
 Result<void> read_zombie(pid_t pid, Process& process) {
-  TRY_ASSIGN(const auto folder, os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY));
-  TRY_ASSIGN(const auto stat, stat_in(folder));
+  TRY_ASSIGN(const auto directory, os::open_file(fmt::format("/proc/{}", pid), O_PATH | O_DIRECTORY));
+  TRY_ASSIGN(const auto stat, stat_in(directory));
   fill_stat(stat, pid, process);
   process.exit_status = small(stat[52]);
-  TRY_ASSIGN(const auto status, os::read_record_at(folder, "status"));
+  TRY_ASSIGN(const auto status, os::read_record_at(directory, "status"));
   fill_inner_ids(status, process);
   return {};
 }
 
-Result<std::string> read_process(pid_t pid, os::Fd folder, Process& process,
+Result<std::string> read_process(pid_t pid, os::Fd directory, Process& process,
                                  std::vector<Obstacle>& obstacles) {
-  TRY_ASSIGN(const auto stat, stat_in(folder));
+  TRY_ASSIGN(const auto stat, stat_in(directory));
   fill_stat(stat, pid, process);
   fill_layout(stat, process.memory.layout);
   process.command = os::command_line(pid);
   process.cgroup = os::cgroup_of(pid).value_or("");
-  TRY_ASSIGN(const auto personality, os::read_record_at(folder, "personality"));
+  TRY_ASSIGN(const auto personality, os::read_record_at(directory, "personality"));
   (void)std::from_chars(personality.data(), personality.data() + personality.size(), process.personality, 16);
-  TRY_ASSIGN(const auto score, os::read_record_at(folder, "oom_score_adj"));
+  TRY_ASSIGN(const auto score, os::read_record_at(directory, "oom_score_adj"));
   (void)std::from_chars(score.data(), score.data() + score.size(), process.oom_score_adj);
-  const auto login = os::read_record_at(folder, "loginuid").value_or("");  // only where the kernel audits
+  const auto login = os::read_record_at(directory, "loginuid").value_or("");  // only where the kernel audits
   (void)std::from_chars(login.data(), login.data() + login.size(), process.login_uid);
-  TRY_ASSIGN(const auto filter, os::read_record_at(folder, "coredump_filter"));
+  TRY_ASSIGN(const auto filter, os::read_record_at(directory, "coredump_filter"));
   (void)std::from_chars(filter.data(), filter.data() + filter.size(), process.coredump_filter, 16);
-  TRY_ASSIGN(const auto limits, os::read_record_at(folder, "limits"));
+  TRY_ASSIGN(const auto limits, os::read_record_at(directory, "limits"));
   TRY_ASSIGN(process.limits, parse_limits(limits));
-  TRY_ASSIGN(process.folders.working_directory, os::read_link_at(folder, "cwd"));
-  TRY_ASSIGN(process.folders.root, os::read_link_at(folder, "root"));
-  TRY_ASSIGN(auto status, os::read_record_at(folder, "status"));
+  TRY_ASSIGN(process.folders.working_directory, os::read_link_at(directory, "cwd"));
+  TRY_ASSIGN(process.folders.root, os::read_link_at(directory, "root"));
+  TRY_ASSIGN(auto status, os::read_record_at(directory, "status"));
   fill_inner_ids(status, process);
   const auto umask = number_of(status, "Umask", 8);
   if (!umask) return Err("its status lacks a umask");
@@ -197,10 +195,10 @@ Result<std::string> read_process(pid_t pid, os::Fd folder, Process& process,
 }
 
 // New tasks have the label that we have. Where a security module knows no labels the file cannot be read.
-void look_at_label(pid_t tid, os::Fd folder, std::vector<Obstacle>& obstacles) {
+void look_at_label(pid_t tid, os::Fd directory, std::vector<Obstacle>& obstacles) {
   static const auto own = os::read_record("/proc/self/attr/current");
   if (!own) return;
-  const auto its = os::read_record_at(folder, "attr/current");
+  const auto its = os::read_record_at(directory, "attr/current");
   if (!its || *its == *own) return;
   const auto label = its->substr(0, its->find_first_of(std::string_view("\0\n", 2)));
   obstacles.push_back({tid, fmt::format("security label '{}'", label),

@@ -5,8 +5,12 @@
 
 #include <unordered_map>
 
-#include "engine/inspect/readers.h"
+#include "engine/inspect/calls/guest_calls.h"
+#include "engine/inspect/calls/guest_code.h"
+#include "engine/inspect/memory/protection_keys.h"
+#include "engine/tree/answers.h"
 #include "engine/tree/inner_ids.h"
+#include "os/task_memory.h"
 
 namespace upkeep::engine {
 namespace {

@@ -1,5 +1,4 @@
-// keyrings(7): what a session keyring holds. Only who possesses a key may read most of them, so the task
-// itself is asked.
+#include "engine/inspect/task/keyrings.h"
 
 #include <linux/keyctl.h>
 #include <sys/syscall.h>
@@ -9,7 +8,7 @@
 #include <charconv>
 #include <cstring>
 
-#include "engine/inspect/readers.h"
+#include "engine/tree/answers.h"
 
 namespace upkeep::engine {
 namespace {

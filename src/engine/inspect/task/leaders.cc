@@ -43,8 +43,8 @@ std::string named(pid_t pid) { return fmt::format("process {} ({})", pid, os::co
 
 class LeaderLook {
  public:
-  LeaderLook(const Strangers& strangers, Snapshot& snapshot)
-      : strangers_(strangers), snapshot_(snapshot), led_(led_from_elsewhere(snapshot)) {}
+  LeaderLook(const OutsideProcesses& outside, Snapshot& snapshot)
+      : outside_(outside), snapshot_(snapshot), led_(led_from_elsewhere(snapshot)) {}
 
   bool finds_nothing() {
     const auto before = snapshot_.obstacles.size();
@@ -73,7 +73,7 @@ class LeaderLook {
   }
 
   void look_at_members() {
-    for (const pid_t pid : strangers_) {
+    for (const pid_t pid : outside_) {
       for (const pid_t id : {::getsid(pid), ::getpgid(pid)}) {
         const auto led = led_.find(id);
         if (led == led_.end() || has_ended(pid)) continue;
@@ -85,15 +85,15 @@ class LeaderLook {
     }
   }
 
-  const Strangers& strangers_;
+  const OutsideProcesses& outside_;
   Snapshot& snapshot_;
   LedById led_;
 };
 
 }  // namespace
 
-bool look_at_leaders(const Strangers& strangers, Snapshot& snapshot) {
-  return LeaderLook(strangers, snapshot).finds_nothing();
+bool look_at_leaders(const OutsideProcesses& outside, Snapshot& snapshot) {
+  return LeaderLook(outside, snapshot).finds_nothing();
 }
 
 }  // namespace upkeep::engine

@@ -1,12 +1,10 @@
-// Filters of system calls, seccomp(2), which ptrace(2) gives back as they were installed.
+#include "engine/inspect/task/seccomp.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
 #include <algorithm>
 #include <cstring>
-
-#include "engine/inspect/readers.h"
 
 namespace upkeep::engine {
 namespace {

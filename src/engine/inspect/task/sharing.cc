@@ -72,7 +72,7 @@ std::string remedy_for(pid_t one, pid_t other) {
   return "end one of them: only threads of one process can be made with it in common";
 }
 
-void look_for(const Shareable& what, const Strangers& strangers, Snapshot& snapshot) {
+void look_for(const Shareable& what, const OutsideProcesses& outside, Snapshot& snapshot) {
   Sharers ours(what.kind);
   for (const auto& process : snapshot.processes) {
     if (process.exit_status) continue;
@@ -85,7 +85,7 @@ void look_for(const Shareable& what, const Strangers& strangers, Snapshot& snaps
     snapshot.obstacles.push_back({process.pid, what.name, fmt::format("shared with process {}", other),
                                   remedy_for(process.pid, other)});
   }
-  for (const pid_t pid : strangers) {
+  for (const pid_t pid : outside) {
     const pid_t one = ours.find(pid);
     if (one == 0 || !goes_on_sharing(what, one, pid)) continue;
     snapshot.obstacles.push_back({one, what.name,
@@ -97,8 +97,8 @@ void look_for(const Shareable& what, const Strangers& strangers, Snapshot& snaps
 
 }  // namespace
 
-void look_at_sharing(const Strangers& strangers, Snapshot& snapshot) {
-  for (const auto& what : kShareable) look_for(what, strangers, snapshot);
+void look_at_sharing(const OutsideProcesses& outside, Snapshot& snapshot) {
+  for (const auto& what : kShareable) look_for(what, outside, snapshot);
 }
 
 }  // namespace upkeep::engine

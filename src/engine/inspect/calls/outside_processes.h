@@ -9,11 +9,11 @@
 
 namespace upkeep::engine {
 
-using Strangers = std::vector<pid_t>;
+using OutsideProcesses = std::vector<pid_t>;
 
 // Ascending, without threads of the kernel's. Looked up once for all who ask about them: it takes a look at
 // every process there is. Children that a running tree has had since it was listed are none of them: they are
-// part of it when it is stopped. Nobody where /proc cannot be read.
-Strangers strangers_to(const Snapshot& snapshot);
+// part of it when it is stopped. None where /proc cannot be read.
+OutsideProcesses outside_processes(const Snapshot& snapshot);
 
 }  // namespace upkeep::engine

@@ -1,4 +1,4 @@
-// Registers, signals, and what else ptrace(2) tells of a thread that stands still.
+#include "engine/inspect/task/own_state_registers.h"
 
 #include <sys/syscall.h>
 
@@ -8,7 +8,6 @@
 
 #include "engine/inspect/calls/proc_text.h"
 #include "engine/inspect/calls/signal_frame.h"
-#include "engine/inspect/readers.h"
 #include "os/restart_codes.h"
 
 namespace upkeep::engine {

@@ -1,6 +1,6 @@
 #pragma once
-// TCP connections of tasks that are about to be ended: closing one tells its peer, unless it is in repair
-// mode.
+// TCP connections of tasks that are about to be ended: closing one says so to its peer, unless it is in
+// repair mode.
 
 #include <vector>
 

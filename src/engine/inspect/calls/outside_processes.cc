@@ -1,4 +1,4 @@
-#include "engine/inspect/outside_processes.h"
+#include "engine/inspect/calls/outside_processes.h"
 
 #include <unistd.h>
 
@@ -24,17 +24,17 @@ bool comes_from_the_tree(const Snapshot& snapshot, const Parents& parents, pid_t
 
 }  // namespace
 
-Strangers strangers_to(const Snapshot& snapshot) {
-  Strangers strangers;
+OutsideProcesses outside_processes(const Snapshot& snapshot) {
+  OutsideProcesses outside;
   Parents parents;
   for (const pid_t pid : os::list_processes().value_or(std::vector<pid_t>())) {
     const auto stat = os::read_stat(pid);
     if (!stat || stat->kernel_thread()) continue;  // or it has ended
     parents.emplace(pid, stat->ppid);
-    if (pid != ::getpid()) strangers.push_back(pid);
+    if (pid != ::getpid()) outside.push_back(pid);
   }
-  std::erase_if(strangers, [&](pid_t pid) { return comes_from_the_tree(snapshot, parents, pid); });
-  return strangers;
+  std::erase_if(outside, [&](pid_t pid) { return comes_from_the_tree(snapshot, parents, pid); });
+  return outside;
 }
 
 }  // namespace upkeep::engine
