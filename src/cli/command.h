@@ -4,7 +4,7 @@
 //   void add_history(CLI::App& app, Context& context);
 //
 // that adds it to the command line; parsing it sets `context.run`, which does the work and returns the exit
-// code: 0 all is well, 1 it is not, 2 the command line was wrong. The table of all of them is in main.cc.
+// code: 0 all is well, 1 it is not, 2 the command line was wrong. The table of all of them is in commands.h.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -42,9 +42,5 @@ int fail(const Context& context, const Error& error);
 
 void print(std::string_view text);  // to standard output, whole, whatever stdio has in its buffer
 void print_json(const nlohmann::json& json);
-
-void add_status(CLI::App& app, Context& context);
-void add_history(CLI::App& app, Context& context);
-void add_report(CLI::App& app, Context& context);
 
 }  // namespace upkeep::cli

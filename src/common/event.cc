@@ -6,6 +6,7 @@ nlohmann::json to_json(const Event& event) {
   nlohmann::json json = {{"kind", event.kind}, {"time_ns", event.time_ns}, {"kernel", event.kernel}};
   if (!event.stage.empty()) json["stage"] = event.stage;
   if (!event.message.empty()) json["message"] = event.message;
+  if (!event.direction.empty()) json["direction"] = event.direction;
   if (!event.data.empty()) json["data"] = event.data;
   return json;
 }
@@ -24,6 +25,7 @@ Result<Event> event_from_json(const nlohmann::json& json) {
   TRY_ASSIGN(event.stage, text("stage"));
   TRY_ASSIGN(event.message, text("message"));
   TRY_ASSIGN(event.kernel, text("kernel"));
+  TRY_ASSIGN(event.direction, text("direction"));
   if (auto it = json.find("time_ns"); it != json.end()) {
     if (!it->is_number_integer()) return Err("event field 'time_ns' is not an integer");
     event.time_ns = it->get<std::int64_t>();

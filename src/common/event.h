@@ -22,7 +22,8 @@ struct Event {
   std::string message = {};  // for people, one line
   nlohmann::json data = nlohmann::json::object();  // facts by name; what undo needs later is in here
   std::int64_t time_ns = 0;                        // 0: stamped by whoever records it
-  std::string kernel = {};  // `uname -r` of the kernel it happened in; stamped likewise
+  std::string kernel = {};     // `uname -r` of the kernel it happened in; stamped likewise
+  std::string direction = {};  // "undo": on the way back; empty: forward
 };
 
 nlohmann::json to_json(const Event& event);

@@ -6,11 +6,8 @@
 namespace upkeep {
 
 struct Finding {
-  enum class Severity {
-    ok,
-    warning,
-    refusal
-  };  // a refusal makes `check` exit 1 and `upgrade` stop before anything is touched
+  // A refusal makes `check` exit 1 and `upgrade` stop before anything is touched.
+  enum class Severity { ok, warning, refusal };
   Severity severity = Severity::ok;
   std::string what;    // "nginx (412), descriptor 7: io_uring instance"
   std::string why;     // "requests in flight cannot be read back from the kernel"

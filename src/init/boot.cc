@@ -1,19 +1,11 @@
 #include "init/boot.h"
 
 #include <fcntl.h>
-#include <linux/netlink.h>
-#include <poll.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <array>
-#include <chrono>
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "init/console.h"
@@ -22,28 +14,6 @@
 
 namespace upkeep::init {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-// The kernel tells of new devices on this socket; opened before looking, so that none is missed in between.
-Result<os::UniqueFd> open_uevents() {
-  os::UniqueFd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT));
-  if (!socket.valid()) return ErrnoErr("uevent socket");
-  sockaddr_nl address = {};
-  address.nl_family = AF_NETLINK;
-  address.nl_groups = 1;
-  if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) < 0)
-    return ErrnoErr("bind uevent socket");
-  return socket;
-}
-
-// The device number it had is tried first: mostly it still has it.
-std::vector<std::string> block_devices(const std::string& likely) {
-  auto names = os::list_directory("/sys/class/block").value_or(std::vector<std::string>());
-  for (auto& name : names) name = "/dev/" + name;
-  std::stable_partition(names.begin(), names.end(), [&](const auto& name) { return name == likely; });
-  return names;
-}
 
 // Frees the memory that the initramfs takes. Only entered while the root is still the ramfs it came in.
 void empty_initramfs() {
@@ -82,13 +52,13 @@ Result<void> reserve_pids(int highest) {
   return os::write_value("/proc/sys/kernel/ns_last_pid", std::to_string(highest));
 }
 
-Result<void> load_modules(const std::string& folder) {
-  TRY_ASSIGN(auto text, os::read_file(folder + "/order"));
+Result<void> load_modules(const std::string& directory) {
+  TRY_ASSIGN(auto text, os::read_file(directory + "/order"));
   auto order = nlohmann::json::parse(text, nullptr, false);
-  if (!order.is_array()) return Err("{}/order is not a list", folder);
+  if (!order.is_array()) return Err("{}/order is not a list", directory);
   for (const auto& entry : order) {
     const std::string file = entry.value("file", ""), options = entry.value("options", "");
-    TRY_ASSIGN(auto module, os::open_file(folder + "/" + file, O_RDONLY));
+    TRY_ASSIGN(auto module, os::open_file(directory + "/" + file, O_RDONLY));
     if (::syscall(SYS_finit_module, module.get(), options.c_str(), 0) < 0 && errno != EEXIST &&
         entry.value("required", true)) {
       return ErrnoErr("load module {}", file);
@@ -114,25 +84,6 @@ Result<std::string> kernel_parameter(std::string_view name) {
   return find_parameter(text, name);
 }
 
-Result<std::string> find_root_device(const machine::RootFileSystem& root, int timeout_s) {
-  TRY_ASSIGN(auto uevents, open_uevents());
-  const auto end = Clock::now() + std::chrono::seconds(timeout_s);
-  for (;;) {
-    for (const auto& device : block_devices(root.device)) {
-      auto uuid = machine::probe_uuid(device);
-      if (uuid && *uuid == root.uuid) return device;
-    }
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
-    pollfd wait = {uevents.get(), POLLIN, 0};
-    if (left <= 0 || ::poll(&wait, 1, static_cast<int>(left)) <= 0) {
-      return Err("no block device with file system {} (it was {}) appeared within {} s", root.uuid,
-                 root.device, timeout_s);
-    }
-    std::array<char, 8192> event;
-    (void)!::recv(uevents.get(), event.data(), event.size(), 0);
-  }
-}
-
 Result<void> enter_root(const std::string& device, const machine::RootFileSystem& root) {
   TRY(os::make_directories("/sysroot"));
   TRY(os::mount_file_system(device, "/sysroot", root.fs_type, root.options));
@@ -144,17 +95,6 @@ Result<void> enter_root(const std::string& device, const machine::RootFileSystem
   TRY(os::move_mount_point(".", "/"));
   if (::chroot(".") < 0) return ErrnoErr("chroot");
   if (::chdir("/") < 0) return ErrnoErr("chdir /");
-  return {};
-}
-
-Result<void> make_early_mounts(const std::vector<machine::EarlyMount>& mounts) {
-  for (const auto& mount : mounts) {
-    if (os::is_mount_point(mount.mount_point)) continue;
-    TRY(os::make_directories(mount.mount_point));
-    TRY(os::mount_file_system(mount.source, mount.mount_point, mount.fs_type, mount.options));
-  }
-  // As systemd makes it anyway: mount namespaces of what is restored receive what is mounted here later.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SHARED, nullptr) < 0) return ErrnoErr("sharing /");
   return {};
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "common/result.h"
-#include "jump/init_config.h"
+#include "machine/root.h"
 
 namespace upkeep::init {
 
@@ -16,18 +16,14 @@ Result<void> reserve_pids(int highest);
 
 // Loads /modules/order one after the other. A module that is there already is no error, nor one that is not
 // required and has nothing to do here.
-Result<void> load_modules(const std::string& folder = "/modules");
+Result<void> load_modules(const std::string& directory = "/modules");
 
 // The value of NAME= on the kernel command line, empty where it is missing.
 Result<std::string> kernel_parameter(std::string_view name);
 std::string find_parameter(std::string_view command_line, std::string_view name);
 
-// Waits (kernel uevents, at most TIMEOUT_S seconds) for the block device that holds the file system, mounts
-// it on /sysroot, and makes it the root: /proc, /sys, /dev and /run move along, the initramfs is emptied.
-Result<std::string> find_root_device(const machine::RootFileSystem& root, int timeout_s = 30);
+// Mounts the file system on DEVICE on /sysroot and makes it the root: /proc, /sys, /dev and /run move along, the
+// initramfs is emptied.
 Result<void> enter_root(const std::string& device, const machine::RootFileSystem& root);
-
-// Mounts that tasks and systemd expect; those that are there already are left alone.
-Result<void> make_early_mounts(const std::vector<machine::EarlyMount>& mounts);
 
 }  // namespace upkeep::init

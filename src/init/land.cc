@@ -1,13 +1,14 @@
 #include "init/land.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
-#include "init/boot.h"
 #include "jump/new/settle.h"
+#include "machine/mounts.h"
 #include "os/file.h"
 #include "os/mount.h"
+#include "systemd/adoption.h"
 #include "systemd/journald_sockets.h"
+#include "systemd/settle_unit.h"
 
 namespace upkeep::init {
 namespace {
@@ -37,7 +38,7 @@ Result<void> restore(const OpenedStore& store, Extraction& extraction, EventQueu
     events.emit({"stage_failed", "land", landed.error().message()});
     return tl::unexpected(std::move(landed).error());
   }
-  TRY(make_early_mounts(store.manifest.mounts));
+  TRY(machine::make_early_mounts(store.manifest.mounts));
   events.emit({"stage_done", "land", ""});
   jump::RestoreOptions options;
   options.on_journald_wanted = [&]() -> Result<void> {
@@ -93,19 +94,7 @@ Result<void> prepare_settle(const jump::Manifest& manifest) {
   TRY(os::make_directories("/run/upkeep", 0755));
   TRY_ASSIGN(const auto text, jump::to_text(manifest));
   TRY(os::replace_file(jump::kSettlePath, text));
-  const std::string units = "/run/systemd/system";
-  TRY(os::make_directories(units + "/multi-user.target.wants"));
-  TRY(os::replace_file(units + "/upkeep-settle.service",
-                       "[Unit]\nDescription=Ends the live kernel "
-                       "upgrade\nAfter=multi-user.target\nConditionPathExists=/run/upkeep/settle.json\n"
-                       "[Service]\nType=oneshot\nExecStart=/usr/sbin/upkeep settle\nTimeoutStartSec=10min\n",
-                       0644));
-  if (::symlink("../upkeep-settle.service",
-                (units + "/multi-user.target.wants/upkeep-settle.service").c_str()) < 0 &&
-      errno != EEXIST) {
-    return ErrnoErr("enable upkeep-settle.service");
-  }
-  return {};
+  return systemd::enable_settle_unit(jump::kSettlePath);
 }
 
 }  // namespace upkeep::init

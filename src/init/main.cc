@@ -88,7 +88,7 @@ int run() {
   auto extraction = opened ? begin_extraction(*opened) : Result<Extraction>(Err("no store"));
   if (auto loaded = load_modules(); !loaded)
     say(loaded.error().message());  // the root may be there all the same
-  auto device = find_root_device(config->root);
+  auto device = machine::find_root_device(config->root);
   if (!device) give_up(device.error());
   if (auto entered = enter_root(*device, config->root); !entered) give_up(entered.error());
   auto carried = store == 0 ? Result<void>() : carry_over(opened, std::move(extraction), *config, events);

@@ -73,11 +73,6 @@ Result<void> CpioWriter::add_file(std::string_view path, std::string_view conten
   return add(path, S_IFREG | (permissions & 07777), content, {});
 }
 
-Result<void> CpioWriter::add_symlink(std::string_view path, std::string_view target) {
-  if (target.empty() || target.size() > 4095) return Err("'{}' is no target for a symbolic link", target);
-  return add(path, S_IFLNK | 0777, target, {});
-}
-
 Result<void> CpioWriter::add_device(std::string_view path, mode_t type, unsigned major, unsigned minor,
                                     mode_t permissions) {
   if (type != S_IFCHR && type != S_IFBLK) return Err("'{}' is neither a character nor a block device", path);

@@ -26,7 +26,6 @@ class CpioWriter {
   Result<void> add_directory(std::string_view path, mode_t permissions = 0755);
   // At most 4 GiB less one byte: the format's size field has 32 bits.
   Result<void> add_file(std::string_view path, std::string_view content, mode_t permissions = 0644);
-  Result<void> add_symlink(std::string_view path, std::string_view target);
   // TYPE is S_IFCHR or S_IFBLK.
   Result<void> add_device(std::string_view path, mode_t type, unsigned major, unsigned minor,
                           mode_t permissions = 0600);

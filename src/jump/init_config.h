@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "machine/machine.h"
+#include "machine/root.h"
 
 namespace upkeep::jump {
 

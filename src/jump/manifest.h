@@ -1,6 +1,5 @@
 #pragma once
-// Everything that crosses the jump but page contents: one self-contained, versioned blob in
-// the store.
+// Everything that crosses the jump but page contents: one self-contained, versioned document in the store.
 
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -8,10 +7,10 @@
 #include <vector>
 
 #include "machine/huge_page_pools.h"
-#include "machine/machine.h"
+#include "machine/mounts.h"
 #include "memory/physical_range.h"
 #include "os/clock.h"
-#include "systemd/units.h"
+#include "systemd/adoption.h"
 
 namespace upkeep::jump {
 
@@ -30,8 +29,8 @@ struct Manifest {
   std::vector<systemd::Adoption> adoptions;
   std::vector<std::string> start_units;      // stopped before the window, or running without being enabled
   std::vector<memory::PhysicalRange> store;  // what the new kernel leaves alone; given back to it in settle
-  std::vector<std::pair<std::string, std::string>>
-      settle_writes;                 // file, value: what a fast boot left switched on
+  // File, value: what a fast boot left switched on.
+  std::vector<std::pair<std::string, std::string>> settle_writes;
   os::ClockReading clocks;           // the last thing read before the jump
   double tsc_frequency = 0;          // ticks a second; 0: not known
   std::int64_t window_begin_ns = 0;  // CLOCK_REALTIME of the first stop
@@ -45,7 +44,7 @@ Result<Manifest> parse_manifest(std::string_view text);
 // An error where a name in it is not UTF-8, which JSON cannot hold.
 Result<std::string> to_text(const Manifest& manifest);
 
-// Of all carried tasks and threads; 0 where the carry set cannot be read, which restoring tells.
+// Of all carried tasks and threads; 0 where the carry set cannot be read, which restoring says.
 int highest_pid(const Manifest& manifest);
 
 }  // namespace upkeep::jump

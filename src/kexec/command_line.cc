@@ -94,15 +94,6 @@ std::string CommandLine::text() const {
   return text;
 }
 
-Result<std::string> make_parameter(std::string_view name, std::string_view value) {
-  if (name.empty() || std::ranges::any_of(name, [](char c) { return is_space(c) || c == '"' || c == '='; }))
-    return Err("'{}' is no name for a kernel parameter", name);
-  if (value.find_first_of(std::string_view("\"\n\0", 3)) != std::string_view::npos)
-    return Err("the value of the kernel parameter {} cannot be written: {}", name, value);
-  if (std::ranges::any_of(value, is_space)) return fmt::format("{}=\"{}\"", name, value);
-  return fmt::format("{}={}", name, value);
-}
-
 std::string own_command_line(std::string_view running) {
   auto words = split(running);
   remove_additions(words);

@@ -39,10 +39,6 @@ class CommandLine {
 
 // What PARAMETER is called: "root" of "root=UUID=…".
 std::string_view parameter_name(std::string_view parameter);
-// Quotes around the value where it has white space; a value with quotes of its own cannot be written: an
-// error.
-Result<std::string> make_parameter(std::string_view name, std::string_view value);
-
 // RUNNING is /proc/cmdline. Taken away: what an earlier upgrade added, and what belongs to the boot loader's
 // initramfs (BOOT_IMAGE=, initrd=, rdinit=) or to one special boot (elfcorehdr=, kexec_jump_back_entry=).
 // Everything else is kept. Each of ADDITIONS is one parameter. An error where the line is longer than LIMIT

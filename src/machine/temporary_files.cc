@@ -9,9 +9,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <span>
 
+#include "machine/used_files.h"
 #include "os/file.h"
 
 namespace upkeep::machine {
@@ -117,10 +120,33 @@ Result<void> make(const std::string& path, mode_t mode, const nlohmann::json& en
 
 }  // namespace
 
-Result<nlohmann::json> save_temporary_files(const std::vector<std::string>& folders,
+std::vector<std::string> temporary_folders(const std::vector<pid_t>& pids,
+                                           const std::vector<os::MountInfo>& mounts) {
+  std::set<std::string> directories;
+  for (const auto& used : used_paths(pids)) {
+    const auto* mount = os::mount_of(mounts, used.path);
+    const bool memory = mount != nullptr && (mount->fs_type == "tmpfs" || mount->fs_type == "hugetlbfs");
+    if (!memory) continue;
+    if (mount->mount_point != "/run") {
+      directories.insert(mount->mount_point);
+      continue;
+    }
+    auto below = used.path.substr(5);  // after "/run/"
+    auto slash = below.find('/');
+    const std::string first = below.substr(0, slash);
+    // What systemd, udev and dbus keep there is theirs to make anew, for the new kernel.
+    constexpr std::array<std::string_view, 8> kOthers = {"systemd", "udev",        "dbus",   "user",
+                                                         "log",     "credentials", "upkeep", "lock"};
+    if (std::find(kOthers.begin(), kOthers.end(), first) != kOthers.end() || used.path == "/run") continue;
+    directories.insert("/run/" + first);
+  }
+  return {directories.begin(), directories.end()};
+}
+
+Result<nlohmann::json> save_temporary_files(const std::vector<std::string>& directories,
                                             memory::StoreWriter& store) {
   Saver saver{store};
-  for (const auto& folder : folders) TRY(saver.save(folder));
+  for (const auto& directory : directories) TRY(saver.save(directory));
   return std::move(saver.entries);
 }
 
@@ -134,7 +160,7 @@ Result<void> put_back_temporary_files(const nlohmann::json& files, const std::st
         return ErrnoErr("chown {}", path);
       if (!S_ISLNK(mode) && ::chmod(path.c_str(), mode & 07777U) < 0) return ErrnoErr("chmod {}", path);
     }
-    // Times last: making what is in a folder changes the folder's.
+    // Times last: making what is in a directory changes the directory's.
     for (const auto& entry : files) {
       const timespec time = {entry.at("mtime").at(0).get<time_t>(), entry.at("mtime").at(1).get<long>()};
       const timespec times[2] = {time, time};

@@ -94,26 +94,6 @@ Result<void> make_entry(os::Fd directory, const std::string& path, const StoredF
 
 }  // namespace
 
-Result<std::optional<std::uint64_t>> find_store(std::string_view command_line) {
-  constexpr std::string_view kParameter = "upkeep.store=";
-  for (std::size_t at = 0; at < command_line.size();) {
-    const auto end = std::min(command_line.find_first_of(" \t\n", at), command_line.size());
-    auto word = command_line.substr(at, end - at);
-    at = end + 1;
-    if (!word.starts_with(kParameter)) continue;
-    word.remove_prefix(kParameter.size());
-    std::uint64_t address = 0;
-    const bool hexadecimal = word.starts_with("0x");
-    if (hexadecimal) word.remove_prefix(2);
-    const auto parsed = std::from_chars(word.data(), word.data() + word.size(), address, 16);
-    if (!hexadecimal || parsed.ec != std::errc() || parsed.ptr != word.data() + word.size() || address == 0 ||
-        address % kPageSize != 0)
-      return Err("the kernel command line's upkeep.store= is not an address of a page");
-    return std::optional(address);
-  }
-  return std::optional<std::uint64_t>();
-}
-
 CarriedImages::Mapping::Mapping(Mapping&& other) noexcept
     : address(std::exchange(other.address, nullptr)), length(other.length) {}
 CarriedImages::Mapping::~Mapping() {

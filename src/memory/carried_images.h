@@ -27,13 +27,9 @@
 
 namespace upkeep::memory {
 
-// The store's physical address: "upkeep.store=0x..." of a kernel command line. None where there is no such
-// parameter.
-Result<std::optional<std::uint64_t>> find_store(std::string_view command_line);
-
 class CarriedImages {
  public:
-  // Through /dev/mem; ADDRESS as of find_store. Checks header and table, not yet the files.
+  // Through /dev/mem; ADDRESS: where the store begins in physical memory. Checks header and table, not yet the files.
   static Result<CarriedImages> open(std::uint64_t address, const std::string& memory_device = "/dev/mem");
   // A saved store, whole or only as long as it is used.
   static Result<CarriedImages> open_file(const std::string& path);

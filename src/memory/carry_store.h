@@ -6,12 +6,11 @@
 // them back is writing a number. Nothing is reserved while no upgrade is going on.
 //
 // The order of things, in prepare, with services running:
-//   plan    what would be taken, and what undo needs: the caller journals plan.undo before anything is
-//   touched reserve takes the pages. The mapping lives as long as the CarryStore object and must live until
-//   the jump: the
-//           process that holds it is the one that jumps (or waits for the one that does)
-//   writer  fills it (store_writer.h)
-//   ranges, kernel_parameters(ranges), kexec_window(...) (physical_range.h) tell the new kernel about it
+//   plan      what would be taken, and what undo needs: the caller journals plan.undo before anything is touched
+//   reserve   takes the pages. The mapping lives as long as the CarryStore object and must live until the jump:
+//             the process that holds it is the one that jumps (or waits for the one that does)
+//   writer    fills it (store_writer.h)
+//   ranges, kernel_parameters(ranges), kexec_window(...) (physical_range.h) are for the new kernel
 // Undo: destroy the object, or let its process die: the pages return to the kernel's pool; then, from any
 // process, undo_reservation(plan.undo) shrinks the pool to what it was. It can be called any number of times.
 //
@@ -38,7 +37,7 @@
 
 namespace upkeep::memory {
 
-// Where the kernel shows its huge pages; other folders in tests.
+// Where the kernel shows its huge pages; other directories in tests.
 struct HugePageFiles {
   std::string pools = "/sys/kernel/mm/hugepages";
   std::string meminfo = "/proc/meminfo";

@@ -2,9 +2,9 @@
 // How a store looks in memory. Offsets count through the store's physical ranges in order; all numbers are
 // little-endian.
 //
-//   0            header, one page: magic, version, id, lengths, the table of physical ranges, its own
-//   checksum 4096         files, one after the other (from 4096 bytes on aligned to pages) table_offset table
-//   of files: mode, size, offset, checksum of each chunk of 4 MB, name
+//   0              header, one page: magic, version, id, lengths, the table of physical ranges, its own checksum
+//   4096           files, one after the other (those of 4096 bytes and more aligned to pages)
+//   table_offset   table of files: mode, size, offset, checksum of each chunk of 4 MB, name
 //
 // The header names the physical ranges, so that whoever reads a store needs one address only. Checksums are
 // XXH64: they find memory that was overwritten or that went bad, they do not keep out an attacker with root.
@@ -61,9 +61,9 @@ using HeaderBytes = std::array<std::byte, kHeaderSize>;
 Result<HeaderBytes> encode_header(const StoreHeader& header);
 Result<StoreHeader> parse_header(std::span<const std::byte> page);
 
-// A file, a folder or a symbolic link; nothing else is carried. A link's target is its content.
+// A file, a directory or a symbolic link; nothing else is carried. A link's target is its content.
 struct StoredFile {
-  std::string name;        // relative, without "." and ".."; folders come before what is in them
+  std::string name;        // relative, without "." and ".."; directories come before what is in them
   std::uint32_t mode = 0;  // type and permissions, as st_mode
   std::uint64_t size = 0;
   std::uint64_t offset = 0;  // 0 where size is 0
@@ -72,14 +72,14 @@ struct StoredFile {
   bool is_link() const;
 };
 inline std::uint64_t chunk_count(std::uint64_t size) { return (size + kChunkSize - 1) / kChunkSize; }
-std::uint64_t encoded_size(std::string_view name,
-                           std::uint64_t size);  // bytes that a file takes in the table
+// Bytes that a file takes in the table.
+std::uint64_t encoded_size(std::string_view name, std::uint64_t size);
 
 std::vector<std::byte> encode_table(std::span<const StoredFile> files);
 // Checks the table's checksum, and that all files lie between header and table and nowhere overlap.
 Result<std::vector<StoredFile>> parse_table(std::span<const std::byte> table, const StoreHeader& header);
 
-// Every folder stands before what is in it, and no name twice: then extraction never goes through a link. The
+// Every directory stands before what is in it, and no name twice: then extraction never goes through a link. The
 // names of what was added must outlive it.
 class TreeCheck {
  public:

@@ -65,6 +65,4 @@ Result<bool> network_is_held() {
   return tl::unexpected(std::move(found).error().in("look for the held network"));
 }
 
-std::vector<std::string> hold_modules() { return {"nfnetlink", "nf_tables"}; }
-
 }  // namespace upkeep::net

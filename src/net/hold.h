@@ -50,7 +50,4 @@ class NamespaceHold {
   os::NetlinkSocket socket_;
 };
 
-// What the new kernel must be able to load before hold_network().
-std::vector<std::string> hold_modules();
-
 }  // namespace upkeep::net

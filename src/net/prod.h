@@ -30,8 +30,8 @@ struct ProdOptions {
 struct Prodded {
   unsigned peers = 0;     // that messages went to; loopback is left out
   unsigned messages = 0;  // sent, of all rounds
-  std::vector<std::string>
-      warnings;  // one for each peer that could not be reached: "192.0.2.7: Network is unreachable"
+  // One for each peer that could not be reached: "192.0.2.7: Network is unreachable".
+  std::vector<std::string> warnings;
 };
 
 // Once the sockets are back and the network is open. CAP_NET_RAW.

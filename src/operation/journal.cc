@@ -17,11 +17,11 @@ std::string journal_path(const std::string& state_dir, const std::string& id) {
 }
 
 Result<Journal> Journal::open(const std::string& state_dir, const std::string& id) {
-  const std::string folder = state_dir + "/" + id;
+  const std::string directory = state_dir + "/" + id;
   TRY(os::make_directories(state_dir, 0700));
-  TRY(os::make_directories(folder, 0700));
+  TRY(os::make_directories(directory, 0700));
   TRY_ASSIGN(auto fd, os::open_file(journal_path(state_dir, id), O_WRONLY | O_APPEND | O_CREAT, 0600));
-  return Journal(std::move(fd), folder);
+  return Journal(std::move(fd), directory);
 }
 
 Result<void> Journal::append(Event event) {
@@ -68,19 +68,25 @@ Result<std::vector<std::string>> list_upgrades(const std::string& state_dir) {
   return names;
 }
 
+const std::string& Progress::boot_of(const std::string& stage) const {
+  const auto boot = boots.find(stage);
+  return boot == boots.end() ? boot_id : boot->second;
+}
+
 Progress progress_of(const std::vector<Event>& events) {
   Progress progress;
   for (const auto& event : events) {
     if (event.kind == "upgrade_begun") {
-      progress.begin_data = event.data;
       progress.id = event.data.value("id", "");
       progress.from = event.data.value("from", "");
       progress.boot_id = event.data.value("boot_id", "");
+      progress.kind = event.data.value("kind", "upgrade");
     } else if (event.kind == "stage_begun") {
       progress.begun.push_back(event.stage);
+      if (event.data.contains("boot_id")) progress.boots[event.stage] = event.data.value("boot_id", "");
     } else if (event.kind == "undo_done") {
       std::erase(progress.begun, event.stage);
-    } else if (event.kind == "fact") {
+    } else if (event.kind == "fact" && event.direction.empty()) {
       auto& facts = progress.facts.try_emplace(event.stage, nlohmann::json::object()).first->second;
       facts.update(event.data);
       if (event.stage == "jump" && event.data.contains("jumping"))

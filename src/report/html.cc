@@ -237,7 +237,6 @@ void Page::warnings() {
 
 void Page::facts() {
   auto shown = summary_.facts_for_people();
-  if (!summary_.engine.empty()) shown["engine"] = summary_.engine;
   if (summary_.deadline_s) shown["deadline_s"] = *summary_.deadline_s;
   if (shown.empty()) return;
   add("<section>\n<h2>Figures</h2>\n<table>");

@@ -143,7 +143,6 @@ void Reading::begin_upgrade(const Event& event) {
   if (auto id = text_in(event.data, "id"); !id.empty()) summary_.id = id;
   summary_.from = text_in(event.data, "from");
   summary_.to = text_in(event.data, "to");
-  summary_.engine = text_in(event.data, "engine");
   if (summary_.from.empty()) summary_.from = event.kernel;
   auto dry_run = event.data.find("dry_run");
   summary_.dry_run = dry_run != event.data.end() && dry_run->is_boolean() && dry_run->get<bool>();

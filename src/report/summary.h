@@ -92,7 +92,7 @@ struct Warning {
 };
 
 struct Summary {
-  std::string id, from, to, engine;
+  std::string id, from, to;
   bool dry_run = false;
   Outcome outcome = Outcome::interrupted;
   std::string message;  // what upgrade_ended said, or the error that began the undoing

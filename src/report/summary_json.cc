@@ -46,7 +46,6 @@ json to_json(const Summary& summary) {
   json value = {{"id", summary.id},
                 {"from", summary.from},
                 {"to", summary.to},
-                {"engine", summary.engine},
                 {"dry_run", summary.dry_run},
                 {"outcome", to_text(summary.outcome)},
                 {"ended", ended(summary.outcome)},

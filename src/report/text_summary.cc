@@ -203,8 +203,7 @@ std::string stopped_text(const Summary& summary) {
 std::string bytes_line(const Summary& summary) {
   auto bytes = summary.carried_bytes();
   if (!bytes) return "";
-  std::string engine = summary.engine.empty() ? "" : ", made by " + printable(summary.engine);
-  return "  " + bytes_text(*bytes) + " of images crossed in memory" + engine + ".\n";
+  return "  " + bytes_text(*bytes) + " of images crossed in memory.\n";
 }
 
 const char* mark_of(Outcome outcome) {

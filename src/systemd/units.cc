@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <nlohmann/json.hpp>
 
 #include "os/child.h"
 #include "os/file.h"
@@ -34,10 +33,6 @@ bool is_needed(std::string_view unit) {
   }
   unit.remove_suffix(std::string_view(".service").size());
   return std::find(kNeededToTheEnd.begin(), kNeededToTheEnd.end(), unit) != kNeededToTheEnd.end();
-}
-
-std::string drop_in_folder(const std::string& run_dir, const std::string& unit) {
-  return fmt::format("{}/systemd/system/{}.d", run_dir, unit);
 }
 
 Result<void> transaction(const char* verb, const std::vector<std::string>& units) {
@@ -119,44 +114,6 @@ std::vector<std::string> to_stop(const std::vector<std::string>& running,
 
 Result<void> stop_units(const std::vector<std::string>& units) { return transaction("stop", units); }
 Result<void> start_units(const std::vector<std::string>& units) { return transaction("start", units); }
-
-nlohmann::json to_json(const Adoption& adoption) {
-  return {{"unit", adoption.unit}, {"main_pid", adoption.main_pid}};
-}
-
-Result<Adoption> adoption_from_json(const nlohmann::json& json) {
-  try {
-    return Adoption{json.at("unit").get<std::string>(), json.at("main_pid").get<int>()};
-  } catch (const nlohmann::json::exception& error) {
-    return Err("adoption: {}", error.what());
-  }
-}
-
-Result<void> prepare_adoption(const Adoption& adoption, const std::string& run_dir) {
-  const std::string pid_file = fmt::format("{}/upkeep/adopt/{}.pid", run_dir, adoption.unit);
-  TRY(os::make_directories(run_dir + "/upkeep/adopt", 0755));
-  TRY(os::replace_file(pid_file, fmt::format("{}\n", adoption.main_pid), 0644));
-  const std::string folder = drop_in_folder(run_dir, adoption.unit);
-  TRY(os::make_directories(folder, 0755));
-  // Type=forking takes its main process from a file that root owns, whoever started the process
-  // (systemd.service(5), PIDFile=); processes that are in the unit's cgroup already are left alone.
-  return os::replace_file(
-      folder + "/zz-upkeep-adopt.conf",
-      fmt::format("[Service]\nType=forking\nPIDFile={}\nExecCondition=\nExecStartPre=\nExecStart=\n"
-                  "ExecStart=+/bin/true\nExecStartPost=\nGuessMainPID=no\n",
-                  pid_file),
-      0644);
-}
-
-Result<void> finish_adoption(const std::vector<Adoption>& adoptions) {
-  if (adoptions.empty()) return {};
-  for (const auto& adoption : adoptions) {
-    TRY(os::remove_tree(drop_in_folder("/run", adoption.unit) + "/zz-upkeep-adopt.conf"));
-    TRY(os::remove_tree(fmt::format("/run/upkeep/adopt/{}.pid", adoption.unit)));
-  }
-  TRY(os::run_checked({"systemctl", "daemon-reload"}));
-  return {};
-}
 
 Result<UnitState> unit_state(const std::string& unit) {
   TRY_ASSIGN(auto text,

@@ -1,11 +1,10 @@
 #pragma once
 // systemd's units, through systemctl: which run, which are stopped before the window, which are started again
-// after it, and how a unit is told in the new kernel that its carried process is there already.
+// after it. How a unit finds its carried process: adoption.h.
 
 #include <string>
 #include <vector>
 
-#include "common/event.h"
 #include "common/result.h"
 
 namespace upkeep::systemd {
@@ -28,17 +27,6 @@ std::vector<std::string> to_stop(const std::vector<std::string>& running,
 Result<void> stop_units(const std::vector<std::string>& units);
 Result<void> start_units(const std::vector<std::string>& units);
 
-// A carried service in the new kernel. systemd starts the unit at boot or in settle; a drop-in in /run makes
-// that start find the carried main process (PIDFile=) instead of running ExecStart=. `finish_adoption`
-// removes the drop-in once the unit is active, so that a later restart is the unit's own.
-struct Adoption {
-  std::string unit;
-  int main_pid = 0;
-};
-nlohmann::json to_json(const Adoption& adoption);
-Result<Adoption> adoption_from_json(const nlohmann::json& json);
-Result<void> prepare_adoption(const Adoption& adoption, const std::string& run_dir = "/run");
-Result<void> finish_adoption(const std::vector<Adoption>& adoptions);
 // "active, main PID 812" as systemd sees it.
 struct UnitState {
   std::string active_state;

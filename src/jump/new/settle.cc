@@ -5,6 +5,7 @@
 #include "memory/hand_back.h"
 #include "operation/journal.h"
 #include "os/file.h"
+#include "systemd/adoption.h"
 #include "systemd/units.h"
 
 namespace upkeep::jump {

@@ -2,7 +2,7 @@
 // What the new kernel's initramfs has to be able to do before there is a root.
 
 #include "initramfs/modules.h"
-#include "machine/machine.h"
+#include "machine/root.h"
 
 namespace upkeep::jump {
 

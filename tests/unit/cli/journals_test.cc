@@ -4,7 +4,7 @@
 
 #include <thread>
 
-#include "state_folder.h"
+#include "state_directory.h"
 
 namespace upkeep::cli {
 namespace {
@@ -44,7 +44,7 @@ TEST(JournalReader, MakesAWarningOfWhatItCannotRead) {
 }
 
 TEST(Upgrades, AreListedOldestFirst) {
-  StateFolder state;
+  StateDirectory state;
   state.append("b", begun("b", 1) + ended("upgraded"));
   state.append("a", begun("a", 2) + ended("undone"));
   std::filesystem::create_directories(state.path() + "/no-journal-in-here");
@@ -66,7 +66,7 @@ TEST(Upgrades, NoneWhereThereIsNoFolder) {
 }
 
 TEST(Upgrades, AreFoundByTheBeginningOfTheirId) {
-  StateFolder state;
+  StateDirectory state;
   state.append("20261123T1", begun("20261123T1", 1));
   state.append("20261123T15", begun("20261123T15", 2));
   state.append("20261124T1", begun("20261124T1", 3));
@@ -79,7 +79,7 @@ TEST(Upgrades, AreFoundByTheBeginningOfTheirId) {
 }
 
 TEST(Upgrades, SayWhenTheirLastLineIsTorn) {
-  StateFolder state;
+  StateDirectory state;
   state.append("a", begun("a", 1) + "{\"kind\":\"stage_be");
   auto one = read_upgrade(state.path(), "a");
   ASSERT_TRUE(one);
@@ -101,7 +101,7 @@ std::vector<std::string> heard_until(JournalFollower& follower, const std::strin
 }
 
 TEST(JournalFollower, HearsAJournalThatIsMadeLater) {
-  StateFolder state;
+  StateDirectory state;
   auto follower = JournalFollower::open(state.path(), "x");
   ASSERT_TRUE(follower) << follower.error().message();
   EXPECT_THAT(*follower->wait(std::chrono::milliseconds(0)), IsEmpty());
@@ -115,7 +115,7 @@ TEST(JournalFollower, HearsAJournalThatIsMadeLater) {
 }
 
 TEST(JournalFollower, BeginsWithWhatIsThere) {
-  StateFolder state;
+  StateDirectory state;
   state.append("x", begun("x", 1) + ended("undone"));
   auto follower = JournalFollower::open(state.path(), "x");
   ASSERT_TRUE(follower);

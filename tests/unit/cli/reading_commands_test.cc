@@ -1,14 +1,11 @@
 #include <gmock/gmock.h>
 
-#include <array>
 #include <nlohmann/json.hpp>
 
-#include "cli/command.h"
-#include "state_folder.h"
+#include "cli/commands.h"
+#include "state_directory.h"
 
 namespace upkeep::cli {
-
-void add_restore(CLI::App& app, Context& context);  // as in main.cc
 
 namespace {
 
@@ -21,7 +18,6 @@ struct Ran {
 };
 
 Ran run(const std::vector<const char*>& arguments) {
-  constexpr std::array<AddCommand, 4> kCommands = {add_status, add_history, add_report, add_restore};
   std::vector<const char*> argv = {"upkeep"};
   for (const char* argument : arguments) argv.push_back(argument);
   testing::internal::CaptureStdout();
@@ -32,7 +28,7 @@ Ran run(const std::vector<const char*>& arguments) {
 }
 
 TEST(Status, WithoutAnyUpgradeIsWell) {
-  StateFolder state;
+  StateDirectory state;
   auto ran = run({"status", "--state-dir", state.path().c_str()});
   EXPECT_EQ(ran.code, kOk);
   EXPECT_THAT(ran.out, HasSubstr("No upgrade has been run"));
@@ -44,7 +40,7 @@ TEST(Status, WithoutAnyUpgradeIsWell) {
 }
 
 TEST(Status, ExitCodeSaysHowTheLastOneEnded) {
-  StateFolder state;
+  StateDirectory state;
   state.append("a", begun("a", 1) + ended("undone"));
   auto ran = run({"status", "--state-dir", state.path().c_str()});
   EXPECT_EQ(ran.code, kFailed);
@@ -57,7 +53,7 @@ TEST(Status, ExitCodeSaysHowTheLastOneEnded) {
 }
 
 TEST(Status, WaitReturnsAtOnceWhereNobodyWorks) {
-  StateFolder state;
+  StateDirectory state;
   state.append("a", begun("a", 1));
   auto ran = run({"status", "--wait", "--state-dir", state.path().c_str()});
   EXPECT_EQ(ran.code, kFailed);
@@ -65,7 +61,7 @@ TEST(Status, WaitReturnsAtOnceWhereNobodyWorks) {
 }
 
 TEST(History, ListsAll) {
-  StateFolder state;
+  StateDirectory state;
   state.append("first", begun("first", 1) + ended("undone"));
   state.append("second", begun("second", 2) + ended("upgraded"));
   auto ran = run({"history", "--state-dir", state.path().c_str()});
@@ -79,12 +75,12 @@ TEST(History, ListsAll) {
 }
 
 TEST(History, OfNothingIsAnEmptyList) {
-  StateFolder state;
+  StateDirectory state;
   EXPECT_EQ(run({"history", "--json", "--state-dir", state.path().c_str()}).out, "[]\n");
 }
 
 TEST(Report, WritesAPage) {
-  StateFolder state;
+  StateDirectory state;
   state.append("a", begun("a", 1) + ended("upgraded"));
   const std::string file = state.path() + "/page.html";
   auto ran = run({"report", "-o", file.c_str(), "--json", "--state-dir", state.path().c_str()});
@@ -95,7 +91,7 @@ TEST(Report, WritesAPage) {
 }
 
 TEST(Report, SaysWhatIsMissing) {
-  StateFolder state;
+  StateDirectory state;
   auto ran = run({"report", "-o", "-", "--state-dir", state.path().c_str()});
   EXPECT_EQ(ran.code, kFailed);
   EXPECT_THAT(ran.err, HasSubstr("no upgrade has been run on this machine yet"));
@@ -106,7 +102,7 @@ TEST(Report, SaysWhatIsMissing) {
 }
 
 TEST(Restore, OfAnUpgradeThatNeverWasMakesNone) {
-  StateFolder state;
+  StateDirectory state;
   state.append("a", begun("a", 1) + ended("restore_failed"));
   for (const char* id : {"b", "../b"}) {
     for (const char* how : {"--json", "--discard"}) {
@@ -120,7 +116,7 @@ TEST(Restore, OfAnUpgradeThatNeverWasMakesNone) {
 }
 
 TEST(Restore, DiscardDeletesTheImagesAndNothingElse) {
-  StateFolder state;
+  StateDirectory state;
   state.append("2026a", begun("2026a", 1) + ended("restore_failed"));
   std::ofstream(state.path() + "/2026a/images.store") << "images";
   auto ran = run({"restore", "2026", "--discard", "--state-dir", state.path().c_str()});

@@ -1,15 +1,15 @@
 #pragma once
-// A kernel's module folder and a sysfs of the test's own: modules are assembled from a few lines of text,
+// A kernel's module directory and a sysfs of the test's own: modules are assembled from a few lines of text,
 // indexed by the real depmod, so that libkmod reads what it would read on a machine.
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "../../test_directory.h"
 #include "initramfs/kmod_index.h"
 #include "os/child.h"
 
@@ -25,8 +25,6 @@ struct FakeModule {
 class KernelTree {
  public:
   explicit KernelTree(std::string release = "9.9.9-test") : release_(std::move(release)) {
-    root_ = std::filesystem::path(testing::TempDir()) / ("upkeep-tree-" + std::to_string(::getpid()));
-    std::filesystem::remove_all(root_);
     std::filesystem::create_directories(folder() / "kernel");
     std::filesystem::create_directories(root_ / "sys/devices");
     std::filesystem::create_directories(root_ / "sys/class/net");
@@ -35,7 +33,6 @@ class KernelTree {
     write(folder() / "modules.builtin", "");
     write(folder() / "modules.builtin.modinfo", "");
   }
-  ~KernelTree() { std::filesystem::remove_all(root_); }
   KernelTree(const KernelTree&) = delete;
   KernelTree& operator=(const KernelTree&) = delete;
 
@@ -111,7 +108,8 @@ class KernelTree {
   }
 
  private:
-  std::filesystem::path root_;
+  TestDirectory test_;
+  const std::filesystem::path root_ = test_.path();
   std::string release_, running_ = "none";
 };
 

@@ -1,9 +1,8 @@
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <filesystem>
-#include <fstream>
 
+#include "../../test_directory.h"
 #include "kexec/load.h"
 
 namespace upkeep::kexec {
@@ -20,20 +19,14 @@ using testing::Not;
 class KexecCheck : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / ("upkeep-check-" + std::to_string(::getpid()));
-    fs::remove_all(root_);
-    roots_ = {root_ / "proc", root_ / "sys"};
+    roots_ = {test_ / "proc", test_ / "sys"};
     write("proc/self/status", "Name:\tupkeep\nCapEff:\t000001ffffffffff\n");
     write("proc/sys/kernel/kexec_load_disabled", "0\n");
     write("proc/cpuinfo", "flags\t\t: fpu sev sev_es hypervisor\n");
     write("sys/kernel/kexec_loaded", "0\n");
     write("sys/kernel/security/lockdown", "[none] integrity confidentiality\n");
   }
-  void TearDown() override { fs::remove_all(root_); }
-  void write(const fs::path& path, std::string_view content) {
-    fs::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << content;
-  }
+  void write(std::string_view path, std::string_view content) const { test_.write(path, content); }
   std::vector<std::string> refusals() {
     std::vector<std::string> found;
     for (const auto& finding : check(roots_)) {
@@ -47,7 +40,7 @@ class KexecCheck : public testing::Test {
     return found;
   }
 
-  fs::path root_;
+  TestDirectory test_;
   SystemRoots roots_;
 };
 
@@ -64,7 +57,7 @@ TEST_F(KexecCheck, LockedDown) {
 }
 
 TEST_F(KexecCheck, NoLockdownModule) {
-  fs::remove(root_ / "sys/kernel/security/lockdown");
+  fs::remove(test_ / "sys/kernel/security/lockdown");
   EXPECT_THAT(refusals(), ElementsAre());
 }
 
@@ -82,14 +75,14 @@ TEST_F(KexecCheck, AnotherKernelIsLoaded) {
 }
 
 TEST_F(KexecCheck, KernelWithoutKexec) {
-  fs::remove(root_ / "sys/kernel/kexec_loaded");
+  fs::remove(test_ / "sys/kernel/kexec_loaded");
   EXPECT_THAT(refusals(), ElementsAre(HasSubstr("has no kexec")));
 }
 
 TEST_F(KexecCheck, EncryptedGuests) {
   write("sys/class/misc/sev-guest/dev", "10:1\n");
   EXPECT_THAT(refusals(), ElementsAre("this is a SEV guest"));
-  fs::remove_all(root_ / "sys/class");
+  fs::remove_all(test_ / "sys/class");
   write("proc/cpuinfo", "flags\t\t: fpu tdx_guest\n");
   EXPECT_THAT(refusals(), ElementsAre("this is a TDX guest"));
 }

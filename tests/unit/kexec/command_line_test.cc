@@ -50,14 +50,6 @@ TEST(CommandLine, ArgumentsOfInitStayBehindTheBorder) {
             "upkeep.begin nokaslr upkeep.end root=/dev/vda1 -- --unit=rescue.target");
 }
 
-TEST(CommandLine, MakesParameters) {
-  EXPECT_EQ(make_parameter("a", "b"), "a=b");
-  EXPECT_EQ(make_parameter("a", "b c"), "a=\"b c\"");
-  EXPECT_FALSE(make_parameter("a", "b\"c"));
-  EXPECT_FALSE(make_parameter("a b", "c"));
-  EXPECT_FALSE(make_parameter("", "c"));
-}
-
 TEST(NewCommandLine, KeepsTheMachinesOwn) {
   EXPECT_EQ(next(machines_own, {"memmap=1G$0x140000000", "upkeep.store=0x140000000"}),
             "upkeep.begin memmap=1G$0x140000000 upkeep.store=0x140000000 upkeep.end "

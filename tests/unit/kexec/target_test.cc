@@ -3,8 +3,8 @@
 #include <gmock/gmock.h>
 
 #include <filesystem>
-#include <fstream>
 
+#include "../../test_directory.h"
 #include "boot_image_fixture.h"
 
 namespace upkeep::kexec {
@@ -17,27 +17,18 @@ using testing::HasSubstr;
 class TargetTest : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = fs::path(testing::TempDir()) / ("upkeep-target-" + std::to_string(::getpid()));
-    fs::remove_all(root_);
-    fs::create_directories(root_ / "boot");
-    fs::create_directories(root_ / "modules");
-    roots_ = {root_ / "boot", root_ / "modules"};
+    test_.make("boot");
+    test_.make("modules");
+    roots_ = {test_ / "boot", test_ / "modules"};
   }
-  void TearDown() override { fs::remove_all(root_); }
 
-  void write(const fs::path& path, std::string_view content) {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << content;
-  }
   void install(const std::string& release, bool image_with_modules = false) {
     const auto bytes = fake_image(release + " (builder) #1").bytes;
-    write(image_with_modules ? root_ / "modules" / release / "vmlinuz"
-                             : root_ / "boot" / ("vmlinuz-" + release),
-          bytes);
-    write(root_ / "modules" / release / "modules.dep", "");
+    test_.write(image_with_modules ? "modules/" + release + "/vmlinuz" : "boot/vmlinuz-" + release, bytes);
+    test_.write("modules/" + release + "/modules.dep", "");
   }
 
-  fs::path root_;
+  TestDirectory test_;
   TargetRoots roots_;
 };
 
@@ -69,9 +60,9 @@ TEST_F(TargetTest, UnknownNamesListWhatIsThere) {
 
 TEST_F(TargetTest, ModulesMustBeThere) {
   install("6.12.9-cloud-amd64");
-  fs::remove(root_ / "modules/6.12.9-cloud-amd64/modules.dep");
+  fs::remove(test_ / "modules/6.12.9-cloud-amd64/modules.dep");
   EXPECT_THAT(find_target("6.12", roots_).error().message(), HasSubstr("run 'depmod 6.12.9-cloud-amd64'"));
-  fs::remove_all(root_ / "modules/6.12.9-cloud-amd64");
+  fs::remove_all(test_ / "modules/6.12.9-cloud-amd64");
   EXPECT_THAT(find_target("6.12.9-cloud-amd64", roots_).error().message(), HasSubstr("has no modules"));
   EXPECT_THAT(find_target(roots_.boot + "/vmlinuz-6.12.9-cloud-amd64", roots_).error().message(),
               HasSubstr("has no modules"));
@@ -79,14 +70,14 @@ TEST_F(TargetTest, ModulesMustBeThere) {
 
 TEST_F(TargetTest, AnImageThatIsAnotherKernelIsRefused) {
   install("6.12.9-cloud-amd64");
-  write(root_ / "boot/vmlinuz-6.12.9-cloud-amd64", fake_image("6.12.10-cloud-amd64 (builder)").bytes);
+  test_.write("boot/vmlinuz-6.12.9-cloud-amd64", fake_image("6.12.10-cloud-amd64 (builder)").bytes);
   EXPECT_THAT(find_target("6.12", roots_).error().message(), HasSubstr("but 6.12.10-cloud-amd64"));
 }
 
 TEST_F(TargetTest, HostileVersionsDoNotBecomePaths) {
-  write(root_ / "boot/evil", fake_image("../../etc (builder)").bytes);
+  test_.write("boot/evil", fake_image("../../etc (builder)").bytes);
   EXPECT_THAT(find_target(roots_.boot + "/evil", roots_).error().message(), HasSubstr("no kernel release"));
-  write(root_ / "boot/mute", fake_image("").bytes);
+  test_.write("boot/mute", fake_image("").bytes);
   EXPECT_THAT(find_target(roots_.boot + "/mute", roots_).error().message(), HasSubstr("does not say"));
   EXPECT_FALSE(find_target(roots_.boot + "/missing", roots_));
 }
@@ -98,7 +89,7 @@ TEST_F(TargetTest, ConfigurationIsLookedAt) {
   EXPECT_EQ(findings[0].severity, Finding::Severity::warning);
   EXPECT_THAT(findings[0].what, HasSubstr("unknown"));
 
-  write(root_ / "boot/config-6.12.9-cloud-amd64", "CONFIG_HZ=250\n");
+  test_.write("boot/config-6.12.9-cloud-amd64", "CONFIG_HZ=250\n");
   const auto target = find_target("6.12", roots_);
   EXPECT_EQ(config_number(*target->config, "CONFIG_HZ"), 250U);
   findings = check_target(*target);
@@ -108,8 +99,8 @@ TEST_F(TargetTest, ConfigurationIsLookedAt) {
 
 TEST_F(TargetTest, NotRelocatableIsRefused) {
   install("6.12.9-cloud-amd64");
-  write(root_ / "boot/vmlinuz-6.12.9-cloud-amd64",
-        fake_image("6.12.9-cloud-amd64 (b)").put<std::uint8_t>(0x234, 0).bytes);
+  test_.write("boot/vmlinuz-6.12.9-cloud-amd64",
+              fake_image("6.12.9-cloud-amd64 (b)").put<std::uint8_t>(0x234, 0).bytes);
   EXPECT_THAT(
       check_target(*find_target("6.12", roots_)),
       testing::Contains(testing::AllOf(testing::Field(&Finding::what, HasSubstr("not relocatable")),

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "os/file.h"
+#include "../../test_directory.h"
 
 namespace upkeep::machine {
 namespace {
@@ -16,13 +16,8 @@ using testing::IsEmpty;
 // As the kernel shows its pools, but for what it makes of a number that is written.
 class HugePagePools : public testing::Test {
  protected:
-  HugePagePools() {
-    char name[] = "/tmp/upkeep-pools-XXXXXX";
-    folder_ = ::mkdtemp(name);
-  }
-  ~HugePagePools() override { (void)os::remove_tree(folder_); }
   void there_is(unsigned kilobytes, unsigned pages, unsigned surplus = 0, unsigned overcommit = 0) const {
-    const auto pool = fmt::format("{}/hugepages-{}kB", folder_, kilobytes);
+    const auto pool = fmt::format("{}/hugepages-{}kB", directory_, kilobytes);
     ASSERT_TRUE(os::make_directories(pool));
     for (const auto& [file, value] : {std::pair{"nr_hugepages", pages},
                                       {"free_hugepages", 0U},
@@ -32,12 +27,14 @@ class HugePagePools : public testing::Test {
       ASSERT_TRUE(os::replace_file(fmt::format("{}/{}", pool, file), std::to_string(value)));
   }
   std::string value(unsigned kilobytes, const char* file) const {
-    return os::read_file(fmt::format("{}/hugepages-{}kB/{}", folder_, kilobytes, file)).value_or("nothing");
+    return os::read_file(fmt::format("{}/hugepages-{}kB/{}", directory_, kilobytes, file))
+        .value_or("nothing");
   }
   Result<std::vector<std::string>> make(const std::vector<HugePagePool>& wanted) const {
-    return make_pools(wanted, std::chrono::seconds(5), folder_);
+    return make_pools(wanted, std::chrono::seconds(5), directory_);
   }
-  std::string folder_;
+  TestDirectory test_;
+  const std::string& directory_ = test_.path();
 };
 constexpr std::uint64_t kTwo = 2U << 20U, kGigantic = 1U << 30U;
 

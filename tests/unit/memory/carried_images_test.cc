@@ -18,11 +18,11 @@ class CarriedImagesTest : public StoreFixture {
     put("pre/empty.img", "", 0640);
     put("dump/core-1.img", small_ = random_text(700, 2));
     put("dump/deep/er/x", "deep");
-    ASSERT_EQ(symlink("../pre", (folder_ + "/dump/parent").c_str()), 0);
+    ASSERT_EQ(symlink("../pre", (directory_ + "/dump/parent").c_str()), 0);
     auto store = writer(threads);
     ASSERT_TRUE(store.add_tree("images/pre", directory("pre")));
     ASSERT_TRUE(store.add_tree("images/dump", directory("dump")));
-    const auto core = os::open_file(folder_ + "/dump/core-1.img", O_RDONLY);
+    const auto core = os::open_file(directory_ + "/dump/core-1.img", O_RDONLY);
     ASSERT_TRUE(store.add_file("extra/core", *core));
     ASSERT_TRUE(store.add_bytes("manifest.json", R"({"a":1})"));
     ASSERT_TRUE(store.finish());
@@ -49,19 +49,19 @@ TEST_F(CarriedImagesTest, EverythingComesOutAsItWentIn) {
     EXPECT_EQ(images->header().ranges, ranges());
     EXPECT_EQ(images->manifest().value(), R"({"a":1})");
     ASSERT_TRUE(images->extract(directory("out"), "images", threads));
-    EXPECT_EQ(os::read_file(folder_ + "/out/pre/pages-1.img").value(), pages_);
-    EXPECT_EQ(os::read_file(folder_ + "/out/dump/core-1.img").value(), small_);
-    EXPECT_EQ(os::read_file(folder_ + "/out/dump/deep/er/x").value(), "deep");
-    EXPECT_EQ(os::read_file(folder_ + "/out/pre/empty.img").value(), "");
-    EXPECT_EQ(os::read_link(folder_ + "/out/dump/parent").value(), "../pre");
+    EXPECT_EQ(os::read_file(directory_ + "/out/pre/pages-1.img").value(), pages_);
+    EXPECT_EQ(os::read_file(directory_ + "/out/dump/core-1.img").value(), small_);
+    EXPECT_EQ(os::read_file(directory_ + "/out/dump/deep/er/x").value(), "deep");
+    EXPECT_EQ(os::read_file(directory_ + "/out/pre/empty.img").value(), "");
+    EXPECT_EQ(os::read_link(directory_ + "/out/dump/parent").value(), "../pre");
     struct stat status = {};
-    ASSERT_EQ(stat((folder_ + "/out/pre/empty.img").c_str(), &status), 0);
+    ASSERT_EQ(stat((directory_ + "/out/pre/empty.img").c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 07777U, 0640U);
-    EXPECT_THAT(os::list_directory(folder_ + "/out").value(), ElementsAre("dump", "pre"));
+    EXPECT_THAT(os::list_directory(directory_ + "/out").value(), ElementsAre("dump", "pre"));
     EXPECT_EQ(images->measured().files, 4U);
     EXPECT_GT(images->measured().bytes, pages_.size());
-    ASSERT_TRUE(os::remove_tree(folder_ + "/out"));
-    ASSERT_TRUE(os::remove_tree(folder_ + "/dump/parent"));
+    ASSERT_TRUE(os::remove_tree(directory_ + "/out"));
+    ASSERT_TRUE(os::remove_tree(directory_ + "/dump/parent"));
   }
 }
 
@@ -69,7 +69,8 @@ TEST_F(CarriedImagesTest, ExtractsEverythingOrNothingThatIsNotThere) {
   write_store();
   auto images = CarriedImages::open_file(store_file()).value();
   ASSERT_TRUE(images.extract(directory("all")));
-  EXPECT_THAT(os::list_directory(folder_ + "/all").value(), ElementsAre("extra", "images", "manifest.json"));
+  EXPECT_THAT(os::list_directory(directory_ + "/all").value(),
+              ElementsAre("extra", "images", "manifest.json"));
   EXPECT_THAT(images.extract(directory("x"), "imag").error().message(), HasSubstr("no folder 'imag'"));
   EXPECT_FALSE(images.read("images"));
   EXPECT_FALSE(images.read("nothing"));
@@ -99,9 +100,9 @@ TEST_F(CarriedImagesTest, DamageAnywhereIsFoundBeforeSuccessIsReported) {
     ASSERT_FALSE(verified) << "offset " << offset;
     EXPECT_THAT(verified.error().message(), HasSubstr("wrong checksum"));
     EXPECT_FALSE(images->extract(directory("out" + std::to_string(++folder)))) << "offset " << offset;
-    EXPECT_FALSE(images->save_to(folder_ + "/saved"));
-    EXPECT_FALSE(os::exists(folder_ + "/saved"));
-    ASSERT_TRUE(os::remove_tree(folder_ + "/out" + std::to_string(folder)));
+    EXPECT_FALSE(images->save_to(directory_ + "/saved"));
+    EXPECT_FALSE(os::exists(directory_ + "/saved"));
+    ASSERT_TRUE(os::remove_tree(directory_ + "/out" + std::to_string(folder)));
     damage(path, offset);
   }
   EXPECT_GT(folder, 10);
@@ -118,7 +119,7 @@ TEST_F(CarriedImagesTest, TruncationAnywhereIsFoundWhenItIsOpened) {
 
 TEST_F(CarriedImagesTest, IsSavedAndReadAgain) {
   write_store();
-  const std::string saved = folder_ + "/saved";
+  const std::string saved = directory_ + "/saved";
   ASSERT_TRUE(CarriedImages::open_file(store_file()).value().save_to(saved));
   struct stat status = {};
   ASSERT_EQ(stat(saved.c_str(), &status), 0);
@@ -129,13 +130,13 @@ TEST_F(CarriedImagesTest, IsSavedAndReadAgain) {
   ASSERT_TRUE(images) << images.error().message();
   EXPECT_TRUE(images->verify());
   ASSERT_TRUE(images->extract(directory("again"), "images/pre"));
-  EXPECT_EQ(os::read_file(folder_ + "/again/pages-1.img").value(), pages_);
+  EXPECT_EQ(os::read_file(directory_ + "/again/pages-1.img").value(), pages_);
 }
 
 // /dev/mem stands for a file whose offsets are physical addresses: so does a sparse file.
 TEST_F(CarriedImagesTest, IsReadFromItsPhysicalRanges) {
   write_store();
-  const std::string device = folder_ + "/mem";
+  const std::string device = directory_ + "/mem";
   const auto fd = os::open_file(device, O_RDWR | O_CREAT);
   ASSERT_TRUE(fd);
   std::uint64_t offset = 0;
@@ -161,15 +162,6 @@ TEST_F(CarriedImagesTest, IsReadFromItsPhysicalRanges) {
   ASSERT_EQ(pwrite(fd->get(), page.data(), page.size(), 0x60000000), 4096);
   EXPECT_THAT(CarriedImages::open(0x60000000, device).error().message(),
               HasSubstr("says that it lies at 0x40000000"));
-}
-
-TEST(FindStore, OnTheCommandLine) {
-  EXPECT_EQ(find_store("root=/dev/vda1 upkeep.store=0x40000000 quiet\n").value(), 0x40000000U);
-  EXPECT_EQ(find_store("root=/dev/vda1 quiet").value(), std::nullopt);
-  EXPECT_EQ(find_store("xupkeep.store=0x1000").value(), std::nullopt);
-  for (const char* text : {"upkeep.store=", "upkeep.store=0x", "upkeep.store=1000", "upkeep.store=0x1001",
-                           "upkeep.store=0x0", "upkeep.store=0x1000g", "upkeep.store=0x10000000000000000"})
-    EXPECT_FALSE(find_store(text)) << text;
 }
 
 }  // namespace

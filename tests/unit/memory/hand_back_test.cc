@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "os/file.h"
+#include "../../test_directory.h"
 
 namespace upkeep::memory {
 namespace {
@@ -14,16 +14,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// A folder that looks like sysfs; what a write to it does, a test cannot play: that is for virtual machines.
+// A directory that looks like sysfs; what a write to it does, a test cannot play: that is for virtual machines.
 class HandBackTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "upkeep-dax-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    files_.dax = folder_ + "/dax";
-    files_.blocks = folder_ + "/memory";
-    files_.iomem = folder_ + "/iomem";
+    files_.dax = directory_ + "/dax";
+    files_.blocks = directory_ + "/memory";
+    files_.iomem = directory_ + "/iomem";
     files_.load_module = [this](const std::vector<std::string>& words) -> Result<void> {
       loaded_.push_back(words[0]);
       if (no_modules_) return Err("modprobe: module {} not found", words[0]);
@@ -34,25 +31,21 @@ class HandBackTest : public testing::Test {
     put("/iomem", "00100000-3fffffff : System RAM\n40000000-57ffffff : Soft Reserved\n");
     ASSERT_TRUE(os::make_directories(files_.dax + "/devices"));
   }
-  void TearDown() override { (void)os::remove_tree(folder_); }
-  void put(const std::string& name, const std::string& content) {
-    const auto path = folder_ + name;
-    ASSERT_TRUE(os::make_directories(std::filesystem::path(path).parent_path()));
-    ASSERT_TRUE(os::replace_file(path, content));
-  }
-  std::string get(const std::string& name) { return os::read_file(folder_ + name).value(); }
+  void put(const std::string& name, const std::string& content) { test_.write(name, content); }
+  std::string get(const std::string& name) { return os::read_file(directory_ + name).value(); }
   // A region with one seed device, which "kmem" has already where DRIVER says so.
   void add_region(const std::string& device, const std::string& driver) {
     put("/platform/hmem.0/dax_region/create", "");
     put("/platform/hmem.0/" + device + "/size", "0\n");
     put("/platform/hmem.0/" + device + "/mapping", "");
     put("/dax/drivers/kmem/new_id", "");
-    std::filesystem::create_symlink(folder_ + "/platform/hmem.0/" + device,
+    std::filesystem::create_symlink(directory_ + "/platform/hmem.0/" + device,
                                     files_.dax + "/devices/" + device);
     std::filesystem::create_symlink(files_.dax + "/drivers/" + driver,
-                                    folder_ + "/platform/hmem.0/" + device + "/driver");
+                                    directory_ + "/platform/hmem.0/" + device + "/driver");
   }
-  std::string folder_;
+  TestDirectory test_;
+  const std::string& directory_ = test_.path();
   HotplugFiles files_;
   std::vector<std::string> loaded_;
   bool no_modules_ = false;
@@ -124,7 +117,7 @@ TEST_F(HandBackTest, LessThanABlockLoadsNoModule) {
 }
 
 TEST_F(HandBackTest, KernelWithoutMemoryHotplug) {
-  files_.blocks = folder_ + "/none";
+  files_.blocks = directory_ + "/none";
   const auto result = hand_back(std::vector<PhysicalRange>{{0x40000000, 128 * kMiB}}, files_);
   ASSERT_TRUE(result);
   ASSERT_EQ(result->kept.size(), 1U);

@@ -3,9 +3,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "../../test_directory.h"
 #include "memory/carry_store.h"
 #include "memory/huge_pool.h"
-#include "os/file.h"
 
 namespace upkeep::memory {
 namespace {
@@ -15,21 +15,14 @@ using testing::HasSubstr;
 class PlanTest : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "upkeep-plan-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    files_ = {folder_ + "/pools", folder_ + "/meminfo", folder_ + "/block_size", folder_ + "/compact"};
+    files_ = {directory_ + "/pools", directory_ + "/meminfo", directory_ + "/block_size",
+              directory_ + "/compact"};
     put("/pools/hugepages-2048kB/nr_hugepages", "3\n");
     put("/pools/hugepages-1048576kB/nr_hugepages", "0\n");
     put("/block_size", "8000000\n");
     memory(2000 * kKiB, 1500 * kKiB);
   }
-  void TearDown() override { (void)os::remove_tree(folder_); }
-  void put(const std::string& name, const std::string& content) {
-    const auto path = folder_ + name;
-    ASSERT_TRUE(os::make_directories(std::filesystem::path(path).parent_path()));
-    ASSERT_TRUE(os::replace_file(path, content));
-  }
+  void put(const std::string& name, const std::string& content) { test_.write(name, content); }
   void memory(std::uint64_t total_kb, std::uint64_t available_kb) {
     put("/meminfo", fmt::format("MemTotal:       {} kB\nMemFree:        1 kB\nMemAvailable:   {} kB\n",
                                 total_kb, available_kb));
@@ -37,7 +30,8 @@ class PlanTest : public testing::Test {
   std::string pool(const char* size) const {
     return os::read_file(files_.pools + "/hugepages-" + size + "/nr_hugepages").value();
   }
-  std::string folder_;
+  TestDirectory test_;
+  const std::string& directory_ = test_.path();
   HugePageFiles files_;
 };
 
@@ -75,7 +69,7 @@ TEST_F(PlanTest, RefusesWhatDoesNotFitAndSaysHowMuch) {
 }
 
 TEST_F(PlanTest, KernelWithoutHugePages) {
-  files_.pools = folder_ + "/none";
+  files_.pools = directory_ + "/none";
   const auto plan = plan_reservation(kMiB, files_);
   ASSERT_FALSE(plan);
   EXPECT_THAT(plan.error().message(), HasSubstr("no huge pages"));

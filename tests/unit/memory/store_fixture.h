@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
+#include "../../test_directory.h"
 #include "memory/carried_images.h"
 #include "memory/store_writer.h"
-#include "os/file.h"
 
 namespace upkeep::memory {
 
@@ -21,13 +21,7 @@ class StoreFixture : public testing::Test {
  protected:
   static constexpr std::uint64_t kSize = 24 * kMiB;
 
-  void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "upkeep-store-XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-    bytes_.assign(kSize, std::byte{0xee});
-  }
-  void TearDown() override { (void)os::remove_tree(folder_); }
+  void SetUp() override { bytes_.assign(kSize, std::byte{0xee}); }
 
   StoreMemory memory() {
     // The pieces lie in another order in this process than physically.
@@ -47,19 +41,19 @@ class StoreFixture : public testing::Test {
       content.append(reinterpret_cast<const char*>(piece.data()), piece.size());
       return {};
     }));
-    const std::string path = folder_ + "/store";
+    const std::string path = directory_ + "/store";
     std::ofstream(path, std::ios::binary) << content;  // not replace_file: nothing here needs to be durable
     return path;
   }
   void put(const std::string& name, const std::string& content, mode_t mode = 0600) {
-    const std::string path = folder_ + "/" + name;
+    const std::string path = directory_ + "/" + name;
     ASSERT_TRUE(os::make_directories(std::filesystem::path(path).parent_path()));
     std::ofstream(path, std::ios::binary) << content;
     ASSERT_EQ(::chmod(path.c_str(), mode), 0);
   }
   os::Fd directory(const std::string& name) {  // made, and open until the test ends
-    EXPECT_TRUE(os::make_directories(folder_ + "/" + name));
-    open_.push_back(os::open_file(folder_ + "/" + name, O_RDONLY | O_DIRECTORY).value());
+    EXPECT_TRUE(os::make_directories(directory_ + "/" + name));
+    open_.push_back(os::open_file(directory_ + "/" + name, O_RDONLY | O_DIRECTORY).value());
     return open_.back();
   }
   static std::string random_text(std::size_t size, unsigned seed) {
@@ -69,7 +63,8 @@ class StoreFixture : public testing::Test {
     return text;
   }
 
-  std::string folder_;
+  TestDirectory test_;
+  const std::string& directory_ = test_.path();
   std::vector<std::byte> bytes_;
   std::vector<os::UniqueFd> open_;
 };

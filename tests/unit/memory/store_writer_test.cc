@@ -76,7 +76,7 @@ TEST_F(StoreWriterTest, EachNameOnceAndNothingAfterTheEnd) {
 
 TEST_F(StoreWriterTest, RefusesWhatItCannotCarry) {
   put("tree/file", "x");
-  ASSERT_EQ(mkfifo((folder_ + "/tree/pipe").c_str(), 0600), 0);
+  ASSERT_EQ(mkfifo((directory_ + "/tree/pipe").c_str(), 0600), 0);
   auto store = writer();
   EXPECT_THAT(store.add_tree("t", directory("tree")).error().message(), HasSubstr("pipe is neither"));
   const auto folder = directory("tree");

@@ -2,25 +2,18 @@
 
 #include <gmock/gmock.h>
 
-#include <filesystem>
-
-#include "os/file.h"
+#include "../../test_directory.h"
 
 namespace upkeep::net {
 namespace {
 
 class SysctlTest : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/upkeep-sysctl-XXXXXX";
-    root_ = ::mkdtemp(name);
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
   void file(const std::string& path, const std::string& value, mode_t mode = 0644) {
-    std::filesystem::create_directories(std::filesystem::path(root_ + "/" + path).parent_path());
-    ASSERT_TRUE(os::replace_file(root_ + "/" + path, value, mode));
+    test_.write(path, value, mode);
   }
-  std::string root_;
+  TestDirectory test_;
+  const std::string& root_ = test_.path();
 };
 
 std::vector<std::string> paths(const std::vector<Sysctl>& sysctls) {

@@ -2,9 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include <filesystem>
-
-#include "os/file.h"
+#include "../../test_directory.h"
 
 namespace upkeep::operation {
 namespace {
@@ -26,37 +24,36 @@ TEST(Journal, BadLineInTheMiddleIsAnErrorThatNamesIt) {
 }
 
 TEST(Journal, WhatIsAppendedIsRead) {
-  std::string folder = std::filesystem::temp_directory_path() / "upkeep-journal-XXXXXX";
-  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  const TestDirectory test;
+  const std::string& directory = test.path();
   {
-    auto journal = Journal::open(folder, "1");
+    auto journal = Journal::open(directory, "1");
     ASSERT_TRUE(journal) << journal.error().message();
     ASSERT_TRUE(journal->append({"stage_begun", "park", "not UTF-8: \xff"}));
   }
-  auto again = Journal::open(folder, "1");
+  auto again = Journal::open(directory, "1");
   ASSERT_TRUE(again->append({"stage_done", "park"}));
-  auto events = read_journal(journal_path(folder, "1"));
+  auto events = read_journal(journal_path(directory, "1"));
   ASSERT_TRUE(events) << events.error().message();
   ASSERT_EQ(events->size(), 2U);
   EXPECT_GT((*events)[0].time_ns, 0);
   EXPECT_FALSE((*events)[0].kernel.empty());
-  EXPECT_THAT(list_upgrades(folder).value(), ElementsAre("1"));
-  EXPECT_TRUE(list_upgrades(folder + "/missing").value().empty());
-  ASSERT_TRUE(os::remove_tree(folder));
+  EXPECT_THAT(list_upgrades(directory).value(), ElementsAre("1"));
+  EXPECT_TRUE(list_upgrades(directory + "/missing").value().empty());
 }
 
 TEST(Progress, KnowsWhatIsBegunAndNotUndone) {
   std::vector<Event> events = {{"upgrade_begun", "", "", {{"id", "7"}, {"boot_id", "b"}}},
                                {"stage_begun", "prepare"},
-                               {"fact", "prepare", "", {{"loading", true}, {"work_folder", "/a"}}},
-                               {"fact", "prepare", "", {{"work_folder", "/b"}}},
+                               {"fact", "prepare", "", {{"loading", true}, {"work_directory", "/a"}}},
+                               {"fact", "prepare", "", {{"work_directory", "/b"}}},
                                {"stage_done", "prepare"},
                                {"stage_begun", "park"}};
   auto progress = progress_of(events);
   EXPECT_EQ(progress.id, "7");
   EXPECT_EQ(progress.boot_id, "b");
   EXPECT_THAT(progress.begun, ElementsAre("prepare", "park"));
-  EXPECT_EQ(progress.facts["prepare"]["work_folder"], "/b");
+  EXPECT_EQ(progress.facts["prepare"]["work_directory"], "/b");
   EXPECT_EQ(progress.facts["prepare"]["loading"], true);
   EXPECT_FALSE(progress.ended);
   events.push_back({"undo_done", "park"});

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "os/file.h"
+#include "../../test_directory.h"
 
 namespace upkeep::systemd {
 namespace {
@@ -14,20 +14,15 @@ using ::testing::HasSubstr;
 // A hierarchy as /sys/fs/cgroup shows it.
 class Unit : public ::testing::Test {
  protected:
-  Unit() {
-    char name[] = "/tmp/upkeep-unit-XXXXXX";
-    path_ = ::mkdtemp(name);
-  }
-  ~Unit() override { (void)os::remove_tree(path_); }
   void group(const std::string& name, const std::string& processes) {
-    ASSERT_TRUE(os::make_directories(path_ + name));
-    ASSERT_TRUE(os::replace_file(path_ + name + "/cgroup.procs", processes));
+    test_.write(name + "/cgroup.procs", processes);
   }
   std::string error(const std::string& name) const {
     auto roots = roots_of_unit(name, path_);
     return roots ? "no error" : roots.error().message();
   }
-  std::string path_;
+  TestDirectory test_;
+  const std::string& path_ = test_.path();
 };
 
 TEST_F(Unit, ProcessesWhoseParentsAreInItTooAreNoRoots) {

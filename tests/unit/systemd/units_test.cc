@@ -2,15 +2,10 @@
 
 #include <gmock/gmock.h>
 
-#include <filesystem>
-
-#include "os/file.h"
-
 namespace upkeep::systemd {
 namespace {
 
 using testing::ElementsAre;
-using testing::HasSubstr;
 
 TEST(Units, ListOfSystemctl) {
   auto units = parse_unit_list(
@@ -41,18 +36,6 @@ TEST(Units, CarriedOnesAndTheMachinesOwnAreNotStopped) {
                                             "user@0.service",
                                             "upkeep-1.service"};
   EXPECT_THAT(to_stop(running, {"nginx.service"}), ElementsAre("cron.service", "postgresql@17-main.service"));
-}
-
-TEST(Adoption, DropInFindsTheMainProcess) {
-  std::string run = std::filesystem::temp_directory_path() / "upkeep-adopt-XXXXXX";
-  ASSERT_NE(mkdtemp(run.data()), nullptr);
-  ASSERT_TRUE(prepare_adoption({"nginx.service", 812}, run));
-  auto text = os::read_file(run + "/systemd/system/nginx.service.d/zz-upkeep-adopt.conf");
-  ASSERT_TRUE(text) << text.error().message();
-  EXPECT_THAT(*text, HasSubstr("Type=forking\n"));
-  EXPECT_THAT(*text, HasSubstr("PIDFile=" + run + "/upkeep/adopt/nginx.service.pid\n"));
-  EXPECT_EQ(os::read_file(run + "/upkeep/adopt/nginx.service.pid").value(), "812\n");
-  ASSERT_TRUE(os::remove_tree(run));
 }
 
 }  // namespace

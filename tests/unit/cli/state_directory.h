@@ -1,30 +1,23 @@
 #pragma once
-// A state folder of a test's own, with journals in it.
+// A state directory of a test's own, with journals in it.
 
-#include <filesystem>
 #include <fstream>
 #include <string>
 
+#include "../../test_directory.h"
+
 namespace upkeep::cli {
 
-class StateFolder {
+class StateDirectory {
  public:
-  StateFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "upkeep-state-XXXXXX").string();
-    path_ = ::mkdtemp(pattern.data());
-  }
-  ~StateFolder() { std::filesystem::remove_all(path_); }
-  StateFolder(const StateFolder&) = delete;
-  StateFolder& operator=(const StateFolder&) = delete;
-
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return test_.path(); }
   void append(const std::string& id, const std::string& text) const {
-    std::filesystem::create_directories(path_ + "/" + id);
-    std::ofstream(path_ + "/" + id + "/journal.jsonl", std::ios::app) << text;
+    test_.make(id);
+    std::ofstream(test_ / (id + "/journal.jsonl"), std::ios::app) << text;
   }
 
  private:
-  std::string path_;
+  TestDirectory test_;
 };
 
 inline std::string begun(const std::string& id, int second) {
