@@ -5,7 +5,7 @@
 #include "cli/held_connections.h"
 #include "cli/journals.h"
 #include "engine/trees.h"
-#include "jump/new/kept.h"
+#include "jump/new/saved_images.h"
 #include "operation/journal.h"
 
 namespace upkeep::cli {
@@ -44,7 +44,7 @@ int run_restore(const Context& context, const RestoreOptions& options) {
   if (!upgrade) return fail(context, upgrade.error());
   const std::string& id = upgrade->id;
   if (options.discard) {
-    auto discarded = jump::discard_kept(context.state_dir, id);
+    auto discarded = jump::discard_saved_images(context.state_dir, id);
     if (!discarded) return fail(context, discarded.error());
     if (context.json)
       print_json({{"discarded", id}});
@@ -54,8 +54,7 @@ int run_restore(const Context& context, const RestoreOptions& options) {
   }
   auto journal = operation::Journal::open(context.state_dir, id);
   if (!journal) return fail(context, journal.error());
-  auto restored =
-      jump::restore_kept(context.state_dir, id, [&](const Event& event) { (void)journal->append(event); });
+  auto restored = jump::restore_saved_images(context.state_dir, id, *journal);
   if (!restored) return fail(context, restored.error());
   (void)journal->append(
       {"upgrade_ended", "", "restored by hand", {{"outcome", "upgraded"}, {"exit_code", 0}}});

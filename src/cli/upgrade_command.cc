@@ -10,24 +10,28 @@
 #include "cli/carry_options.h"
 #include "cli/command.h"
 #include "cli/follow.h"
+#include "cli/operations.h"
 #include "jump/old/check.h"
-#include "jump/old/recover.h"
-#include "jump/old/worker.h"
+#include "jump/request.h"
 #include "operation/lock.h"
+#include "operation/undo.h"
+#include "operation/worker.h"
 #include "os/file.h"
 #include "report/text.h"
+#include "systemd/transient_service.h"
 #include "systemd/units.h"
 
 namespace upkeep::cli {
 namespace {
 
 struct UpgradeOptions {
-  jump::Plan plan;
+  operation::Plan plan;
+  jump::Request request;
   CarryOptions carry;
   bool yes = false;
 };
 
-std::string announcement(const jump::CheckReport& report, const jump::Plan& plan) {
+std::string announcement(const jump::CheckReport& report, bool dry_run) {
   std::string text =
       fmt::format("Kernel {} -> {}.\nCarried on:\n", os::kernel_release(), report.target->release);
   std::vector<std::string> units;
@@ -43,10 +47,10 @@ std::string announcement(const jump::CheckReport& report, const jump::Plan& plan
                             : fmt::format("Not carried; stopped before and started again after: {}\n",
                                           fmt::join(stopped, " "));
   }
-  text += plan.dry_run ? "This is a dry run: the services above really stop for a moment, and the carried "
-                         "tasks pause as long as a snapshot takes;\n"
-                         "then everything is undone and nothing has changed.\n"
-                       : "Whatever else runs (logins, shells, agents) ends with the jump, as in a restart.\n";
+  text += dry_run ? "This is a dry run: the services above really stop for a moment, and the carried "
+                    "tasks pause as long as a snapshot takes;\n"
+                    "then everything is undone and nothing has changed.\n"
+                  : "Whatever else runs (logins, shells, agents) ends with the jump, as in a restart.\n";
   return text;
 }
 
@@ -78,6 +82,14 @@ void forward_interrupts() {
   }).detach();
 }
 
+// systemd, where it runs: so that undo runs by itself when the worker is killed.
+operation::ServiceStarter service_starter() {
+  if (!systemd::systemd_is_running()) return {};
+  return [](const operation::WorkerService& service) {
+    return systemd::start_transient({service.name, service.command, service.after_stop});
+  };
+}
+
 // The summary, in the form asked for; the exit code.
 int tell(const Context& context, const report::Summary& summary) {
   if (context.json)
@@ -89,19 +101,21 @@ int tell(const Context& context, const report::Summary& summary) {
 
 int run_upgrade(const Context& context, UpgradeOptions& options) {
   auto& plan = options.plan;
+  plan.kind = "upgrade";
   plan.state_dir = context.state_dir;
   auto roots = options.carry.roots();
   if (!roots) return fail(context, roots.error());
-  plan.carry = std::move(*roots);
+  options.request.carry = std::move(*roots);
+  plan.request = to_json(options.request);
   if (::geteuid() == 0) {
-    auto recovered = jump::recover_all(context.state_dir);
+    auto recovered = operation::recover_all(context.state_dir, known_operations());
     if (!recovered)
       return fail(context, std::move(recovered).error().in("undoing an upgrade that was killed"));
     for (const auto& id : *recovered) {
       if (!context.json) print(fmt::format("Upgrade {} had been killed; it is undone now.\n", id));
     }
   }
-  const auto report = jump::check_machine({plan.kernel, plan.carry});
+  const auto report = jump::check_machine({options.request.loads.next, options.request.carry});
   if (!report.possible())
     return fail(context, Error(report.first_refusal() + "; `upkeep check` says it all"));
   if (const int holder = operation::machine_lock_holder(); holder != 0) {
@@ -110,7 +124,7 @@ int run_upgrade(const Context& context, UpgradeOptions& options) {
         Error(fmt::format("another upgrade is under way (process {}); follow it with `upkeep status --wait`",
                           holder)));
   }
-  if (!context.json && !context.quiet) print(announcement(report, plan));
+  if (!context.json && !context.quiet) print(announcement(report, plan.dry_run));
   if (!options.yes) {
     auto answer = confirmed();
     if (!answer) return fail(context, answer.error());
@@ -119,12 +133,13 @@ int run_upgrade(const Context& context, UpgradeOptions& options) {
       return kOk;
     }
   }
-  plan.id = jump::new_id();
-  if (auto saved = jump::save_plan(plan); !saved) return fail(context, saved.error());
+  plan.id = operation::new_id();
+  if (auto saved = operation::save_plan(plan); !saved) return fail(context, saved.error());
   forward_interrupts();
   auto program = os::read_link("/proc/self/exe");
   if (!program) return fail(context, program.error());
-  if (auto started = jump::start_worker(plan, *program); !started) return fail(context, started.error());
+  if (auto started = operation::start_worker(plan, *program, service_starter()); !started)
+    return fail(context, started.error());
   auto summary = follow_upgrade(context, plan.id);
   if (!summary) return fail(context, summary.error());
   return tell(context, *summary);
@@ -139,7 +154,7 @@ void add_upgrade(CLI::App& app, Context& context) {
       "  upkeep upgrade --to 7.3 --carry $(pidof redis-server)\n"
       "  upkeep upgrade --to 7.3 --carry 812 --dry-run   # everything up to the jump, then undone\n");
   command
-      ->add_option("--to", options->plan.kernel,
+      ->add_option("--to", options->request.loads.next,
                    "the kernel to go to: a release, a series such as 6.12, or a path")
       ->required();
   command->add_option("--carry", options->carry.pids, "processes to carry, each with its whole tree")

@@ -4,9 +4,10 @@
 #include <fmt/format.h>
 
 #include "cli/command.h"
+#include "cli/operations.h"
 #include "jump/new/settle.h"
-#include "jump/old/recover.h"
-#include "jump/old/worker.h"
+#include "operation/undo.h"
+#include "operation/worker.h"
 
 namespace upkeep::cli {
 
@@ -18,8 +19,8 @@ void add_worker(CLI::App& app, Context& context) {
   command->add_option("id", *id, "the upgrade")->required();
   command->callback([&context, id] {
     context.run = [&context, id] {
-      auto plan = jump::load_plan(context.state_dir, *id);
-      return plan ? jump::run_worker(*plan) : fail(context, plan.error());
+      auto plan = operation::load_plan(context.state_dir, *id);
+      return plan ? operation::run_worker(*plan, known_operations()) : fail(context, plan.error());
     };
   });
 }
@@ -34,9 +35,9 @@ void add_recover(CLI::App& app, Context& context) {
     context.run = [&context, id] {
       Result<std::vector<std::string>> recovered = std::vector<std::string>();
       if (id->empty()) {
-        recovered = jump::recover_all(context.state_dir);
+        recovered = operation::recover_all(context.state_dir, known_operations());
       } else {
-        auto undone = jump::recover(context.state_dir, *id);
+        auto undone = operation::recover(context.state_dir, *id, known_operations());
         if (!undone) return fail(context, undone.error());
         if (*undone) recovered->push_back(*id);
       }

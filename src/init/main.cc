@@ -2,7 +2,7 @@
 // systemd.
 //
 // Whatever fails, the machine comes up: without a store it boots like any other; with one that cannot be
-// restored it says so, keeps the images and boots. Only a root that cannot be mounted leaves nothing to do
+// restored it says so, saves the images and boots. Only a root that cannot be mounted leaves nothing to do
 // but a reboot through the firmware.
 
 #include <signal.h>
@@ -12,11 +12,16 @@
 #include <charconv>
 
 #include "init/boot.h"
-#include "init/land.h"
+#include "init/console.h"
 #include "jump/init_config.h"
+#include "jump/new/landing.h"
+#include "jump/new/settle.h"
+#include "jump/new/stages.h"
+#include "operation/event_queue.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/heap.h"
+#include "os/procfs.h"
 
 namespace upkeep::init {
 namespace {
@@ -54,20 +59,22 @@ Result<std::uint64_t> store_address() {
   give_up(Error(fmt::format("exec {}: {}", init, errno_text(errno)), errno));
 }
 
-Result<void> carry_over(Result<OpenedStore>& store, Result<Extraction> extraction,
-                        const jump::InitConfig& config, EventQueue& events) {
+// With the root there. After an error none of the carried tasks ran, and their images are on disk.
+Result<void> carry_over(jump::Landing& landing, const jump::InitConfig& config, operation::Context& context,
+                        operation::EventQueue& events) {
   TRY(events.attach(config.state_dir, config.id));
-  if (!store) {
-    events.emit({"stage_failed", "land", store.error().message()});
-    return tl::unexpected(store.error());
+  const auto stages = jump::landing_stages(&landing);
+  auto restored = operation::apply_stages(stages, context);
+  if (!restored) {
+    landing.let_go();
+    operation::undo_stages(stages, events.progress(), os::boot_id(), events.record().emit);
   }
-  if (!extraction) return tl::unexpected(std::move(extraction).error());
-  auto restored = bring_back(*store, std::move(*extraction), events);
-  auto& manifest = store->manifest;
+  if (!landing.is_open()) return restored;
+  auto& manifest = landing.manifest;
   manifest.restored = restored.has_value();
   // Without the tasks a unit starts as in any boot, and memory and stopped units come back all the same.
   if (!restored) manifest.adoptions.clear();
-  auto prepared = prepare_settle(manifest);
+  auto prepared = jump::prepare_settle(manifest);
   return restored ? prepared : restored;
 }
 
@@ -77,21 +84,23 @@ int run() {
   if (auto mounted = mount_kernel_file_systems(); !mounted) give_up(mounted.error());
   auto config = read_config();
   if (!config) give_up(config.error());
-  EventQueue events;
+  operation::EventQueue events(say_event);
+  operation::Context context(events.record());
   auto address = store_address();
   if (!address) events.emit({"warning", "land", address.error().message()});
   const std::uint64_t store = address.value_or(0);
   if (store != 0) (void)reserve_pids(config->highest_pid);
   // Opened before the root is mounted: a damaged store is known before anything else happens.
-  auto opened = store == 0 ? Result<OpenedStore>(Err("no store")) : open_store(store, first, events);
-  if (opened) (void)reserve_pids(jump::highest_pid(opened->manifest));  // children were born since prepare
-  auto extraction = opened ? begin_extraction(*opened) : Result<Extraction>(Err("no store"));
+  jump::Landing landing(false);
+  if (store != 0) landing.begin(store, first, context);
+  // Children were born since prepare.
+  if (landing.is_open()) (void)reserve_pids(jump::highest_pid(landing.manifest));
   if (auto loaded = load_modules(); !loaded)
     say(loaded.error().message());  // the root may be there all the same
   auto device = machine::find_root_device(config->root);
   if (!device) give_up(device.error());
   if (auto entered = enter_root(*device, config->root); !entered) give_up(entered.error());
-  auto carried = store == 0 ? Result<void>() : carry_over(opened, std::move(extraction), *config, events);
+  auto carried = store == 0 ? Result<void>() : carry_over(landing, *config, context, events);
   if (!carried) {
     say("the carried tasks could not be restored: " + carried.error().message());
     say("the machine starts without them; see `upkeep status`, and `upkeep restore` to try again");

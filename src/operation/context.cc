@@ -13,6 +13,7 @@ Record record_in(Journal& journal) {
 
 void Context::enter(const std::string& stage, std::int64_t began_ns) {
   stage_ = stage;
+  conclusion_.clear();
   // Which boot: undo has to know whether what lay in memory is still there.
   Event begun{"stage_begun", stage_, "", {{"boot_id", os::boot_id()}}};
   begun.time_ns = began_ns;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "common/event.h"
 #include "common/result.h"
@@ -39,13 +40,17 @@ class Context {
   void enter(const std::string& stage, std::int64_t began_ns = 0);
   const std::string& stage() const { return stage_; }
 
+  // What the event that ends the stage says, for people: "12 tasks run".
+  void conclude(std::string text) { conclusion_ = std::move(text); }
+  std::string take_conclusion() { return std::exchange(conclusion_, {}); }
+
   // From now on the plan's deadline runs: over before the last stage is done, everything is undone.
   void start_deadline() const;
 
  private:
   Record record_;
   os::UniqueFd deadline_;
-  std::string stage_;
+  std::string stage_, conclusion_;
 };
 
 }  // namespace upkeep::operation

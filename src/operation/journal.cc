@@ -89,8 +89,6 @@ Progress progress_of(const std::vector<Event>& events) {
     } else if (event.kind == "fact" && event.direction.empty()) {
       auto& facts = progress.facts.try_emplace(event.stage, nlohmann::json::object()).first->second;
       facts.update(event.data);
-      if (event.stage == "jump" && event.data.contains("jumping"))
-        progress.jumped = event.data["jumping"] == true;
     } else if (event.kind == "upgrade_ended") {
       progress.ended = true;
     }

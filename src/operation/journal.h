@@ -43,10 +43,9 @@ Result<std::vector<std::string>> list_upgrades(const std::string& state_dir);
 
 // What the journal says of one operation, as undo needs it.
 struct Progress {
-  std::string id, from, boot_id;  // boot_id: of the boot that it was begun in
-  std::string kind = "upgrade";   // of the operation; journals of versions that knew no other do not say it
-  bool ended = false;             // upgrade_ended was written
-  bool jumped = false;
+  std::string id, from, boot_id;   // boot_id: of the boot that it was begun in
+  std::string kind = "upgrade";    // of the operation; journals of versions that knew no other do not say it
+  bool ended = false;              // upgrade_ended was written
   std::vector<std::string> begun;  // stages begun and not yet undone, in order
   std::map<std::string, std::string>
       boots;  // by stage: the boot that it was begun in, where its event says so

@@ -13,7 +13,7 @@ Result<void> apply_stages(const Stages& stages, Context& context) {
       context.emit({"stage_failed", name, applied.error().message()});
       return tl::unexpected(std::move(applied).error().in(name));
     }
-    context.emit({"stage_done", name, ""});
+    context.emit({"stage_done", name, context.take_conclusion()});
   }
   return {};
 }

@@ -370,9 +370,9 @@ std::optional<double> Summary::window_s() const {
 }
 
 nlohmann::json Summary::facts_for_people() const {
-  static constexpr std::array<std::string_view, 9> kNotes = {"jumping",    "dry_run",         "error",
-                                                             "to_release", "window_begin_ns", "window_end_ns",
-                                                             "window_s",   "loading",         "work_folder"};
+  static constexpr std::array<std::string_view, 13> kNotes = {
+      "jumping", "dry_run",     "error",   "to_release", "window_begin_ns", "window_end_ns", "window_s",
+      "loading", "work_folder", "landing", "store",      "saved_images",    "adoptions"};
   nlohmann::json shown = nlohmann::json::object();
   for (const auto& [name, value] : facts.items()) {
     if (value.is_structured() || value.is_null()) continue;

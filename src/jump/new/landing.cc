@@ -1,147 +1,89 @@
 #include "jump/new/landing.h"
 
 #include <fcntl.h>
-#include <unistd.h>
 
-#include "engine/engine.h"
-#include "machine/cgroups.h"
-#include "machine/huge_page_pools.h"
-#include "machine/temporary_files.h"
-#include "net/hold.h"
-#include "net/prod.h"
-#include "net/snapshot.h"
-#include "net/tcp_peers.h"
-#include "os/child.h"
 #include "os/file.h"
-#include "os/procfs.h"
+#include "os/mount.h"
 
 namespace upkeep::jump {
 namespace {
 
-class Restoration {
- public:
-  Restoration(const Landing& landing, const RestoreOptions& options, const EventSink& emit)
-      : landing_(landing), manifest_(landing.manifest), options_(options), emit_(emit) {}
+constexpr const char* kLandingDirectory = "/run/upkeep/landing";
 
-  Result<void> restore() {
-    TRY_ASSIGN(set_, engine::carry_set_from_json(manifest_.carry_set));
-    TRY_ASSIGN(peers_, net::tcp_peers_from_json(manifest_.tcp_peers));
-    TRY(net::hold_network());
-    (void)::sethostname(manifest_.hostname.c_str(), manifest_.hostname.size());
-    TRY_ASSIGN(const auto fewer_pages, machine::make_pools(manifest_.huge_pages));
-    for (const auto& warning : fewer_pages) emit_({"warning", "restore", warning});
-    TRY(machine::put_back_temporary_files(manifest_.temporary_files, landing_.folder + "/tmpfs"));
-    TRY_ASSIGN(auto made, make_tasks());
-    emit_({"stage_done", "restore", fmt::format("{} tasks rebuilt", made.pids().size())});
-    emit_({"stage_begun", "resume", ""});
-    resume(made);
-    emit_({"stage_done", "resume", fmt::format("{} tasks run", set_.pids().size())});
-    return {};
+// When PID 1 began, on the clock of the old kernel.
+std::int64_t continue_clock(const Manifest& manifest, const os::ClockReading& first,
+                            const operation::Context& context) {
+  auto continued = os::continued_realtime(manifest.clocks, manifest.tsc_frequency, first);
+  if (!continued) {
+    context.emit(
+        {"warning", "land",
+         "the time stamp counter does not say how long the jump took; the clock has the grain of the "
+         "clock chip"});
+    return first.realtime_ns;
   }
-
- private:
-  void fact(const std::string& stage, const nlohmann::json& facts) { emit_({"fact", stage, "", facts}); }
-
-  // All of them, stopped, in their cgroups. From here on there is no way back.
-  Result<engine::MadeSet> make_tasks() {
-    auto begin = os::monotonic_ns();
-    TRY_ASSIGN(const auto loaded, engine::LoadedSet::load(landing_.folder + "/images"));
-    TRY(put_network_back());
-    fact("restore", {{"engine.images_read_ms", os::milliseconds_since(begin)}});
-    engine::keep_clear_of(set_.highest_id());
-    if (options_.on_journald_wanted && loaded.wants_journald()) TRY(options_.on_journald_wanted());
-    begin = os::monotonic_ns();
-    TRY_ASSIGN(auto made, loaded.make());
-    fact("restore", {{"engine.rebuild_ms", os::milliseconds_since(begin)}});
-    TRY(machine::place_in_cgroups(set_));
-    TRY(verify());
-    return made;
-  }
-
-  void resume(engine::MadeSet& made) {
-    const auto begin = os::monotonic_ns();
-    if (auto live = made.go_live(); !live)
-      fact("resume", {{"engine.connections_lost", live.error().message()}});
-    open_network();
-    (void)made.release();
-    fact("resume", {{"engine.resume_ms", os::milliseconds_since(begin)}});
-  }
-
-  Result<void> put_network_back() {
-    if (!options_.put_network_back) return {};
-    TRY_ASSIGN(auto network, net::snapshot_from_json(manifest_.network));
-    TRY_ASSIGN(auto outcome, net::put_back(network));
-    for (const auto& warning : outcome.warnings) emit_({"warning", "restore", warning});
-    put_rules_back();
-    return {};
-  }
-
-  // The machine's own packet filter is there before the first packet is. A ruleset that this kernel does not
-  // take is no reason to lose the tasks: it is told, and systemd loads the configured one a moment later.
-  void put_rules_back() {
-    const auto nft = os::find_program("nft");
-    if (manifest_.nft_ruleset.empty() || nft.empty()) return;
-    os::SpawnOptions options;
-    options.input = manifest_.nft_ruleset;
-    if (auto loaded = os::run_checked({nft, "-f", "-"}, options); !loaded) {
-      emit_(
-          {"warning", "restore", "the packet filter's rules were not put back: " + loaded.error().message()});
-    }
-  }
-
-  // Every task is there, as what it was.
-  Result<void> verify() {
-    for (const auto& tree : set_.trees) {
-      for (const auto& task : tree.tasks) {
-        TRY_ASSIGN(auto stat, os::read_stat(task.pid));
-        if (const auto name = engine::printable(stat.comm); name != engine::printable(task.comm))
-          return Err("process {} was '{}' and is '{}'", task.pid, task.comm, name);
-        TRY_ASSIGN(auto threads, os::list_threads(task.pid));
-        if (threads.size() != task.threads.size())
-          return Err("process {} had {} threads and has {}", task.pid, task.threads.size(), threads.size());
-      }
-    }
-    return {};
-  }
-
-  void open_network() {
-    if (auto released = net::release_network(); !released)
-      emit_({"warning", "resume", released.error().message()});
-    auto prodded = net::prod_peers(peers_);
-    if (!prodded) return emit_({"warning", "resume", prodded.error().message()});
-    for (const auto& warning : prodded->warnings) emit_({"warning", "resume", warning});
-    if (auto probed = net::probe_windows(set_.pids()); !probed)
-      emit_({"warning", "resume", probed.error().message()});
-  }
-
-  const Landing& landing_;
-  const Manifest& manifest_;
-  const RestoreOptions& options_;
-  const EventSink& emit_;
-  engine::CarrySet set_;
-  std::vector<net::TcpPeer> peers_;
-};
+  const std::int64_t since = os::monotonic_ns() - first.monotonic_ns;
+  if (auto set = os::set_realtime(*continued + since); !set)
+    context.emit({"warning", "land", set.error().message()});
+  return *continued;
+}
 
 }  // namespace
 
-Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory) {
-  Landing landing;
-  TRY_ASSIGN(auto text, store.manifest());
-  TRY_ASSIGN(landing.manifest, parse_manifest(text));
-  TRY(store.extract(directory));
-  return landing;
+void Landing::begin(std::uint64_t address, const os::ClockReading& first, operation::Context& context) {
+  begun_ = open(address);
+  if (!begun_) return;
+  const std::int64_t began = continue_clock(manifest, first, context);
+  Event jumped{"stage_done", "jump", ""};
+  jumped.time_ns = began;
+  context.emit(jumped);
+  context.enter("land", began);
+  context.fact({{"landing", directory_},
+                {"store", address},
+                {"saved_images", saved_images_path(manifest.state_dir, manifest.id)}});
+  begun_ = begin_copying();
 }
 
-Result<void> restore_tasks(const Landing& landing, const RestoreOptions& options, const EventSink& emit) {
-  emit({"stage_begun", "restore", ""});
-  auto restored = Restoration(landing, options, emit).restore();
-  if (restored) return {};
-  emit({"stage_failed", "restore", restored.error().message()});
-  (void)net::release_network();
-  return restored;
+Result<void> Landing::open(std::uint64_t address) {
+  TRY_ASSIGN(auto images, memory::CarriedImages::open(address));
+  TRY_ASSIGN(auto text, images.manifest());
+  TRY_ASSIGN(manifest, parse_manifest(text));
+  directory_ = kLandingDirectory;
+  images_ = std::make_unique<memory::CarriedImages>(std::move(images));
+  return {};
 }
 
-std::string kept_store_path(const std::string& state_dir, const std::string& id) {
+Result<void> Landing::begin_copying() {
+  TRY(os::make_directories(directory_, 0700));
+  TRY(os::mount_file_system("upkeep", directory_, "tmpfs", "nosuid,nodev,noexec,mode=0700,size=90%"));
+  TRY_ASSIGN(auto directory, os::open_file(directory_, O_RDONLY | O_DIRECTORY));
+  copied_ = std::async(std::launch::async, [this, directory = std::move(directory)]() -> Result<void> {
+    TRY(images_->extract(directory));
+    return {};
+  });
+  return {};
+}
+
+Result<void> Landing::wait_for_images() {
+  TRY(begun_);
+  return copied_.get();
+}
+
+Result<void> Landing::open_saved(const std::string& path, const std::string& directory) {
+  TRY_ASSIGN(auto images, memory::CarriedImages::open_file(path));
+  TRY_ASSIGN(auto text, images.manifest());
+  TRY_ASSIGN(manifest, parse_manifest(text));
+  TRY_ASSIGN(auto opened, os::open_file(directory, O_RDONLY | O_DIRECTORY));
+  TRY(images.extract(opened));
+  directory_ = directory;
+  return {};
+}
+
+void Landing::let_go() {
+  made.reset();
+  journald.reset();
+}
+
+std::string saved_images_path(const std::string& state_dir, const std::string& id) {
   return fmt::format("{}/{}/images.store", state_dir, id);
 }
 

@@ -1,41 +1,69 @@
 #pragma once
-// What crossed, on the other side: opened, checked, and made into running tasks again. upkeep-init does this
-// as PID 1; `upkeep restore` (recovery/kept.h) does the same later from images that were kept on disk.
+// What crossed, on the other side: what the stages of the new kernel share. upkeep-init lands as PID 1; `upkeep
+// restore` (saved_images.h) does the same later, from images that were saved to disk.
 
-#include <functional>
+#include <cstdint>
+#include <future>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
-#include "common/event.h"
+#include "engine/engine.h"
 #include "jump/manifest.h"
 #include "memory/carried_images.h"
-#include "os/fd.h"
+#include "net/tcp_peers.h"
+#include "operation/context.h"
+#include "os/clock.h"
+#include "systemd/journald_sockets.h"
 
 namespace upkeep::jump {
 
-// What crossed, copied out of the store into a folder on a tmpfs: "images" for the engine, "tmpfs" for
-// temporary files.
-struct Landing {
+class Landing {
+ public:
+  // MACHINE_IS_UP: systemd runs, and the network is up already and stays as it is, but for the moment in which
+  // sockets come back.
+  explicit Landing(bool machine_is_up) : machine_is_up_(machine_is_up) {}
+
+  // As PID 1 before there is a root: opens the store at the physical ADDRESS, and begins the stage land. Once the
+  // manifest is known CLOCK_REALTIME goes on from what the old kernel read last (FIRST: the clocks as PID 1 found
+  // them), and the end of the jump is written down. Then the images are copied out of the store, and checked,
+  // while the caller brings devices and the root up: that needs nothing but memory, and no path, since the caller
+  // changes the root meanwhile. What goes wrong is the land stage's error.
+  void begin(std::uint64_t address, const os::ClockReading& first, operation::Context& context);
+  // Whether the manifest is known.
+  bool is_open() const { return images_ != nullptr; }
+  // Until begin()'s copy is whole. Nothing of a damaged store is used.
+  Result<void> wait_for_images();
+
+  // A saved store, copied into DIRECTORY.
+  Result<void> open_saved(const std::string& path, const std::string& directory);
+
+  // Ends what this process holds, before anything is undone: the tasks that were made, of which none ran, and
+  // journald's sockets.
+  void let_go();
+
+  bool machine_is_up() const { return machine_is_up_; }
+  // Where the images lie, on a tmpfs: "images" for the engine, "tmpfs" for temporary files.
+  const std::string& directory() const { return directory_; }
+
   Manifest manifest;
-  std::string folder;
+  std::vector<net::TcpPeer> peers;                   // from restore on
+  std::optional<engine::MadeSet> made;               // likewise
+  std::optional<systemd::JournaldSockets> journald;  // likewise, where nobody else listens
+
+ private:
+  Result<void> open(std::uint64_t address);
+  Result<void> begin_copying();
+
+  bool machine_is_up_;
+  std::string directory_;
+  std::unique_ptr<memory::CarriedImages> images_;
+  std::future<Result<void>> copied_;
+  Result<void> begun_;
 };
 
-// Into DIRECTORY; checks all of it while copying: nothing of a damaged store is used. The result's folder is
-// for the caller to set.
-Result<Landing> extract_store(memory::CarriedImages& store, os::Fd directory);
-
-struct RestoreOptions {
-  bool put_network_back = true;  // false where the machine's network is up already
-  // Called where tasks are connected to systemd-journald (LoadedSet::wants_journald() of engine/engine.h).
-  std::function<Result<void>()> on_journald_wanted = {};
-};
-
-// Network (held closed meanwhile), temporary files, tasks; then the tasks run, the network opens, and peers
-// that backed off are told. Emits the stages restore and resume. On error none of the tasks ran, and the
-// network is open.
-Result<void> restore_tasks(const Landing& landing, const RestoreOptions& options, const EventSink& emit);
-
-// Where images are kept after a failed restore, readable by root only.
-std::string kept_store_path(const std::string& state_dir, const std::string& id);
+// Where images are saved after a failed restore, readable by root only.
+std::string saved_images_path(const std::string& state_dir, const std::string& id);
 
 }  // namespace upkeep::jump

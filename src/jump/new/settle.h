@@ -6,15 +6,20 @@
 #include <string>
 
 #include "common/result.h"
+#include "jump/manifest.h"
 
 namespace upkeep::jump {
 
-inline constexpr const char* kSettlePath =
-    "/run/upkeep/settle.json";  // the manifest, left there by upkeep-init
+// The manifest, left there by upkeep-init.
+inline constexpr const char* kSettlePath = "/run/upkeep/settle.json";
+
+// What systemd finds when it starts: drop-ins for the carried services, upkeep-settle.service, and the manifest.
+Result<void> prepare_settle(const Manifest& manifest);
 
 // Whether an upgrade still waits for its settle, or is in it.
 bool settle_pending();
 
+// Applies the stage settle, and ends the upgrade where its tasks were restored.
 Result<void> settle(const std::string& manifest_path = kSettlePath);
 
 }  // namespace upkeep::jump

@@ -3,13 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "engine/engine.h"
 #include "initramfs/root_device.h"
 #include "jump/old/boot_needs.h"
+#include "jump/old/memory_needed.h"
 #include "jump/old/run.h"
 #include "kexec/load.h"
+#include "machine/used_files.h"
 #include "memory/carry_store.h"
 #include "net/snapshot.h"
 #include "os/file.h"
@@ -107,20 +108,12 @@ class Checker {
     const auto tasks = report_.set.pids().size();
     add_or_approve(std::move(findings), fmt::format("{} {} to carry", tasks, tasks == 1 ? "task" : "tasks"),
                    "they can be carried");
-    report_.findings.push_back(
-        memory::check_room(memory::store_size_for(2 * estimated_image_bytes(report_.set), 4096)));
+    report_.findings.push_back(memory::check_room(free_bytes_needed(report_.set)));
   }
 
   const CheckRequest& request_;
   CheckReport report_;
 };
-
-std::uint64_t kilobytes(const std::map<std::string, std::string, std::less<>>& status, std::string_view key) {
-  auto it = status.find(key);
-  std::uint64_t value = 0;
-  if (it != status.end()) std::from_chars(it->second.data(), it->second.data() + it->second.size(), value);
-  return value;
-}
 
 }  // namespace
 
@@ -139,18 +132,5 @@ std::string CheckReport::first_refusal() const {
 }
 
 CheckReport check_machine(const CheckRequest& request) { return Checker(request).look(); }
-
-std::uint64_t estimated_image_bytes(const engine::CarrySet& set) {
-  std::uint64_t kb = 0;
-  for (pid_t pid : set.pids()) {
-    auto status = os::read_file(fmt::format("/proc/{}/status", pid));
-    if (!status) continue;
-    const auto values = os::parse_key_values(*status);
-    kb += kilobytes(values, "RssAnon") + kilobytes(values, "RssShmem") + kilobytes(values, "VmSwap") +
-          kilobytes(values, "HugetlbPages") + 1024;
-  }
-  // What changes between the copy ahead and the snapshot is there twice.
-  return kb * 1024 * 3 / 2 + (std::uint64_t{32} << 20);
-}
 
 }  // namespace upkeep::jump

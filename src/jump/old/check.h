@@ -9,7 +9,7 @@
 #include "common/finding.h"
 #include "engine/carry_set.h"
 #include "kexec/target.h"
-#include "machine/machine.h"
+#include "machine/root.h"
 
 namespace upkeep::jump {
 
@@ -28,8 +28,5 @@ struct CheckReport {
 };
 
 CheckReport check_machine(const CheckRequest& request);
-
-// Bytes that the images of SET will take, roughly: resident private memory, page tables' worth on top.
-std::uint64_t estimated_image_bytes(const engine::CarrySet& set);
 
 }  // namespace upkeep::jump

@@ -6,14 +6,15 @@
 namespace upkeep::jump {
 namespace {
 
-class CheckStage final : public Stage {
+class CheckStage final : public OldKernelStage {
  public:
+  using SharedStage::SharedStage;
   std::string_view name() const override { return "check"; }
 
-  Result<void> apply(Run& run) override {
-    auto report = check_machine({run.plan.kernel, run.plan.carry});
+  Result<void> apply_with(Run& run, operation::Context& context) override {
+    auto report = check_machine({run.request.loads.next, run.request.carry});
     for (const auto& finding : report.findings) {
-      if (finding.severity == Finding::Severity::warning) run.warn(finding.what + ": " + finding.why);
+      if (finding.severity == Finding::Severity::warning) context.warn(finding.what + ": " + finding.why);
     }
     if (!report.possible()) return Err("{}", report.first_refusal());
     run.set = std::move(report.set);
@@ -24,15 +25,16 @@ class CheckStage final : public Stage {
       carried.push_back(
           {{"pid", tree.root}, {"name", tree.command}, {"unit", tree.unit}, {"tasks", tree.tasks.size()}});
     }
-    run.fact({{"to_release", run.target->release}, {"carried", carried}});
+    context.fact({{"to_release", run.target->release}, {"carried", carried}});
     return {};
   }
 
-  Result<void> undo(const UndoContext&) override { return {}; }
+  Result<void> undo(const operation::UndoContext&) override { return {}; }
+  bool changes_machine() const override { return false; }
 };
 
 }  // namespace
 
-std::unique_ptr<Stage> make_check_stage() { return std::make_unique<CheckStage>(); }
+std::unique_ptr<operation::Stage> make_check_stage(Run* run) { return std::make_unique<CheckStage>(run); }
 
 }  // namespace upkeep::jump

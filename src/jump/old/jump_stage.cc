@@ -30,43 +30,45 @@ double boot_seconds() {
   return text ? std::strtod(text->c_str(), nullptr) / 1e6 : 0;
 }
 
-// What a dry run can tell of the window: its first part has just been measured; a jump takes about as long as
+// What a dry run can say of the window: its first part has just been measured; a jump takes about as long as
 // the running kernel took from its start to its user space, and restoring reads what the snapshot wrote, with
 // the engine's own start on top.
-void predict(Run& run) {
+void predict(const Run& run, const operation::Context& context) {
   const double measured = static_cast<double>(os::realtime_ns() - run.manifest.window_begin_ns) / 1e9;
   const double boot = boot_seconds();
   const double restore = 1 + 2 * measured;
-  run.fact({{"predicted_window_s", measured + boot + restore},
-            {"predicted_from",
-             fmt::format("park and snapshot, measured: {:.2f} s; the boot of the running kernel: {:.2f} s; "
-                         "restoring, estimated from the snapshot: {:.2f} s",
-                         measured, boot, restore)}});
+  context.fact(
+      {{"predicted_window_s", measured + boot + restore},
+       {"predicted_from",
+        fmt::format("park and snapshot, measured: {:.2f} s; the boot of the running kernel: {:.2f} s; "
+                    "restoring, estimated from the snapshot: {:.2f} s",
+                    measured, boot, restore)}});
 }
 
-class JumpStage final : public Stage {
+class JumpStage final : public OldKernelStage {
  public:
+  using SharedStage::SharedStage;
   std::string_view name() const override { return "jump"; }
 
-  Result<void> apply(Run& run) override {
+  Result<void> apply_with(Run& run, operation::Context& context) override {
     if (run.plan.dry_run) {
-      predict(run);
+      predict(run, context);
       return {};
     }
-    run.fact({{"jumping", true}});
-    TRY(run.journal.sync());
+    context.fact({{"jumping", true}});
+    TRY(context.sync());
     TRY(freeze_root(true));
     Error error = kexec::jump();  // comes back only to say why not
-    run.fact({{"jumping", false}});
+    context.fact({{"jumping", false}});
     TRY(freeze_root(false));
     return tl::unexpected(std::move(error));
   }
 
-  Result<void> undo(const UndoContext&) override { return freeze_root(false); }
+  Result<void> undo(const operation::UndoContext&) override { return freeze_root(false); }
 };
 
 }  // namespace
 
-std::unique_ptr<Stage> make_jump_stage() { return std::make_unique<JumpStage>(); }
+std::unique_ptr<operation::Stage> make_jump_stage(Run* run) { return std::make_unique<JumpStage>(run); }
 
 }  // namespace upkeep::jump

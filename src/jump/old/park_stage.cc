@@ -10,23 +10,24 @@ namespace upkeep::jump {
 namespace {
 
 // Stops the carry set, then closes the network: nothing has been read of it.
-class ParkStage final : public Stage {
+class ParkStage final : public OldKernelStage {
  public:
+  using SharedStage::SharedStage;
   std::string_view name() const override { return "park"; }
 
-  Result<void> apply(Run& run) override {
-    run.fact({{"pids", run.set.pids()}});
-    run.open_window();
+  Result<void> apply_with(Run& run, operation::Context& context) override {
+    context.fact({{"pids", run.set.pids()}});
+    run.open_window(context);
     const auto begin = os::monotonic_ns();
     TRY_ASSIGN(auto stopped, engine::StoppedSet::stop(run.set.roots()));
     run.stopped.emplace(std::move(stopped));
-    run.fact({{"engine.parked_ms", os::milliseconds_since(begin)}});
+    context.fact({{"engine.parked_ms", os::milliseconds_since(begin)}});
     return net::hold_network();
   }
 
-  // Whatever ends the process that stopped them lets the tasks go; that may take the kernel a moment. The network opens first:
-  // what arrives now is queued by sockets that are all there.
-  Result<void> undo(const UndoContext& context) override {
+  // Whatever ends the process that stopped them lets the tasks go; that may take the kernel a moment. The network
+  // opens first: what arrives now is queued by sockets that are all there.
+  Result<void> undo(const operation::UndoContext& context) override {
     TRY(net::release_network());
     for (pid_t pid : context.facts.value("pids", std::vector<pid_t>())) {
       for (int tries = 0; is_held(pid); ++tries) {
@@ -48,6 +49,6 @@ class ParkStage final : public Stage {
 
 }  // namespace
 
-std::unique_ptr<Stage> make_park_stage() { return std::make_unique<ParkStage>(); }
+std::unique_ptr<operation::Stage> make_park_stage(Run* run) { return std::make_unique<ParkStage>(run); }
 
 }  // namespace upkeep::jump

@@ -9,26 +9,27 @@ namespace {
 
 // The last things before the window: memory that will hardly change is copied while its owner runs, files are
 // written out, so that little is left to do when everybody waits.
-class PrecopyStage final : public Stage {
+class PrecopyStage final : public OldKernelStage {
  public:
+  using SharedStage::SharedStage;
   std::string_view name() const override { return "precopy"; }
 
-  Result<void> apply(Run& run) override {
-    run.progress("copying memory ahead");
-    TRY_ASSIGN(auto image, engine::ImageWriter::create(run.images_folder()));
+  Result<void> apply_with(Run& run, operation::Context& context) override {
+    context.progress("copying memory ahead");
+    TRY_ASSIGN(auto image, engine::ImageWriter::create(run.images_directory()));
     run.image.emplace(std::move(image));
     TRY_ASSIGN(const auto pages, engine::copy_ahead(run.set, *run.image));
     if (pages)
-      run.fact({{"engine.prepare_pause_ms", 0}, {"engine.prepare_pages", *pages}});  // nothing is stopped
+      context.fact({{"engine.prepare_pause_ms", 0}, {"engine.prepare_pages", *pages}});  // nothing is stopped
     else
-      run.warn("memory cannot be copied ahead here; the window will be longer");
+      context.warn("memory cannot be copied ahead here; the window will be longer");
     run.manifest.nft_ruleset = nft_ruleset();
-    run.progress("writing files to disk");
+    context.progress("writing files to disk");
     ::sync();
     return {};
   }
 
-  Result<void> undo(const UndoContext&) override { return {}; }
+  Result<void> undo(const operation::UndoContext&) override { return {}; }
 
  private:
   static std::string nft_ruleset() {
@@ -41,6 +42,6 @@ class PrecopyStage final : public Stage {
 
 }  // namespace
 
-std::unique_ptr<Stage> make_precopy_stage() { return std::make_unique<PrecopyStage>(); }
+std::unique_ptr<operation::Stage> make_precopy_stage(Run* run) { return std::make_unique<PrecopyStage>(run); }
 
 }  // namespace upkeep::jump

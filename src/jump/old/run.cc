@@ -1,21 +1,17 @@
 #include "jump/old/run.h"
 
-#include <unistd.h>
-
+#include "jump/old/stages.h"
 #include "net/hold.h"
 #include "os/procfs.h"
 
 namespace upkeep::jump {
 
-void Run::enter(const std::string& stage) {
-  stage_ = stage;
-  emit({"stage_begun", stage_, ""});
-}
+operation::Stages Run::stages() { return old_kernel_stages(this); }
 
-void Run::open_window() {
+void Run::open_window(const operation::Context& context) {
   manifest.window_begin_ns = os::realtime_ns();
-  fact({{"window_begin_ns", manifest.window_begin_ns}});
-  if (window_.valid()) (void)!::write(window_.get(), "w", 1);
+  context.fact({{"window_begin_ns", manifest.window_begin_ns}});
+  context.start_deadline();
 }
 
 void Run::let_go() {

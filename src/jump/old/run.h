@@ -1,50 +1,40 @@
 #pragma once
-// One attempt at an upgrade, in the worker's doer: what the stages pass on to each other. Everything in here
-// dies with the process; what undo needs is in the journal.
+// One attempt at an upgrade, in the worker's doer: what the stages before the jump pass on to each other. Everything
+// in here dies with the process; what undo needs is in the journal.
 
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/engine.h"
-#include "jump/init_config.h"
 #include "jump/manifest.h"
-#include "jump/plan.h"
+#include "jump/request.h"
 #include "kexec/target.h"
+#include "machine/root.h"
 #include "memory/carry_store.h"
-#include "operation/journal.h"
+#include "operation/operation.h"
 #include "os/clock.h"
-#include "os/fd.h"
 #include "os/kernel_memory.h"
 
 namespace upkeep::jump {
 
-class Run {
+class Run final : public operation::Attempt {
  public:
-  // WINDOW: a pipe to the supervisor; one byte on it starts the deadline. Invalid where nobody listens.
-  Run(const Plan& plan_in, operation::Journal& journal_in, os::UniqueFd window)
-      : plan(plan_in), journal(journal_in), clocks_at_start(os::read_clocks()), window_(std::move(window)) {}
+  Run(const operation::Plan& plan_in, Request request_in)
+      : plan(plan_in), request(std::move(request_in)), clocks_at_start(os::read_clocks()) {}
 
-  void emit(const Event& event) { (void)journal.append(event); }
-  void progress(const std::string& text) { emit({"progress", stage_, text}); }
-  void warn(const std::string& text) { emit({"warning", stage_, text}); }
-  // Recorded before the change that it announces is made.
-  void fact(const nlohmann::json& facts) { emit({"fact", stage_, "", facts}); }
-
-  void enter(const std::string& stage);  // the stage that now begins
-  const std::string& stage() const { return stage_; }
+  operation::Stages stages() override;
+  // In the order in which undo wants it: the network opens, then the tasks run on.
+  void let_go() override;
 
   // The first carried task is about to stop: the deadline runs, the window begins.
-  void open_window();
-  // Ends what this process holds, in the order in which undo wants it: the network opens, then the tasks run
-  // on.
-  void let_go();
+  void open_window(const operation::Context& context);
 
-  std::string work_folder() const { return "/run/upkeep/" + plan.id; }
-  std::string images_folder() const { return work_folder() + "/images"; }
+  std::string work_directory() const { return "/run/upkeep/" + plan.id; }
+  std::string images_directory() const { return work_directory() + "/images"; }
 
-  const Plan& plan;
-  operation::Journal& journal;
+  const operation::Plan& plan;
+  Request request;
   os::ClockReading clocks_at_start;
 
   engine::CarrySet set;
@@ -53,13 +43,9 @@ class Run {
   machine::RootFileSystem root;
   std::optional<memory::CarryStore> store;
   std::optional<memory::StoreWriter> writer;  // into the store
-  std::optional<engine::ImageWriter> image;   // from precopy on, in images_folder()
+  std::optional<engine::ImageWriter> image;   // from precopy on, in images_directory()
   std::optional<engine::StoppedSet> stopped;  // from park on
   Manifest manifest;
-
- private:
-  std::string stage_;
-  os::UniqueFd window_;
 };
 
 // Lowest PID that no kernel thread of the new kernel takes before the carried tasks are back: kernel threads

@@ -2,15 +2,12 @@
 
 namespace upkeep::jump {
 
-Stages old_kernel_stages() {
-  Stages stages;
-  stages.push_back(make_check_stage());
-  stages.push_back(make_prepare_stage());
-  stages.push_back(make_stop_stage());
-  stages.push_back(make_precopy_stage());
-  stages.push_back(make_park_stage());
-  stages.push_back(make_snapshot_stage());
-  stages.push_back(make_jump_stage());
+operation::Stages old_kernel_stages(Run* run) {
+  operation::Stages stages;
+  for (auto make : {make_check_stage, make_prepare_stage, make_stop_stage, make_precopy_stage,
+                    make_park_stage, make_snapshot_stage, make_jump_stage}) {
+    stages.push_back(make(run));
+  }
   return stages;
 }
 

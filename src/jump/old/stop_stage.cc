@@ -7,11 +7,12 @@ namespace {
 
 // Services that are not carried end as they would for a restart, in the order that their units ask for,
 // before anybody who is carried has to wait. They start again after the upgrade, or in undo.
-class StopStage final : public Stage {
+class StopStage final : public OldKernelStage {
  public:
+  using SharedStage::SharedStage;
   std::string_view name() const override { return "stop"; }
 
-  Result<void> apply(Run& run) override {
+  Result<void> apply_with(Run& run, operation::Context& context) override {
     if (!systemd::systemd_is_running()) return {};
     TRY_ASSIGN(auto running, systemd::running_services());
     std::vector<std::string> carried;
@@ -23,20 +24,20 @@ class StopStage final : public Stage {
       if (state.main_pid == tree.root) run.manifest.adoptions.push_back({tree.unit, state.main_pid});
     }
     const auto units = systemd::to_stop(running, carried);
-    run.fact({{"units", units}});
+    context.fact({{"units", units}});
     run.manifest.start_units = units;
     if (units.empty()) return {};
-    run.progress(fmt::format("stopping {} units that are not carried", units.size()));
+    context.progress(fmt::format("stopping {} units that are not carried", units.size()));
     return systemd::stop_units(units);
   }
 
-  Result<void> undo(const UndoContext& context) override {
+  Result<void> undo(const operation::UndoContext& context) override {
     return systemd::start_units(context.facts.value("units", std::vector<std::string>()));
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Stage> make_stop_stage() { return std::make_unique<StopStage>(); }
+std::unique_ptr<operation::Stage> make_stop_stage(Run* run) { return std::make_unique<StopStage>(run); }
 
 }  // namespace upkeep::jump

@@ -30,7 +30,7 @@ TEST(TemporaryDirectories, OfASocketWhoseNameLeadsThroughALink) {
       "1 0 254:1 / / rw - ext4 /dev/vda1 rw\n"
       "2 1 0:22 / " +
       directory + "/run rw - tmpfs tmpfs rw\n");
-  const auto directories = temporary_folders({getpid()}, *mounts);
+  const auto directories = temporary_directories({getpid()}, *mounts);
   close(fd);
   EXPECT_THAT(directories, ElementsAre(directory + "/run"));
 }

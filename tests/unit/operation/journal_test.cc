@@ -62,12 +62,5 @@ TEST(Progress, KnowsWhatIsBegunAndNotUndone) {
   EXPECT_TRUE(progress_of(events).ended);
 }
 
-TEST(Progress, JumpAnnouncedAndTakenBack) {
-  std::vector<Event> events = {{"stage_begun", "jump"}, {"fact", "jump", "", {{"jumping", true}}}};
-  EXPECT_TRUE(progress_of(events).jumped);
-  events.push_back({"fact", "jump", "", {{"jumping", false}}});
-  EXPECT_FALSE(progress_of(events).jumped);
-}
-
 }  // namespace
 }  // namespace upkeep::operation

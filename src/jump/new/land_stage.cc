@@ -1,0 +1,44 @@
+#include <nlohmann/json.hpp>
+
+#include "jump/new/landing.h"
+#include "jump/new/stages.h"
+#include "machine/mounts.h"
+#include "os/file.h"
+#include "os/mount.h"
+
+namespace upkeep::jump {
+namespace {
+
+// Begun by Landing::begin() when there was no root yet; here there is one.
+class LandStage final : public NewKernelStage {
+ public:
+  using SharedStage::SharedStage;
+  std::string_view name() const override { return "land"; }
+
+  Result<void> apply_with(Landing& landing, operation::Context&) override {
+    TRY(landing.wait_for_images());
+    return machine::make_early_mounts(landing.manifest.mounts);
+  }
+
+  // What crossed goes to disk for `upkeep restore`: the memory that holds it is given back when the machine
+  // settles. Mounts stay, they are the machine's.
+  Result<void> undo(const operation::UndoContext& context) override {
+    const auto& facts = context.facts;
+    const std::string directory = facts.value("landing", ""), saved = facts.value("saved_images", "");
+    if (!directory.empty() && os::is_mount_point(directory)) (void)os::unmount(directory, true);
+    if (!directory.empty()) (void)os::remove_tree(directory);
+    if (saved.empty()) return {};
+    TRY_ASSIGN(auto images, memory::CarriedImages::open(facts.value("store", std::uint64_t{0})));
+    TRY_IN("the images could not be saved", images.save_to(saved));
+    return {};
+  }
+  // Saved images stay what they are: `upkeep restore` takes them, or --discard. What lay in memory is gone.
+};
+
+}  // namespace
+
+std::unique_ptr<operation::Stage> make_land_stage(Landing* landing) {
+  return std::make_unique<LandStage>(landing);
+}
+
+}  // namespace upkeep::jump
