@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include "jump/new/restored_tasks.h"
 #include "os/file.h"
 #include "os/mount.h"
 
@@ -28,6 +29,9 @@ std::int64_t continue_clock(const Manifest& manifest, const os::ClockReading& fi
 }
 
 }  // namespace
+
+Landing::Landing(bool machine_is_up) : machine_is_up_(machine_is_up) {}
+Landing::~Landing() = default;
 
 void Landing::begin(std::uint64_t address, const os::ClockReading& first, operation::Context& context) {
   begun_ = open(address);
@@ -78,10 +82,7 @@ Result<void> Landing::open_saved(const std::string& path, const std::string& dir
   return {};
 }
 
-void Landing::let_go() {
-  made.reset();
-  journald.reset();
-}
+void Landing::let_go() { tasks.reset(); }
 
 std::string saved_images_path(const std::string& state_dir, const std::string& id) {
   return fmt::format("{}/{}/images.store", state_dir, id);

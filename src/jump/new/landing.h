@@ -5,25 +5,23 @@
 #include <cstdint>
 #include <future>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "engine/engine.h"
 #include "jump/manifest.h"
 #include "memory/carried_images.h"
-#include "net/tcp_peers.h"
 #include "operation/context.h"
 #include "os/clock.h"
-#include "systemd/journald_sockets.h"
 
 namespace upkeep::jump {
+
+struct RestoredTasks;  // restored_tasks.h
 
 class Landing {
  public:
   // MACHINE_IS_UP: systemd runs, and the network is up already and stays as it is, but for the moment in which
   // sockets come back.
-  explicit Landing(bool machine_is_up) : machine_is_up_(machine_is_up) {}
+  explicit Landing(bool machine_is_up);
+  ~Landing();
 
   // As PID 1 before there is a root: opens the store at the physical ADDRESS, and begins the stage land. Once the
   // manifest is known CLOCK_REALTIME goes on from what the old kernel read last (FIRST: the clocks as PID 1 found
@@ -48,9 +46,7 @@ class Landing {
   const std::string& directory() const { return directory_; }
 
   Manifest manifest;
-  std::vector<net::TcpPeer> peers;                   // from restore on
-  std::optional<engine::MadeSet> made;               // likewise
-  std::optional<systemd::JournaldSockets> journald;  // likewise, where nobody else listens
+  std::unique_ptr<RestoredTasks> tasks;  // from restore on
 
  private:
   Result<void> open(std::uint64_t address);

@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "jump/new/landing.h"
+#include "jump/new/restored_tasks.h"
 #include "jump/new/stages.h"
 #include "machine/cgroups.h"
 #include "machine/huge_page_pools.h"
@@ -58,14 +59,15 @@ class RestoreStage final : public NewKernelStage {
   Result<void> apply_with(Landing& landing, operation::Context& context) override {
     const auto& manifest = landing.manifest;
     TRY_ASSIGN(const auto set, engine::carry_set_from_json(manifest.carry_set));
-    TRY_ASSIGN(landing.peers, net::tcp_peers_from_json(manifest.tcp_peers));
+    landing.tasks = std::make_unique<RestoredTasks>();
+    TRY_ASSIGN(landing.tasks->peers, net::tcp_peers_from_json(manifest.tcp_peers));
     TRY(net::hold_network());
     (void)::sethostname(manifest.hostname.c_str(), manifest.hostname.size());
     TRY_ASSIGN(const auto fewer_pages, machine::make_pools(manifest.huge_pages));
     for (const auto& warning : fewer_pages) context.warn(warning);
     TRY(machine::put_back_temporary_files(manifest.temporary_files, landing.directory() + "/tmpfs"));
     TRY(make_tasks(landing, set, context));
-    context.conclude(fmt::format("{} tasks rebuilt", landing.made->pids().size()));
+    context.conclude(fmt::format("{} tasks rebuilt", landing.tasks->made->pids().size()));
     return {};
   }
 
@@ -84,11 +86,11 @@ class RestoreStage final : public NewKernelStage {
     engine::keep_clear_of(set.highest_id());
     if (!landing.machine_is_up() && loaded.wants_journald()) {
       TRY_ASSIGN(auto sockets, systemd::JournaldSockets::listen());
-      landing.journald.emplace(std::move(sockets));
+      landing.tasks->journald.emplace(std::move(sockets));
     }
     begin = os::monotonic_ns();
     TRY_ASSIGN(auto made, loaded.make());
-    landing.made.emplace(std::move(made));
+    landing.tasks->made.emplace(std::move(made));
     context.fact({{"engine.rebuild_ms", os::milliseconds_since(begin)}});
     TRY(machine::place_in_cgroups(set));
     return verify(set);

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 
 #include "jump/new/landing.h"
+#include "jump/new/restored_tasks.h"
 #include "jump/new/stages.h"
 #include "net/hold.h"
 #include "net/prod.h"
@@ -16,13 +17,13 @@ class ResumeStage final : public NewKernelStage {
 
   Result<void> apply_with(Landing& landing, operation::Context& context) override {
     const auto begin = os::monotonic_ns();
-    if (auto live = landing.made->go_live(); !live)
+    if (auto live = landing.tasks->made->go_live(); !live)
       context.fact({{"engine.connections_lost", live.error().message()}});
     open_network(landing, context);
-    (void)landing.made->release();
+    (void)landing.tasks->made->release();
     context.fact({{"engine.resume_ms", os::milliseconds_since(begin)}});
-    if (landing.journald) landing.journald->hand_on();
-    context.conclude(fmt::format("{} tasks run", landing.made->pids().size()));
+    if (landing.tasks->journald) landing.tasks->journald->hand_on();
+    context.conclude(fmt::format("{} tasks run", landing.tasks->made->pids().size()));
     return {};
   }
 
@@ -33,10 +34,10 @@ class ResumeStage final : public NewKernelStage {
   static void open_network(const Landing& landing, const operation::Context& context) {
     auto note = [&context](const Error& error) { context.warn(error.message()); };
     if (auto released = net::release_network(); !released) note(released.error());
-    auto prodded = net::prod_peers(landing.peers);
+    auto prodded = net::prod_peers(landing.tasks->peers);
     if (!prodded) return note(prodded.error());
     for (const auto& warning : prodded->warnings) context.warn(warning);
-    if (auto probed = net::probe_windows(landing.made->pids()); !probed) note(probed.error());
+    if (auto probed = net::probe_windows(landing.tasks->made->pids()); !probed) note(probed.error());
   }
 };
 
