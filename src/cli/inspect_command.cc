@@ -51,8 +51,8 @@ std::string socket_text(const engine::Socket& socket) {
     text = fmt::format(" to systemd-journald, for {} as '{}', priority {}",
                        journal.unit.empty() ? "no unit" : journal.unit, journal.identifier, journal.priority);
   } else if (constexpr int kUnix = 1; socket.family == kUnix) {
-    if (const auto own = engine::unix_name(socket.local); !own.empty()) text += " " + engine::escape(own);
-    if (const auto its = engine::unix_name(socket.remote); !its.empty()) text += " to " + engine::escape(its);
+    if (const auto own = engine::unix_name(socket.local); !own.empty()) text += " " + escape(own);
+    if (const auto its = engine::unix_name(socket.remote); !its.empty()) text += " to " + escape(its);
   }
   return text;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <type_traits>
 
-#include "engine/model/fields.h"
+#include "common/fields.h"
 #include "target.h"
 
 namespace upkeep::fuzz {
@@ -33,12 +33,12 @@ struct Filler {
     } else if constexpr (std::same_as<T, Bytes>) {
       value.data.assign(48, 0);
       value.data[0] = 10;
-    } else if constexpr (engine::detail::IsOptional<T>::value) {
+    } else if constexpr (is_optional<T>) {
       fill(value.emplace());
-    } else if constexpr (engine::detail::IsVector<T>::value) {
+    } else if constexpr (is_vector<T>) {
       value.resize(2);
       for (auto& element : value) fill(element);
-    } else if constexpr (engine::detail::IsArray<T>::value) {
+    } else if constexpr (is_array<T>) {
       for (auto& element : value) fill(element);
     } else {
       T::fields(value, *this);

@@ -1,7 +1,7 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "engine/model/fields.h"
+#include "common/fields.h"
 #include "engine/rebuild/calls/call_arena.h"
 #include "engine/rebuild/complete.h"
 #include "engine/rebuild/files/descriptors.h"

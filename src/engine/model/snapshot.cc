@@ -10,7 +10,7 @@
 #endif
 #include <xxhash.h>
 
-#include "engine/model/fields.h"
+#include "common/fields.h"
 
 namespace upkeep::engine {
 namespace {

@@ -1,5 +1,18 @@
 #pragma once
 // Everything that is known about trees of tasks but the contents of their pages.
+//
+// A new kind of object is WING/OBJECT.{h,cc} here, beside inspect/WING/OBJECT and rebuild/WING/OBJECT: a struct with
+// operator== and a list of its fields (common/listed.h), and, declared behind it where it needs them:
+//
+//   Result<void> validate(const Object&, const KnownObjects&);                      // document/validation.h
+//   void make_comparable(Object&, const Object* other, Comparison&);         // document/comparison.h
+//   std::string title_of(const Object&, std::size_t index);                  // in lists: what errors begin with
+//
+// Both are found by their argument, wherever the object is a field, an element, or the value of an optional field;
+// those of an object are called before those of its fields. For std::vector<Object> there may be such functions too,
+// which see all elements. A field of OpenFile that is called as its FileKind is (and must be there for files of that
+// kind), or a list in Snapshot, is all that is left to do. Wings may include from those below them: task, files,
+// sockets, namespaces, memory, document.
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
@@ -8,18 +21,17 @@
 #include <string_view>
 #include <vector>
 
-#include "common/page_size.h"
 #include "common/result.h"
 #include "engine/model/files/ipc_objects.h"
 #include "engine/model/files/kept_files.h"
-#include "engine/model/process_index.h"
+#include "engine/model/files/open_file.h"
+#include "engine/model/files/posix_queues.h"
+#include "engine/model/files/terminal.h"
+#include "engine/model/namespaces/namespaces.h"
+#include "engine/model/task/process_index.h"
 #include "engine/model/task/task.h"
 
 namespace upkeep::engine {
-
-inline constexpr std::uint64_t kPage = kPageSize;
-inline constexpr std::uint64_t kHighestAddress =
-    0x7ffffffff000;  // of user space with four levels of page tables
 
 // In nanoseconds, as the tasks see them (time_namespaces(7)), when all had stopped.
 struct Clocks {
@@ -46,12 +58,6 @@ struct Obstacle {
     visit("remedy", self.remedy);
   }
 };
-
-// How messages call a descriptor; number -1: it is on its way through a socket.
-inline std::string descriptor_title(int number, const std::string& name) {
-  return number < 0 ? fmt::format("descriptor in flight ({})", name)
-                    : fmt::format("descriptor {} ({})", number, name);
-}
 
 struct Snapshot {
   std::string kernel;  // uname -r
@@ -110,6 +116,11 @@ nlohmann::json to_json(const Snapshot& snapshot);
 // What every later step relies on: unique IDs, parents before children, indices within bounds, addresses that
 // are page-aligned and in user space, mappings and pages in order.
 Result<void> validate(const Snapshot& snapshot);
+
+// SNAPSHOT without what cannot be the same in OTHER, which was read from the tasks that were made of it, or the other
+// way round: times that have gone by, inode numbers, numbers of namespaces, where in the file pages lie, parents of
+// roots.
+Snapshot comparable(Snapshot snapshot, const Snapshot& other);
 
 // 64 bits, against accidents only (XXH64).
 std::uint64_t checksum(std::string_view bytes);

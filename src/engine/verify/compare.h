@@ -6,9 +6,8 @@
 
 namespace upkeep::engine {
 
-// The error names the first difference: where, what was wanted and what is there. Not compared is what cannot
-// be the same: times that have gone by, inode numbers of pipes and shared memory, where in the file pages
-// lie, parents of roots.
+// The error names the first difference: where, what was wanted and what is there. Not compared is what cannot be the
+// same (comparable() of model/snapshot.h).
 Result<void> compare(const Snapshot& wanted, Snapshot found);
 
 }  // namespace upkeep::engine

@@ -9,6 +9,9 @@
 #include <vector>
 
 #include "common/result.h"
+#include "engine/model/files/epoll.h"
+#include "engine/model/files/file_locks.h"
+#include "engine/model/files/timerfd.h"
 #include "engine/model/task/task.h"
 
 namespace upkeep::engine {

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

@@ -1,14 +1,14 @@
 #pragma once
-// System V semaphores and message queues (sysvipc(7)): objects of an IPC namespace, which no descriptor leads
-// to and no process owns; and POSIX message queues, which have descriptors and outlive them. Shared memory of
-// that family is a kept file (kept_file.h).
+// System V semaphores and message queues (sysvipc(7)): objects of an IPC namespace, which no descriptor leads to
+// and no process owns. Shared memory of that family is a kept file (kept_files.h).
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "engine/model/text.h"
+#include "common/result.h"
+#include "common/text.h"
+#include "engine/model/document/validation.h"
 
 namespace upkeep::engine {
 
@@ -66,25 +66,7 @@ struct MessageQueue {
   }
 };
 
-// mq_open(3), mq_overview(7): one that has no messages, for none can be looked at without taking it.
-struct PosixQueue {
-  std::string name;                     // "/name"
-  std::uint64_t device = 0, inode = 0;  // by which open files know it
-  bool removed = false;                 // mq_unlink(3): it goes away with its last user
-  std::uint32_t mode = 0, uid = 0, gid = 0;
-  std::int64_t most_messages = 0, message_size = 0;  // mq_maxmsg, mq_msgsize
-  bool operator==(const PosixQueue&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("name", self.name);
-    visit("device", self.device);
-    visit("inode", self.inode);
-    visit("removed", self.removed);
-    visit("mode", self.mode);
-    visit("uid", self.uid);
-    visit("gid", self.gid);
-    visit("most_messages", self.most_messages);
-    visit("message_size", self.message_size);
-  }
-};
+Result<void> validate(const SemaphoreSet& semaphore_set, const KnownObjects& known);
+Result<void> validate(const MessageQueue& message_queue, const KnownObjects& known);
 
 }  // namespace upkeep::engine

@@ -6,7 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/memory/address_space.h"
+#include "common/result.h"
+#include "engine/model/document/comparison.h"
+#include "engine/model/document/validation.h"
+#include "engine/model/memory/mapping.h"
+#include "engine/model/memory/pages.h"
 
 namespace upkeep::engine {
 
@@ -54,5 +58,12 @@ struct KeptFile {
     visit("huge_page", self.huge_page);
   }
 };
+
+inline std::string title_of(const KeptFile& kept, std::size_t) {
+  return fmt::format("kept file {}", kept.inode);
+}
+Result<void> validate(const std::vector<KeptFile>& files, const KnownObjects& known);
+Result<void> validate(const KeptFile& kept, const KnownObjects& known);
+void make_comparable(KeptFile& value, const KeptFile* other, Comparison& comparison);
 
 }  // namespace upkeep::engine

@@ -1,12 +1,14 @@
 #pragma once
-// Terminals, and the descriptors that lead to one: pseudo-terminals (pty(7)), whose master side is part of
-// the tree, and devices such as /dev/tty1, which are there without us.
+// Terminals, and the descriptors that lead to one: pseudo-terminals (pty(7)), whose master side is part of the
+// tree, and devices such as /dev/tty1, which are there without us.
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "engine/model/text.h"
+#include "common/result.h"
+#include "common/text.h"
+#include "engine/model/document/validation.h"
 
 namespace upkeep::engine {
 
@@ -89,5 +91,11 @@ struct TerminalEnd {
     visit("master", self.master);
   }
 };
+
+// How messages call it.
+inline std::string title_of(const Terminal& terminal, std::size_t) { return terminal.path; }
+Result<void> validate(const std::vector<Terminal>& terminals, const KnownObjects& known);
+Result<void> validate(const Terminal& terminal, const KnownObjects& known);
+Result<void> validate(const TerminalEnd& terminal_end, const KnownObjects& known);
 
 }  // namespace upkeep::engine

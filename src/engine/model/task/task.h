@@ -1,5 +1,5 @@
 #pragma once
-// Processes and their threads, but for memory and files.
+// Processes and their threads.
 
 #include <array>
 #include <cstdint>
@@ -7,142 +7,23 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/files/files.h"
+#include "common/result.h"
+#include "common/text.h"
+#include "engine/model/document/comparison.h"
+#include "engine/model/document/validation.h"
+#include "engine/model/files/descriptors.h"
+#include "engine/model/files/file_locks.h"
 #include "engine/model/memory/address_space.h"
+#include "engine/model/namespaces/pid_namespaces.h"
 #include "engine/model/task/identity.h"
-#include "engine/model/text.h"
+#include "engine/model/task/keyrings.h"
+#include "engine/model/task/registers.h"
+#include "engine/model/task/scheduling.h"
+#include "engine/model/task/seccomp.h"
+#include "engine/model/task/signals.h"
+#include "engine/model/task/timers.h"
 
 namespace upkeep::engine {
-
-// user_regs_struct of sys/user.h in its order, raw: where a system call was interrupted rax is -ERESTART...
-// and the kernel, not we, works out the restart.
-struct Registers {
-  std::array<std::uint64_t, 27> general = {};
-  Bytes xstate;  // the XSAVE area as PTRACE_GETREGSET gives it
-  bool operator==(const Registers&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("general", self.general);
-    visit("xstate", self.xstate);
-  }
-};
-
-// sigaction(2) as the kernel keeps it.
-struct SignalAction {
-  std::uint64_t handler = 0, flags = 0, restorer = 0, mask = 0;
-  bool operator==(const SignalAction&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("handler", self.handler);
-    visit("flags", self.flags);
-    visit("restorer", self.restorer);
-    visit("mask", self.mask);
-  }
-};
-
-struct AlternateStack {
-  std::uint64_t pointer = 0, size = 0;
-  std::int32_t flags = 0;
-  bool operator==(const AlternateStack&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("pointer", self.pointer);
-    visit("size", self.size);
-    visit("flags", self.flags);
-  }
-};
-
-// setitimer(2), microseconds.
-struct IntervalTimer {
-  std::uint64_t value = 0, interval = 0;
-  bool operator==(const IntervalTimer&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("value", self.value);
-    visit("interval", self.interval);
-  }
-};
-
-// timer_create(2); times in nanoseconds.
-struct PosixTimer {
-  std::int32_t id = 0, clock = 0, signal = 0, notify = 0, thread = 0;
-  std::uint64_t sigval = 0;
-  std::uint64_t value = 0, interval = 0;
-  std::int32_t overrun = 0;
-  bool operator==(const PosixTimer&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("id", self.id);
-    visit("clock", self.clock);
-    visit("signal", self.signal);
-    visit("notify", self.notify);
-    visit("thread", self.thread);
-    visit("sigval", self.sigval);
-    visit("value", self.value);
-    visit("interval", self.interval);
-    visit("overrun", self.overrun);
-  }
-};
-
-// credentials(7), capabilities(7); capability sets are bit masks.
-struct Credentials {
-  std::uint32_t uid = 0, euid = 0, suid = 0, fsuid = 0, gid = 0, egid = 0, sgid = 0, fsgid = 0;
-  std::vector<std::uint32_t> groups;
-  std::uint64_t inheritable = 0, permitted = 0, effective = 0, bounding = 0, ambient = 0;
-  std::uint32_t securebits = 0;
-  bool no_new_privs = false;
-  bool operator==(const Credentials&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("uid", self.uid);
-    visit("euid", self.euid);
-    visit("suid", self.suid);
-    visit("fsuid", self.fsuid);
-    visit("gid", self.gid);
-    visit("egid", self.egid);
-    visit("sgid", self.sgid);
-    visit("fsgid", self.fsgid);
-    visit("groups", self.groups);
-    visit("inheritable", self.inheritable);
-    visit("permitted", self.permitted);
-    visit("effective", self.effective);
-    visit("bounding", self.bounding);
-    visit("ambient", self.ambient);
-    visit("securebits", self.securebits);
-    visit("no_new_privs", self.no_new_privs);
-  }
-};
-
-// sched(7)
-struct Scheduling {
-  std::uint32_t policy = 0;
-  std::uint64_t flags = 0;
-  std::int32_t nice = 0;
-  std::uint32_t priority = 0;
-  std::uint64_t runtime = 0, deadline = 0, period = 0;
-  Bytes affinity;
-  std::int32_t io_priority = 0;
-  std::uint64_t timer_slack = 0;  // ns
-  bool operator==(const Scheduling&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("policy", self.policy);
-    visit("flags", self.flags);
-    visit("nice", self.nice);
-    visit("priority", self.priority);
-    visit("runtime", self.runtime);
-    visit("deadline", self.deadline);
-    visit("period", self.period);
-    visit("affinity", self.affinity);
-    visit("io_priority", self.io_priority);
-    visit("timer_slack", self.timer_slack);
-  }
-};
-
-// What PTRACE_GET_RSEQ_CONFIGURATION says.
-struct RestartableSequence {
-  std::uint64_t pointer = 0;
-  std::uint32_t size = 0, signature = 0;
-  bool operator==(const RestartableSequence&) const = default;
-  static void fields(auto& self, auto& visit) {
-    visit("pointer", self.pointer);
-    visit("size", self.size);
-    visit("signature", self.signature);
-  }
-};
 
 // Read while the thread stands still.
 struct StoppedThread {
@@ -248,9 +129,6 @@ struct Folders {
   }
 };
 
-// The number of a PID namespace for children that nobody has been born into.
-inline constexpr std::uint64_t kUnbornPidNamespace = ~0ULL;
-
 struct Process {
   std::int32_t pid = 0, ppid = 0, pgrp = 0, session = 0;
   // The same IDs in the PID namespaces that it is in inside of ours, the outermost first; 0: what has that ID
@@ -309,5 +187,19 @@ struct Process {
     visit("stopped", self.stopped);
   }
 };
+
+inline std::string title_of(const Thread& thread, std::size_t) {
+  return fmt::format("thread {}", thread.tid);
+}
+inline std::string title_of(const Process& process, std::size_t) {
+  return fmt::format("process {}", process.pid);
+}
+Result<void> validate(const Thread& thread, const KnownObjects& known);
+Result<void> validate(const Process& process, const KnownObjects& known);
+// IDs are unique, and parents come before their children.
+Result<void> validate(const std::vector<Process>& processes, const KnownObjects& known);
+void make_comparable(StoppedThread& value, const StoppedThread* other, Comparison& comparison);
+void make_comparable(StoppedProcess& value, const StoppedProcess* other, Comparison& comparison);
+void make_comparable(Process& value, const Process* other, Comparison& comparison);
 
 }  // namespace upkeep::engine

@@ -2,7 +2,7 @@
 // Multicast groups, ip(7), ipv6(7), packet(7).
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

@@ -2,7 +2,7 @@
 // Sockets of netlink(7): port, groups, and whom they are connected to.
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

@@ -2,7 +2,7 @@
 // Connections to what has a name: journald, and receivers of datagrams, of which one socket may have many.
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

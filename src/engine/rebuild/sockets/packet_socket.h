@@ -2,7 +2,7 @@
 // Sockets of packet(7).
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

@@ -2,7 +2,7 @@
 // Datagrams of UDP that had arrived, sent once more: by us, from whom they came.
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

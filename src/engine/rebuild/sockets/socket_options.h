@@ -2,7 +2,7 @@
 // Options of sockets, and their names: what bind(2) and connect(2) need.
 
 #include "common/result.h"
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/socket.h"
 #include "os/fd.h"
 
 namespace upkeep::engine {

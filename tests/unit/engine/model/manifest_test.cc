@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../../../manifest_document.h"
-#include "engine/model/fields.h"
+#include "common/fields.h"
 #include "engine/model/snapshot.h"
 
 namespace upkeep::engine {

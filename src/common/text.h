@@ -8,7 +8,7 @@
 
 #include "common/result.h"
 
-namespace upkeep::engine {
+namespace upkeep {
 
 // Contents of a fixed layout that only the processor or the kernel reads (XSAVE areas and the like).
 struct Bytes {
@@ -24,4 +24,4 @@ Result<std::string> unescape(std::string_view text);
 std::string to_hex(const Bytes& bytes);
 Result<Bytes> from_hex(std::string_view text);
 
-}  // namespace upkeep::engine
+}  // namespace upkeep

@@ -1,4 +1,4 @@
-#include "engine/model/process_index.h"
+#include "engine/model/task/process_index.h"
 
 namespace upkeep::engine {
 

@@ -1,8 +1,8 @@
-#include "engine/model/fields.h"
+#include "common/fields.h"
 
 #include <algorithm>
 
-namespace upkeep::engine {
+namespace upkeep {
 namespace detail {
 
 const rapidjson::Value* Members::find(std::string_view name) {
@@ -51,4 +51,4 @@ Result<JsonDocument> JsonDocument::parse(std::string text) {
   return parsed;
 }
 
-}  // namespace upkeep::engine
+}  // namespace upkeep

@@ -1,10 +1,6 @@
 #pragma once
-// How plain data becomes JSON text and comes back. A struct lists its fields once:
-//
-//   struct EventCounter {
-//     std::uint64_t count = 0;
-//     static void fields(auto& self, auto& visit) { visit("count", self.count); }
-//   };
+// Large documents of plain data: how structs that list their fields (listed.h) become JSON text and come back. For
+// small ones, and for parts of other documents, there is json_fields.h.
 //
 // Decoding takes exactly what encoding writes: a field that is of another type, out of its type's range,
 // there twice or not known is an error that says where ("processes[2].threads[0].tid: not a whole number"); a
@@ -39,11 +35,12 @@
 #include <utility>
 #include <vector>
 
+#include "common/listed.h"
 #include "common/names.h"
 #include "common/result.h"
-#include "engine/model/text.h"
+#include "common/text.h"
 
-namespace upkeep::engine {
+namespace upkeep {
 
 // Whether numbers that are 0, flags that are false and empty texts and lists are written: of what a large
 // tree consists of they are more than half.
@@ -72,30 +69,9 @@ class HeldOnce {
 
 namespace detail {
 
-struct AnyVisitor {
-  template <typename T>
-  void operator()(const char*, T&) {}
-};
 template <typename T>
-concept Listed = requires(T& value, AnyVisitor& visit) {
-  T::fields(value, visit);
-};
-template <typename T>
-struct IsOptional : std::false_type {};
-template <typename T>
-struct IsOptional<std::optional<T>> : std::true_type {};
-template <typename T>
-struct IsVector : std::false_type {};
-template <typename T>
-struct IsVector<std::vector<T>> : std::true_type {};
-template <typename T>
-struct IsArray : std::false_type {};
-template <typename T, std::size_t N>
-struct IsArray<std::array<T, N>> : std::true_type {};
-
-template <typename T>
-concept MayBeZero = std::integral<T> || Named<T> || std::same_as<T, std::string> || std::same_as<T, Bytes> ||
-    IsVector<T>::value;
+concept MayBeZero =
+    std::integral<T> || Named<T> || std::same_as<T, std::string> || std::same_as<T, Bytes> || is_vector<T>;
 
 template <MayBeZero T>
 bool is_zero(const T& value) {
@@ -110,7 +86,7 @@ bool is_zero(const T& value) {
 using Writer = rapidjson::Writer<rapidjson::StringBuffer>;
 
 template <typename T, typename Element>
-concept ListOf = IsVector<T>::value && std::same_as<typename T::value_type, Element>;
+concept ListOf = is_vector<T> && std::same_as<typename T::value_type, Element>;
 
 // ONCE: lists of these hold places in HeldOnce; void: all values are written where they are.
 template <Zeros kZeros, typename Once = void>
@@ -120,7 +96,7 @@ class Encoder {
   // A field.
   template <typename T>
   void operator()(const char* name, const T& value) {
-    if constexpr (IsOptional<T>::value) {
+    if constexpr (is_optional<T>) {
       if (value) field(name, *value);
     } else if constexpr (kZeros == Zeros::left_out && MayBeZero<T>) {
       if (!is_zero(value)) field(name, value);
@@ -164,7 +140,7 @@ void Encoder<kZeros, Once>::write(const T& value) {
     writer_.StartArray();
     for (const auto& element : value) writer_.Uint64(once_->place_of(element));
     writer_.EndArray();
-  } else if constexpr (IsVector<T>::value || IsArray<T>::value) {
+  } else if constexpr (is_vector<T> || is_array<T>) {
     writer_.StartArray();
     for (const auto& element : value) write(element);
     writer_.EndArray();
@@ -284,7 +260,7 @@ void Decoder<Once>::Fields::operator()(const char* name, T& value) {
   const auto* found = members.find(name);
   if (found != nullptr) ++known;
   decoder.path_.push_back({name, 0});
-  if constexpr (IsOptional<T>::value) {
+  if constexpr (is_optional<T>) {
     value.reset();
     if (found != nullptr) decoder.read(*found, value.emplace());
   } else if (found != nullptr) {
@@ -346,7 +322,7 @@ void Decoder<Once>::read(const rapidjson::Value& json, T& value) {
     }();
     if (!read) return fail(read.error().message());
     value = std::move(*read);
-  } else if constexpr (IsVector<T>::value) {
+  } else if constexpr (is_vector<T>) {
     if (!json.IsArray()) return fail("not a list");
     constexpr rapidjson::SizeType kMany = 400;  // fewer are read sooner than a thread is there
     value.clear();
@@ -354,7 +330,7 @@ void Decoder<Once>::read(const rapidjson::Value& json, T& value) {
       if (alone_ && json.Size() >= kMany) return read_both_halves(json, value);
     }
     read_some(json, 0, json.Size(), value);
-  } else if constexpr (IsArray<T>::value) {
+  } else if constexpr (is_array<T>) {
     if (!json.IsArray() || json.Size() != value.size())
       return fail("not a list of " + std::to_string(value.size()));
     for (rapidjson::SizeType i = 0; i < value.size() && !error; ++i) read_element(json[i], i, value[i]);
@@ -406,4 +382,4 @@ Result<T> decode(std::string text) {
   return decode<T>(document.root());
 }
 
-}  // namespace upkeep::engine
+}  // namespace upkeep

@@ -1,9 +1,9 @@
-#include "engine/model/text.h"
+#include "common/text.h"
 
 #include <algorithm>
 #include <charconv>
 
-namespace upkeep::engine {
+namespace upkeep {
 namespace {
 
 constexpr std::ptrdiff_t kShortestRun = 8, kLongestRun = 65536;
@@ -104,4 +104,4 @@ Result<Bytes> from_hex(std::string_view text) {
   return bytes;
 }
 
-}  // namespace upkeep::engine
+}  // namespace upkeep

@@ -1,12 +1,11 @@
-#include "engine/model/sockets/sockets.h"
+#include "engine/model/sockets/unix_socket.h"
 
 #include <algorithm>
 
 namespace upkeep::engine {
 namespace {
 
-constexpr std::int32_t kUnix = 1, kStream = 1;  // AF_UNIX, SOCK_STREAM
-constexpr std::size_t kFamily = 2;              // bytes before the name in struct sockaddr_un
+constexpr std::size_t kFamily = 2;  // bytes before the name in struct sockaddr_un
 
 }  // namespace
 
@@ -17,10 +16,6 @@ std::string unix_name(const Bytes& address) {
   if (name.front() == '\0') return '@' + name.substr(1);
   name.resize(std::min(name.find('\0'), name.size()));
   return name;
-}
-
-bool leads_to_journald(const Socket& socket) {
-  return socket.family == kUnix && socket.type == kStream && unix_name(socket.remote) == kJournalStdout;
 }
 
 }  // namespace upkeep::engine
