@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "common/json_fields.h"
 #include "os/procfs.h"
 
 namespace upkeep::engine {
@@ -63,23 +64,12 @@ Result<CarriedTree> collect_tree(pid_t root, const std::set<pid_t>& own) {
   return tree;
 }
 
-template <typename T>
-T field(const nlohmann::json& json, const char* name) {
-  return json.at(name).get<T>();
-}
-
-CarriedTask task_from_json(const nlohmann::json& json) {
-  CarriedTask task;
-  task.pid = field<pid_t>(json, "pid");
-  task.ppid = field<pid_t>(json, "ppid");
-  task.session = field<pid_t>(json, "session");
-  task.group = field<pid_t>(json, "group");
-  task.threads = field<std::vector<pid_t>>(json, "threads");
-  task.start_time = field<std::uint64_t>(json, "start_time");
-  task.comm = field<std::string>(json, "comm");
-  task.cgroup = field<std::string>(json, "cgroup");
-  return task;
-}
+// What a set in a document begins with.
+struct Version {
+  int version = 0;
+  static void fields(auto& self, auto& visit) { visit("version", self.version); }
+};
+constexpr int kVersion = 1;
 
 }  // namespace
 
@@ -170,44 +160,25 @@ std::string printable(const std::string& text) {
 }
 
 nlohmann::json to_json(const CarrySet& set) {
-  auto trees = nlohmann::json::array();
-  for (const auto& tree : set.trees) {
-    auto tasks = nlohmann::json::array();
-    for (const auto& task : tree.tasks) {
-      tasks.push_back({{"pid", task.pid},
-                       {"ppid", task.ppid},
-                       {"session", task.session},
-                       {"group", task.group},
-                       {"threads", task.threads},
-                       {"start_time", task.start_time},
-                       {"comm", printable(task.comm)},
-                       {"cgroup", task.cgroup}});
-    }
-    trees.push_back({{"root", tree.root},
-                     {"command", printable(tree.command)},
-                     {"unit", tree.unit},
-                     {"tasks", std::move(tasks)}});
+  auto printed = set;
+  for (auto& tree : printed.trees) {
+    tree.command = printable(tree.command);
+    for (auto& task : tree.tasks) task.comm = printable(task.comm);
   }
-  return {{"version", 1}, {"trees", std::move(trees)}};
+  auto json = json_of(printed);
+  json["version"] = kVersion;
+  return json;
 }
 
-Result<CarrySet> carry_set_from_json(const nlohmann::json& json) try {
-  if (int version = field<int>(json, "version"); version != 1)
-    return Err("carry set of an unknown version {}", version);
-  CarrySet set;
-  for (const auto& entry : json.at("trees")) {
-    CarriedTree tree;
-    tree.root = field<pid_t>(entry, "root");
-    tree.command = field<std::string>(entry, "command");
-    tree.unit = field<std::string>(entry, "unit");
-    for (const auto& task : entry.at("tasks")) tree.tasks.push_back(task_from_json(task));
+Result<CarrySet> carry_set_from_json(const nlohmann::json& json) {
+  TRY_ASSIGN(const auto head, read_json<Version>(json, "carry set"));
+  if (head.version != kVersion) return Err("carry set of an unknown version {}", head.version);
+  TRY_ASSIGN(auto set, read_json<CarrySet>(json, "carry set"));
+  for (const auto& tree : set.trees) {
     if (tree.tasks.empty() || tree.tasks.front().pid != tree.root)
       return Err("carry set: tree {} does not begin with its root", tree.root);
-    set.trees.push_back(std::move(tree));
   }
   return set;
-} catch (const nlohmann::json::exception& error) {
-  return Err("carry set: {}", error.what());
 }
 
 }  // namespace upkeep::engine

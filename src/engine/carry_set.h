@@ -23,6 +23,16 @@ struct CarriedTask {
   std::uint64_t start_time = 0;  // clock ticks after boot: tells a task from a later one with the same PID
   std::string comm;
   std::string cgroup;  // path in the version 2 hierarchy, "/" for the root one
+  static void fields(auto& self, auto& visit) {
+    visit("pid", self.pid);
+    visit("ppid", self.ppid);
+    visit("session", self.session);
+    visit("group", self.group);
+    visit("threads", self.threads);
+    visit("start_time", self.start_time);
+    visit("comm", self.comm);
+    visit("cgroup", self.cgroup);
+  }
 };
 
 struct CarriedTree {
@@ -33,6 +43,12 @@ struct CarriedTree {
 
   // A task's session or process group is led by somebody outside the tree (a job started from a shell).
   bool led_from_outside() const;
+  static void fields(auto& self, auto& visit) {
+    visit("root", self.root);
+    visit("command", self.command);
+    visit("unit", self.unit);
+    visit("tasks", self.tasks);
+  }
 };
 
 struct CarrySet {
@@ -42,6 +58,7 @@ struct CarrySet {
   std::vector<pid_t> pids() const;  // of all tasks
   bool contains(pid_t pid) const;   // a task's PID or a thread's ID
   pid_t highest_id() const;         // over tasks, threads, sessions and groups; 0 where there is nothing
+  static void fields(auto& self, auto& visit) { visit("trees", self.trees); }
 };
 
 // The trees of ROOTS as they are now. Roots below other roots are merged into them, duplicates dropped; the
