@@ -48,9 +48,12 @@ Result<void> check_exit_status(std::int32_t status) {
 }
 
 // IDS: those of all tasks before it. A leader that has ended has left its ID to its session or process group.
-Result<void> check_ids(const Process& process, const KnownObjects& known, std::unordered_set<std::int32_t>& ids) {
+Result<void> check_ids(const Process& process, const KnownObjects& known,
+                       std::unordered_set<std::int32_t>& ids) {
   if (!is_task_id(process.pid) || !is_task_id(process.pgrp) || !is_task_id(process.session))
     return Err("impossible IDs");
+  if (!process.exit_status && (process.threads.empty() || process.threads.front().tid != process.pid))
+    return Err("its first thread is not its leader");
   if (process.threads.empty() && !ids.insert(process.pid).second) return Err("its ID is used twice");
   for (const auto& thread : process.threads) {
     if (!is_task_id(thread.tid) || !ids.insert(thread.tid).second)
@@ -104,8 +107,6 @@ Result<void> validate(const std::vector<Process>& processes, const KnownObjects&
 Result<void> validate(const Process& process, const KnownObjects& known) {
   TRY(check_inner_ids(process));
   if (process.exit_status) return check_exit_status(*process.exit_status);
-  if (process.threads.empty() || process.threads.front().tid != process.pid)
-    return Err("its first thread is not its leader");
   if (process.stopped) TRY(check_stop(process));
   if (process.namespaces && *process.namespaces >= known.namespaces)
     return Err("its namespaces are not there");
