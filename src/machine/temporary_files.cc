@@ -121,7 +121,7 @@ Result<void> make(const std::string& path, mode_t mode, const nlohmann::json& en
 }  // namespace
 
 std::vector<std::string> temporary_directories(const std::vector<pid_t>& pids,
-                                           const std::vector<os::MountInfo>& mounts) {
+                                               const std::vector<os::MountInfo>& mounts) {
   std::set<std::string> directories;
   for (const auto& used : used_paths(pids)) {
     const auto* mount = os::mount_of(mounts, used.path);

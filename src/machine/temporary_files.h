@@ -17,7 +17,7 @@ namespace upkeep::machine {
 // Directories on file systems that are memory (tmpfs, hugetlbfs) that carried tasks use: "/run/redis" rather than
 // one socket of it; all of a small mount (/dev/shm, /dev/hugepages, /tmp) where a task uses any of it.
 std::vector<std::string> temporary_directories(const std::vector<pid_t>& pids,
-                                           const std::vector<os::MountInfo>& mounts);
+                                               const std::vector<os::MountInfo>& mounts);
 
 // Everything below DIRECTORIES. Contents go into STORE as "tmpfs/0", "tmpfs/1", ...; owners, modes, links and
 // times into the result, for the manifest.
