@@ -139,6 +139,8 @@ class Journey:
     self._follow_connections()
     state = m.wait_systemd()
     m.check(state == "running", f"systemd is {state} ({m.failed_units()})")
+    mounted = m.ssh("grep ' /run/upkeep/' /proc/mounts", check=False).out.strip()
+    m.check(not mounted, f"the copy of the images is gone, and its memory with it ({mounted or 'nothing is mounted'})")
 
   def verify_not_restored(self, why, begun=False):
     """The new kernel runs without the tasks, and says so everywhere. why: a regular expression; begun: restoring was tried."""

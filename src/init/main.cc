@@ -65,7 +65,9 @@ Result<void> carry_over(jump::Landing& landing, const jump::InitConfig& config, 
   TRY(events.attach(config.state_dir, config.id));
   const auto stages = jump::landing_stages(&landing);
   auto restored = operation::apply_stages(stages, context);
-  if (!restored) {
+  if (restored) {
+    jump::remove_copied_images(landing.directory());  // the tasks run and have read all of it
+  } else {
     landing.let_go();
     operation::undo_stages(stages, events.progress(), os::boot_id(), events.record().emit);
   }

@@ -3,8 +3,6 @@
 #include "jump/new/landing.h"
 #include "jump/new/stages.h"
 #include "machine/mounts.h"
-#include "os/file.h"
-#include "os/mount.h"
 
 namespace upkeep::jump {
 namespace {
@@ -24,9 +22,8 @@ class LandStage final : public NewKernelStage {
   // settles. Mounts stay, they are the machine's.
   Result<void> undo(const operation::UndoContext& context) override {
     const auto& facts = context.facts;
-    const std::string directory = facts.value("landing", ""), saved = facts.value("saved_images", "");
-    if (!directory.empty() && os::is_mount_point(directory)) (void)os::unmount(directory, true);
-    if (!directory.empty()) (void)os::remove_tree(directory);
+    remove_copied_images(facts.value("landing", ""));
+    const std::string saved = facts.value("saved_images", "");
     if (saved.empty()) return {};
     TRY_ASSIGN(auto images, memory::CarriedImages::open(facts.value("store", std::uint64_t{0})));
     TRY_IN("the images could not be saved", images.save_to(saved));

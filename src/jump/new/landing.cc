@@ -84,6 +84,12 @@ Result<void> Landing::open_saved(const std::string& path, const std::string& dir
 
 void Landing::let_go() { tasks.reset(); }
 
+void remove_copied_images(const std::string& directory) {
+  if (directory.empty()) return;
+  if (os::is_mount_point(directory)) (void)os::unmount(directory, true);
+  (void)os::remove_tree(directory);
+}
+
 std::string saved_images_path(const std::string& state_dir, const std::string& id) {
   return fmt::format("{}/{}/images.store", state_dir, id);
 }

@@ -59,6 +59,10 @@ class Landing {
   Result<void> begun_;
 };
 
+// The copy of the images that begin() has made in DIRECTORY, and the memory that it takes. Nothing where it is not
+// there.
+void remove_copied_images(const std::string& directory);
+
 // Where images are saved after a failed restore, readable by root only.
 std::string saved_images_path(const std::string& state_dir, const std::string& id);
 
